@@ -1,0 +1,31 @@
+"""High-performance CNN kernels for CPUs, in NumPy and Numba: `torch.nn.functional`'s operations on NumPy arrays."""
+
+from .machine import get_threads, set_threads, threads
+from .ops.conv2d import conv2d, conv2d_backward, conv2d_input, conv2d_weight
+from .ops.im2col import col2im, im2col
+from .ops.linear import linear, linear_backward
+from .ops.max_pool2d import max_pool2d, max_pool2d_backward
+from .ops.relu import relu, relu_backward
+from .ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "col2im",
+    "conv2d",
+    "conv2d_backward",
+    "conv2d_input",
+    "conv2d_weight",
+    "get_threads",
+    "im2col",
+    "linear",
+    "linear_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "relu",
+    "relu_backward",
+    "set_threads",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "threads",
+]

@@ -1,0 +1,193 @@
+"""Checks of arrays at the public boundary, and the wording of errors. Behind it kernels trust what they get.
+
+Numba checks neither bounds nor, once a function is compiled, byte order and alignment: an array that slips past this file in the
+wrong form is read as garbage. So every array becomes a native, aligned, exact `ndarray` in one of two memory formats.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import window
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+LAYOUTS = ("NCHW", "NHWC")
+_MOST_BYTES = 2**43  # 8 TiB: no machine that fastcnn is made for has it
+
+
+def array(
+    op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dtypes: tuple[np.dtype, ...] | None = FLOATS
+) -> np.ndarray:
+    """Return `value` as an ndarray that kernels may read: native byte order, aligned, of an allowed dtype and rank.
+
+    Parameters
+    ----------
+    value : ndarray, or an object with ``__array__`` (a CPU tensor)
+    dims : str, tuple of str, or None
+        The accepted shapes in axis letters, e.g. ``("NCHW", "CHW")``; None accepts any.
+    dtypes : tuple of dtype, or None
+        None leaves the dtype to the caller.
+
+    Raises
+    ------
+    TypeError
+        Not an array (lists and scalars are no arrays), a masked array, or a dtype that the operation does not compute in.
+    ValueError
+        Another rank.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{op}: {name} must not be a masked array (its mask would be ignored); use .filled()")
+    if not isinstance(value, np.ndarray):
+        if not hasattr(value, "__array__") or isinstance(value, (np.generic, type)):
+            raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
+        value = np.asarray(value)
+    value = np.asarray(value)
+    accepted = (dims,) if isinstance(dims, str) else dims or ()
+    if dims is not None and value.ndim not in [len(d) for d in accepted]:
+        raise ValueError(f"{op}: {name} must be {' or '.join(shape_of_letters(d) for d in accepted)}; got shape {value.shape}")
+    native = value.dtype.newbyteorder("=")
+    if dtypes is not None and native not in dtypes:
+        raise TypeError(f"{op}: {name} must have dtype {' or '.join(str(d) for d in dtypes)}; got {value.dtype}")
+    if value.dtype != native or not value.flags.aligned:
+        value = value.astype(native)
+    return value
+
+
+def same_dtype(op: str, **arrays: np.ndarray | None) -> np.dtype:
+    """Return the dtype that all arrays share; TypeError where they differ (never a silent promotion)."""
+    given = {name: a.dtype for name, a in arrays.items() if a is not None}
+    if len(set(given.values())) > 1:
+        raise TypeError(f"{op}: expected arrays of one dtype; got {', '.join(f'{name} {dtype}' for name, dtype in given.items())}")
+    return next(iter(given.values()))
+
+
+def same_shape(op: str, name: str, value: np.ndarray, shape: tuple[int, ...], why: str) -> None:
+    """Raise ValueError unless `value` has `shape`; `why` says where that shape comes from."""
+    if value.shape != shape:
+        raise ValueError(f"{op}: {name} must have shape {shape} ({why}); got {value.shape}")
+
+
+def shape(op: str, name: str, value: Any, letters: str) -> tuple[int, ...]:
+    """Return a checked shape argument with one size, at least 0, per axis letter."""
+    if not isinstance(value, (tuple, list)) or len(value) != len(letters):
+        raise ValueError(f"{op}: {name} must be a shape {shape_of_letters(letters)}; got {value!r}")
+    return tuple(window.integer(op, f"{name}[{i}]", size, 0) for i, size in enumerate(value))
+
+
+def layout(op: str, value: Any) -> str:
+    """Return a checked `layout` argument."""
+    if value not in LAYOUTS:
+        raise ValueError(f"{op}: layout must be one of {LAYOUTS}; got {value!r}")
+    return str(value)
+
+
+def channels_first(value: np.ndarray, layout: str) -> np.ndarray:
+    """Return an (N, H, W, C) array as an (N, C, H, W) view; an NCHW array as it is."""
+    return value.transpose(0, 3, 1, 2) if layout == "NHWC" else value
+
+
+def dense(value: np.ndarray) -> np.ndarray:
+    """Return an (N, C, H, W) array whose memory is contiguous as NCHW or as NHWC, copying only what is neither.
+
+    A read-only array comes back as a view that NumPy calls writable, because Numba would compile every kernel again
+    for read-only arguments; kernels never write to their inputs.
+    """
+    if not value.flags.c_contiguous and not is_channels_last(value):
+        value = np.ascontiguousarray(value)
+    return value if value.flags.writeable else _as_writable(value)
+
+
+def dense_as(value: np.ndarray, layout: str) -> np.ndarray:
+    """Return an (N, C, H, W) array whose memory is contiguous in `layout`, copying where it is not; see `dense`."""
+    if layout == "NHWC":
+        return contiguous(value.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    return contiguous(value)
+
+
+def contiguous(value: np.ndarray) -> np.ndarray:
+    """Return a C-contiguous array that Numba takes for writable, copying only what is not contiguous."""
+    value = np.ascontiguousarray(value)
+    return value if value.flags.writeable else _as_writable(value)
+
+
+def memory_order(value: np.ndarray, as_in: np.ndarray | None = None) -> np.ndarray:
+    """Return an array for elementwise work, C-contiguous: a channels-last (N, C, H, W) view as its (N, H, W, C) memory.
+
+    `as_in` orders the array as `memory_order(as_in)` is, whatever its own memory.
+    """
+    pattern = value if as_in is None else as_in
+    return contiguous(value.transpose(0, 2, 3, 1) if _is_image_in_channels_last(pattern) else value)
+
+
+def like(memory: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """Return an array ordered as `memory_order(pattern)` with the axes of `pattern`."""
+    return memory.transpose(0, 3, 1, 2) if _is_image_in_channels_last(pattern) else memory
+
+
+def _is_image_in_channels_last(value: np.ndarray) -> bool:
+    return value.ndim == 4 and not value.flags.c_contiguous and is_channels_last(value)
+
+
+def is_channels_last(value: np.ndarray) -> bool:
+    """Whether an (N, C, H, W) array lies in memory as a contiguous (N, H, W, C) one."""
+    return bool(value.transpose(0, 2, 3, 1).flags.c_contiguous)
+
+
+def flat(value: np.ndarray) -> np.ndarray:
+    """Return the memory of a `dense` array as one axis, without a copy."""
+    view = value if value.flags.c_contiguous else value.transpose(0, 2, 3, 1)
+    return view.reshape(-1)
+
+
+def strides(value: np.ndarray) -> tuple[int, int, int, int]:
+    """Return the strides (n, c, h, w) of a `dense` array in elements.
+
+    They come from the shape: NumPy may give an axis of length 1 any stride. What is both NCHW and NHWC (C = 1, or H = W = 1)
+    counts as NHWC, which needs no conversion.
+    """
+    _, c, h, w = value.shape
+    return (h * w * c, 1, w * c, c) if is_channels_last(value) else (c * h * w, h * w, w, 1)
+
+
+def empty(op: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return a new array; ValueError for a size that no machine has, before anything is allocated."""
+    require_memory(op, shape, np.dtype(dtype).itemsize)
+    return np.empty(shape, dtype)
+
+
+def require_memory(op: str, shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise ValueError where an array of `shape` cannot exist."""
+    size = itemsize
+    for length in shape:
+        size *= length
+    if size > _MOST_BYTES:
+        raise ValueError(f"{op}: the result of shape {shape} would take {size / 2**40:.0f} TiB")
+
+
+def empty_image(op: str, shape: tuple[int, int, int, int], dtype: Any, layout: str) -> np.ndarray:
+    """Return a new (N, C, H, W) array, contiguous in `layout`."""
+    n, c, h, w = shape
+    if layout == "NHWC":
+        return empty(op, (n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return empty(op, shape, dtype)
+
+
+def shape_of_letters(letters: str) -> str:
+    """Return axis letters as a shape: "NCHW" -> "(N, C, H, W)"."""
+    return f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+
+
+class _ArrayInterface:
+    """Carries an array's memory as writable; NumPy keeps this object, and through it the array, alive as the base."""
+
+    def __init__(self, value: np.ndarray) -> None:
+        interface = dict(value.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        self.__array_interface__ = interface
+        self.base = value
+
+
+def _as_writable(value: np.ndarray) -> np.ndarray:
+    return np.asarray(_ArrayInterface(value))

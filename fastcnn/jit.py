@@ -1,0 +1,294 @@
+"""How kernels are compiled, cached on disk and run on several threads. The only place with Numba's flags.
+
+A kernel is a plain function with the decorator `@kernel`. It is compiled at its first call, so that importing fastcnn
+imports neither Numba nor LLVM. A kernel meant for threads takes the index of a job first; `Kernel.launch` runs jobs
+0..n-1 on the threads that the caller allows::
+
+    @kernel
+    def double(job, x, y):                  # y[job] = 2 x[job]
+        for i in range(x.shape[1]):
+            y[job, i] = 2 * x[job, i]
+
+    double.launch(len(x), x, y, work=x.size)
+
+One tiny `prange` loop per signature serves all kernels: it calls the compiled kernel by its address. With `prange` inside
+each kernel Numba would compile every tile twice and spend 0.9-1.9 s where this takes 0.2-0.6 s.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import threading
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import machine
+
+# nogil: other Python threads go on. error_model: division by zero gives inf or garbage, never an exception that prange
+# would lose. No fastmath: `nnan` breaks NaN in ReLU and max; the tiles of simd.py contract to FMA explicitly.
+_FLAGS = {"nogil": True, "error_model": "numpy"}
+
+SERIAL_BELOW = 2_000_000  # units of work (FLOPs, or elements moved times 8): ~50-100 us, where threads begin to pay
+
+
+class Kernel:
+    """A compiled-on-demand function; calling it runs it, `launch` runs it once per job on several threads.
+
+    Parameters
+    ----------
+    function : callable
+        Takes contiguous arrays and numbers; must not raise, and may call other kernels.
+    specialisation : hashable
+        What distinguishes kernels made by one factory (the tile's shape, say); part of the key of the disk cache.
+    """
+
+    def __init__(self, function: Callable[..., Any], specialisation: Hashable = ()) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.specialisation = specialisation
+        self._native: dict[Any, int] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        return self.dispatcher(*args)
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """Numba's dispatcher (the function itself under NUMBA_DISABLE_JIT)."""
+        with _compiling:
+            return _compile(self.function, self.specialisation)
+
+    def launch(self, jobs: int, *arrays: np.ndarray, work: float) -> None:
+        """Run `function(job, *arrays)` for every job in range(jobs).
+
+        Parameters
+        ----------
+        jobs : int
+            Must be independent of one another: they run in any order.
+        arrays : C-contiguous ndarray
+        work : float
+            FLOPs (or elements moved times 8) in all; small launches stay on the calling thread.
+        """
+        if _jit_is_disabled():
+            for job in range(jobs):
+                self.function(job, *arrays)
+            return
+        threads = 1 if work < SERIAL_BELOW else min(machine.get_threads(), jobs)
+        address = self._address(arrays)
+        if threads == 1 or _forked_from_openmp():
+            _run_serial(address, jobs, arrays)
+        else:
+            _run_parallel(address, jobs, arrays, threads)
+
+    def _address(self, arrays: tuple[np.ndarray, ...]) -> int:
+        """Return the address of the machine code for these arrays, compiled or read from the cache when needed."""
+        key = tuple([(a.dtype, a.ndim) for a in arrays])
+        address = self._native.get(key)
+        if address is None:
+            from numba import int64, typeof
+
+            signature = (int64, *map(typeof, arrays))
+            with _compiling:
+                self.dispatcher.compile(signature)
+                compiled = self.dispatcher.overloads[signature]
+                address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+                self._native[key] = address
+        return address
+
+
+def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashable = ()) -> Any:
+    """Decorate a function as a `Kernel`; factories pass what distinguishes their kernels as `specialisation`."""
+    if function is None:
+        return lambda f: Kernel(f, specialisation)
+    return Kernel(function)
+
+
+# --- Compilation -------------------------------------------------------------------------------------------------------
+
+_compiling = threading.RLock()  # Numba's own lock does not cover our first-use state
+
+
+def _jit_is_disabled() -> bool:
+    return machine.setting("NUMBA_DISABLE_JIT") not in (None, "0")
+
+
+def _compile(function: Callable[..., Any], specialisation: Hashable, **flags: Any) -> Any:
+    import numba
+
+    _teach_numba_kernels()
+    dispatcher = numba.njit(**_FLAGS, **flags)(function)
+    if not _jit_is_disabled():
+        dispatcher._cache = _cache_for(function, specialisation) or dispatcher._cache
+    return dispatcher
+
+
+@functools.cache
+def _teach_numba_kernels() -> None:
+    """Let compiled code call a Kernel as if it were the dispatcher inside."""
+    from numba import types
+    from numba.extending import typeof_impl
+
+    @typeof_impl.register(Kernel)
+    def _(value: Kernel, context: Any) -> Any:
+        return types.Dispatcher(value.dispatcher)
+
+
+# --- Disk cache --------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def kernel_version() -> str:
+    """Return a digest of every source file that kernels are made of: an edited kernel is never served stale.
+
+    Numba itself looks only at the file that holds the cached function, not at the ones that it calls.
+    """
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("*.py"), *root.glob("ops/**/*.py")]):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _cache_class() -> Any:
+    from numba.core.caching import FunctionCache
+
+    class KernelCache(FunctionCache):  # type: ignore[misc]
+        """Numba's cache with one file per kernel, signature and CPU, and no failure that reaches the caller.
+
+        Numba's own index file can be left pointing at another signature's code when two processes fill it at once, and
+        its key pickles closures, which never match again when they hold an intrinsic.
+        """
+
+        specialisation: Hashable = ()
+
+        def _file(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
+            import numba
+
+            key = repr((str(signature), codegen.magic_tuple(), numba.__version__, np.__version__, self.specialisation))
+            name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
+            return Path(self._cache_path) / name, (key + kernel_version()).encode()
+
+        def _load_overload(self, sig: Any, target_context: Any) -> Any:
+            path, key = self._file(sig, target_context.codegen())
+            try:
+                digest, payload = path.read_bytes()[:32], path.read_bytes()[32:]
+                if hashlib.sha256(key + payload).digest() != digest:
+                    return None  # of an older version, truncated or damaged: compile again
+                return self._impl.rebuild(target_context, pickle.loads(payload))
+            except Exception:  # whatever a damaged or foreign file does, compiling is the answer
+                return None
+
+        def _save_overload(self, sig: Any, data: Any) -> None:
+            from numba.core.serialize import dumps
+
+            if not self._impl.check_cachable(data):
+                return
+            path, key = self._file(sig, data.codegen)
+            try:
+                self._impl.locator.ensure_cache_path()
+                payload = dumps(self._impl.reduce(data))
+                with self._cache_file._open_for_write(str(path)) as file:
+                    file.write(hashlib.sha256(key + payload).digest() + payload)
+            except OSError:
+                return  # a full or read-only disk: the code is in memory all the same
+
+    return KernelCache
+
+
+def _cache_for(function: Callable[..., Any], specialisation: Hashable) -> Any:
+    try:
+        cache = _cache_class()(function)
+    except RuntimeError:  # no writable place for a cache: compile in memory
+        return None
+    cache.specialisation = specialisation
+    return cache
+
+
+# --- Threads -----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _call_by_address() -> Any:
+    """Return an intrinsic `call(address, args)` that calls compiled Numba code by address, typed by its arguments."""
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def call(typingctx: Any, address: Any, args: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            pointer, packed = values
+            kinds = tuple(signature.args[1])
+            function_type = context.call_conv.get_function_type(types.none, kinds)
+            function = builder.inttoptr(pointer, function_type.as_pointer())
+            arguments = cgutils.unpack_tuple(builder, packed, len(kinds))
+            status, _ = context.call_conv.call_function(builder, function, types.none, kinds, arguments)
+            with cgutils.if_unlikely(builder, status.is_error):  # only NUMBA_BOUNDSCHECK makes kernels raise
+                context.call_conv.return_status_propagate(builder, status)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, args), codegen
+
+    return call
+
+
+@functools.cache
+def _driver(parallel: bool) -> Any:
+    from numba import prange
+
+    call = _call_by_address()
+
+    def run_jobs(address, jobs, arrays):  # type: ignore[no-untyped-def]
+        for job in prange(jobs):
+            call(address, (job, *arrays))
+
+    with _compiling:
+        return _compile(run_jobs, ("parallel", parallel), parallel=parallel)
+
+
+class _ThreadingLayer:
+    """What is known of Numba's threading layer once the first parallel launch has started it."""
+
+    name: str | None = None
+    pid: int | None = None
+    lock = threading.RLock()  # workqueue aborts the process when two threads launch at once
+
+
+def _forked_from_openmp() -> bool:
+    """Whether this process was forked from one that had used OpenMP: GNU's library would kill it."""
+    return _ThreadingLayer.name == "omp" and _ThreadingLayer.pid != os.getpid()
+
+
+def _run_serial(address: int, jobs: int, arrays: tuple[np.ndarray, ...]) -> None:
+    _driver(False)(address, jobs, arrays)
+
+
+def _run_parallel(address: int, jobs: int, arrays: tuple[np.ndarray, ...], threads: int) -> None:
+    import numba
+
+    layer = _ThreadingLayer
+    if layer.name is None or layer.name == "workqueue":
+        with layer.lock:
+            if layer.name is None:
+                machine.load_threading_library()
+            _run_on(threads, address, jobs, arrays)
+            layer.name, layer.pid = numba.threading_layer(), os.getpid()
+    else:
+        _run_on(threads, address, jobs, arrays)
+
+
+def _run_on(threads: int, address: int, jobs: int, arrays: tuple[np.ndarray, ...]) -> None:
+    """Run on so many threads; Numba's setting belongs to the calling thread and is put back."""
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(threads)
+    try:
+        _driver(True)(address, jobs, arrays)
+    finally:
+        numba.set_num_threads(before)

@@ -1,0 +1,187 @@
+"""What this machine offers: instruction set, register tiles, threads. The only module that reads the environment.
+
+Nothing here is decided at import: features are detected, and the threading library is loaded, when first asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import NamedTuple
+
+
+def setting(name: str) -> str | None:
+    """Return the environment variable `name`, or None where it is unset or empty."""
+    return os.environ.get(name) or None
+
+
+class Isa(NamedTuple):
+    """An instruction-set level: how wide its vector registers are (bytes) and how many it has."""
+
+    name: str
+    vector_bytes: int
+    registers: int
+
+
+ISAS = {
+    isa.name: isa
+    for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))
+}
+
+
+@functools.cache
+def cpu_features() -> frozenset[str]:
+    """Return LLVM's names of the host's CPU features."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+@functools.cache
+def has_fma() -> bool:
+    """Whether the host multiplies and adds in one instruction (else `llvm.fma` would be a slow library call)."""
+    return bool({"fma", "neon"} & cpu_features()) or _is_arm()
+
+
+def _is_arm() -> bool:
+    import platform
+
+    return platform.machine().lower() in ("arm64", "aarch64")
+
+
+@functools.cache
+def isa() -> Isa:
+    """Return the level to generate code for: the best that the host has, or a lower one named by FASTCNN_ISA.
+
+    Raises
+    ------
+    ValueError
+        FASTCNN_ISA names a level that is unknown, or that this CPU does not have.
+    """
+    features = cpu_features()
+    if _is_arm():
+        available = ["neon"]
+    else:
+        has = {"avx512": {"avx512f", "avx512vl", "avx512dq"} <= features, "avx2": {"avx2", "fma"} <= features}
+        available = [name for name in ("avx512", "avx2") if has[name]] + ["sse"]
+    wanted = setting("FASTCNN_ISA") or available[0]
+    if wanted not in available:
+        raise ValueError(f"FASTCNN_ISA: expected one of {', '.join(available)} on this CPU; got {wanted!r}")
+    return ISAS[wanted]
+
+
+class TileShape(NamedTuple):
+    """A register tile: up to `height` pixels by `vectors` vectors of `lanes` output channels."""
+
+    lanes: int
+    vectors: int
+    height: int
+
+    @property
+    def block(self) -> int:
+        """Output channels of one tile."""
+        return self.lanes * self.vectors
+
+
+# (vectors, share of a full vector, relative speed of a tile that wastes nothing). Narrow tiles do fewer FMAs per load,
+# half vectors half the work per instruction on CPUs whose units are as wide as their registers.
+_TILE_CHOICES = ((2, 1.0, 1.0), (3, 0.5, 0.95), (1, 1.0, 0.9), (1, 0.5, 0.6))
+_MAX_HEIGHT = 14  # more rows than this only lengthen the code: 14 x 2 accumulators already hide the FMA latency
+
+
+def tile_shape(channels: int, itemsize: int) -> TileShape:
+    """Return the register tile that wastes least on `channels` output channels of `itemsize` bytes.
+
+    Accumulators, one row of weights and a broadcast must fit the register file, or LLVM spills in the inner loop.
+    """
+    level = isa()
+    lanes = level.vector_bytes // itemsize
+
+    def effort(choice: tuple[int, float, float]) -> float:
+        vectors, share, speed = choice
+        block = vectors * int(lanes * share)
+        return -(-channels // block) * block / speed
+
+    usable = [choice for choice in _TILE_CHOICES if lanes * choice[1] >= 2]
+    vectors, share, _ = min(usable, key=effort)
+    return TileShape(int(lanes * share), vectors, min(_MAX_HEIGHT, (level.registers - vectors - 1) // vectors))
+
+
+def tiles_available() -> str | None:
+    """Return None where register tiles can be compiled, else the reason why not, in the words of `refuses`."""
+    if setting("NUMBA_DISABLE_JIT") not in (None, "0"):
+        return "register tiles are machine code, and NUMBA_DISABLE_JIT is set"
+    return None
+
+
+# --- Threads -----------------------------------------------------------------------------------------------------------
+
+_thread_limit: ContextVar[int | None] = ContextVar("fastcnn_threads", default=None)
+
+
+def max_threads() -> int:
+    """Return how many threads Numba can use in this process: the usable cores, or NUMBA_NUM_THREADS."""
+    import numba
+
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def get_threads() -> int:
+    """Return how many threads an operation called from here may use."""
+    return _thread_limit.get() or max_threads()
+
+
+def set_threads(count: int) -> None:
+    """Limit operations called from this thread (or asynchronous task) to `count` threads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `count` is not an integer, or not between 1 and `max_threads()`.
+    """
+    _thread_limit.set(_checked_threads(count))
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Limit operations to `count` threads inside a `with` block, and restore the former limit after it."""
+    token = _thread_limit.set(_checked_threads(count))
+    try:
+        yield
+    finally:
+        _thread_limit.reset(token)
+
+
+def _checked_threads(count: int) -> int:
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"threads: count must be an int; got {type(count).__name__}")
+    if not 1 <= count <= max_threads():
+        raise ValueError(f"threads: count must be between 1 and {max_threads()} (usable cores); got {count}")
+    return count
+
+
+@functools.cache
+def load_threading_library() -> None:
+    """Load TBB from its wheel, where it is installed, so that Numba finds it; else make OpenMP wait without spinning.
+
+    An empty parallel region costs 2-3 us with TBB, 10 us with passive OpenMP, 60 us with Numba's own queue, and
+    8,000 us with OpenMP's default spinning while another program uses a core.
+    """
+    try:
+        files = importlib.metadata.files("tbb") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name in ("libtbb.so.12", "libtbb.12.dylib", "tbb12.dll"):
+            try:
+                ctypes.CDLL(str(file.locate()), mode=ctypes.RTLD_GLOBAL)
+                return
+            except OSError:
+                break  # a wheel for another C library: Numba will use its next layer
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")

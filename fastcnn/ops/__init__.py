@@ -1,0 +1,1 @@
+"""One folder per operation, one file per variant; see `fastcnn.registry`."""

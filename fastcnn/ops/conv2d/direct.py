@@ -1,0 +1,64 @@
+"""Direct convolution on register tiles, channels-last inside: no im2col buffer, every input value is read from cache.
+
+Forward is one correlation. Backward-input with stride s is s*s of them: the input pixels of one phase (a, b) meet only every s-th tap of
+the kernel, so each phase is a stride-1 correlation of dy with those taps, flipped, and no zero is ever multiplied.
+References: Zhang, Franchetti & Low, arXiv 1809.10170; Georganas et al., arXiv 1808.05567.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import checks
+from ...machine import tiles_available
+from ._correlate import correlate, geometry_of
+from ._weight_gradient import weight_gradient
+from .problem import Conv2dProblem
+
+
+def refuses(problem: Conv2dProblem) -> str | None:
+    """Dilated taps are not contiguous in a channels-last row, and a group's channels are too few for a tile."""
+    if problem.dilation_h != 1 or problem.dilation_w != 1:
+        return "dilation is not 1"
+    if problem.groups != 1:
+        return "groups is not 1"
+    return tiles_available()
+
+
+def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+    """Correlate x with the weights; the accumulators start from the bias."""
+    p = problem
+    geometry = geometry_of((p.K, p.R, p.S, p.stride_h, p.stride_w, p.top, p.left), x, y)
+    correlate(geometry, checks.flat(x), weight, bias, checks.flat(y))
+
+
+def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
+    """Correlate dy with the flipped taps of each phase of the stride."""
+    p = problem
+    transposed = weight.transpose(1, 0, 2, 3)
+    dx_n, dx_c, dx_h, dx_w = checks.strides(dx)
+    for a in range(min(p.stride_h, p.H)):
+        for b in range(min(p.stride_w, p.W)):
+            first_r, up = _phase(a, p.top, p.stride_h)
+            first_s, back = _phase(b, p.left, p.stride_w)
+            taps = transposed[:, :, first_r :: p.stride_h, first_s :: p.stride_w]
+            J, L = taps.shape[2:]
+            phase = dx[:, :, a :: p.stride_h, b :: p.stride_w]
+            if J == 0 or L == 0 or p.P == 0 or p.Q == 0:
+                phase[...] = 0
+                continue
+            geometry = geometry_of((p.C, J, L, 1, 1, J - 1 - up, L - 1 - back), dy, phase)._replace(
+                y_first=a * dx_h + b * dx_w, y_n=dx_n, y_c=dx_c, y_h=p.stride_h * dx_h, y_w=p.stride_w * dx_w
+            )
+            correlate(geometry, checks.flat(dy), taps[:, :, ::-1, ::-1], None, checks.flat(dx))
+
+
+def _phase(offset: int, before: int, stride: int) -> tuple[int, int]:
+    """Return the first tap that pixels at `offset` of a stride meet, and the output row of that tap for the first pixel."""
+    first = (offset + before) % stride
+    return first, (offset + before - first) // stride
+
+
+def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
+    """Sum x times dy over all output pixels."""
+    weight_gradient(problem, x, dy, dweight)

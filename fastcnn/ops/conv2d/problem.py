@@ -1,0 +1,169 @@
+"""The shape of a two-dimensional convolution: sizes, costs, and the cases on which every variant is tested and timed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...registry import Case
+from ...window import Axis
+
+
+class Conv2dProblem(NamedTuple):
+    """All integers of y[n,k,p,q] = b[k] + sum over c,r,s of x[n, c, p*stride + r*dilation - top, ...] * w[k,c,r,s]."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    K: int
+    R: int
+    S: int
+    stride_h: int = 1
+    stride_w: int = 1
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+    dilation_h: int = 1
+    dilation_w: int = 1
+    groups: int = 1
+
+    @classmethod
+    def from_axes(cls, N: int, C: int, K: int, vertical: Axis, horizontal: Axis, groups: int) -> Conv2dProblem:
+        """Build from the two checked axes of `fastcnn.window`."""
+        v, h = vertical, horizontal
+        return cls(
+            N, C, v.size, h.size, K, v.kernel, h.kernel, v.stride, h.stride, v.before, v.after, h.before, h.after,
+            v.dilation, h.dilation, groups,
+        )  # fmt: skip
+
+    @property
+    def vertical(self) -> Axis:
+        """The axis of H, R and P."""
+        return Axis(self.H, self.R, self.stride_h, self.top, self.bottom, self.dilation_h)
+
+    @property
+    def horizontal(self) -> Axis:
+        """The axis of W, S and Q."""
+        return Axis(self.W, self.S, self.stride_w, self.left, self.right, self.dilation_w)
+
+    @property
+    def P(self) -> int:
+        """Output height."""
+        return self.vertical.output
+
+    @property
+    def Q(self) -> int:
+        """Output width."""
+        return self.horizontal.output
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+        return self.N, self.C, self.H, self.W
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int]:
+        """(K, C / groups, R, S)."""
+        return self.K, self.C // self.groups, self.R, self.S
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """(N, K, P, Q)."""
+        return self.N, self.K, self.P, self.Q
+
+
+def work(problem: Conv2dProblem, direction: str) -> int:
+    """FLOPs of a direct computation, a multiplication and an addition per tap; the same in all three directions."""
+    n, k, p, q = problem.output_shape
+    return 2 * n * k * p * q * (problem.C // problem.groups) * problem.R * problem.S
+
+
+def traffic(problem: Conv2dProblem, direction: str, dtype: Any) -> int:
+    """Bytes of the two arrays read and the one written."""
+    shapes = problem.input_shape, problem.weight_shape, problem.output_shape
+    return sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize
+
+
+def reduction(problem: Conv2dProblem, direction: str) -> int:
+    """Terms in one sum, on which the rounding error depends."""
+    if direction == "forward":
+        return problem.C // problem.groups * problem.R * problem.S + 1
+    if direction == "backward_input":
+        return problem.K // problem.groups * problem.R * problem.S
+    return problem.N * problem.P * problem.Q
+
+
+def arguments(problem: Conv2dProblem, direction: str, dtype: Any, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Return random inputs of `direction`: (x, weight, bias), (dy, weight) or (x, dy)."""
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(dtype)
+
+    x, weight, dy = problem.input_shape, problem.weight_shape, problem.output_shape
+    if direction == "forward":
+        return normal(*x), normal(*weight), normal(problem.K)
+    return (normal(*dy), normal(*weight)) if direction == "backward_input" else (normal(*x), normal(*dy))
+
+
+def outputs(problem: Conv2dProblem, direction: str, dtype: Any) -> tuple[np.ndarray, ...]:
+    """Return empty arrays for the results of `direction`: (y,), (dx,) or (dweight,)."""
+    shapes = {"forward": problem.output_shape, "backward_input": problem.input_shape, "backward_weight": problem.weight_shape}
+    return (np.empty(shapes[direction], dtype),)
+
+
+def _square(N: int, C: int, H: int, K: int, R: int, stride: int = 1, pad: int = 0) -> Conv2dProblem:
+    return Conv2dProblem(N, C, H, H, K, R, R, stride, stride, pad, pad, pad, pad)
+
+
+# Shapes chosen to hurt: ones, primes, every tail of a tile, stride beyond the kernel, padding beyond it and on one side only.
+CASES = [
+    Case("ones", _square(1, 1, 1, 1, 1)),
+    Case("empty-batch", _square(0, 3, 5, 4, 3)),
+    Case("mnist-first", _square(3, 1, 28, 24, 5)),
+    Case("mnist-second", _square(2, 24, 12, 32, 3)),
+    Case("channels-31-33", _square(2, 31, 9, 33, 3, 1, 1)),
+    Case("channels-3-5", _square(2, 3, 8, 5, 3, 1, 1)),
+    Case("channels-16-17", _square(1, 16, 7, 17, 3, 1, 1)),
+    Case("channels-5-48", _square(1, 5, 11, 48, 2)),
+    Case("pointwise", _square(2, 17, 6, 31, 1)),
+    Case("pointwise-strided", _square(2, 8, 7, 9, 1, 2)),
+    Case("strided", _square(2, 4, 13, 8, 3, 2, 1)),
+    Case("stride-beyond-kernel", _square(1, 3, 17, 6, 2, 5)),
+    Case("stride-beyond-input", _square(1, 2, 5, 3, 3, 9)),
+    Case("stride-3-2", Conv2dProblem(2, 3, 16, 15, 7, 4, 3, 3, 2, 1, 2, 0, 1)),
+    Case("kernel-is-input", _square(2, 6, 7, 10, 7)),
+    Case("kernel-11", _square(1, 2, 19, 4, 11, 4, 2)),
+    Case("kernel-1x7", Conv2dProblem(2, 3, 1, 15, 4, 1, 7, left=3, right=3)),
+    Case("kernel-7x1", Conv2dProblem(2, 3, 15, 1, 4, 7, 1, top=3, bottom=3)),
+    Case("padding-beyond-kernel", _square(1, 2, 4, 3, 2, 1, 5)),
+    Case("padding-one-side", Conv2dProblem(1, 3, 6, 7, 5, 3, 3, top=2, right=1)),
+    Case("padding-asymmetric", Conv2dProblem(2, 2, 5, 6, 3, 3, 2, 2, 1, 0, 4, 3, 1)),
+    Case("row-27", Conv2dProblem(1, 4, 3, 29, 16, 3, 3)),
+    Case("row-113", Conv2dProblem(1, 2, 3, 113, 8, 1, 1)),
+    Case("tall", Conv2dProblem(1, 3, 131, 5, 8, 5, 3, top=2, bottom=2)),
+    Case("stem-7x7", _square(1, 3, 21, 64, 7, 2, 3)),
+    Case("dilated", Conv2dProblem(2, 3, 12, 13, 5, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2)),
+    Case("dilated-3-1-strided", Conv2dProblem(1, 2, 15, 9, 4, 3, 2, 2, 1, 1, 0, 0, 2, 3, 1)),
+    Case("groups-2", Conv2dProblem(2, 6, 8, 8, 10, 3, 3, 1, 1, 1, 1, 1, 1, groups=2)),
+    Case("depthwise", Conv2dProblem(2, 7, 9, 9, 7, 3, 3, 2, 2, 1, 1, 1, 1, groups=7)),
+    Case("depthwise-multiplier-dilated", Conv2dProblem(1, 3, 9, 9, 6, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 3)),
+]
+
+# The shapes that everyone measures (LeNet and MNIST networks, ResNet-50); the first ones fit a quick run.
+BENCH = [
+    Case("mnist-24c5", _square(64, 1, 28, 24, 5)),
+    Case("mnist-32c3", _square(64, 24, 12, 32, 3)),
+    Case("lenet-6c5", _square(64, 1, 28, 6, 5, 1, 2)),
+    Case("lenet-16c5", _square(64, 6, 14, 16, 5)),
+    Case("mnist-32c3-first", _square(64, 1, 28, 32, 3)),
+    Case("mnist-64c3", _square(64, 32, 26, 64, 3)),
+    Case("mnist-32c5", _square(64, 1, 28, 32, 5)),
+    Case("mnist-32c5-second", _square(64, 32, 24, 32, 5)),
+    Case("resnet-stem", _square(1, 3, 224, 64, 7, 2, 3)),
+    Case("resnet-64", _square(1, 64, 56, 64, 3, 1, 1)),
+    Case("resnet-128-down", _square(1, 128, 56, 128, 3, 2, 1)),
+    Case("resnet-512", _square(1, 512, 7, 512, 3, 1, 1)),
+]

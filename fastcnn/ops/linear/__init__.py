@@ -1,0 +1,116 @@
+"""Fully connected layers: `torch.nn.functional.linear` on NumPy arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...registry import Operation
+from . import problem as _problem
+from .problem import LinearProblem
+
+__all__ = ["OPERATION", "LinearProblem", "linear", "linear_backward"]
+
+OPERATION = Operation(__name__, ("blas", "reference"), _problem)
+
+
+def linear(input: Any, weight: Any, bias: Any = None, *, algorithm: str = "auto") -> np.ndarray:
+    """Multiply by a matrix and add a bias: y[..., o] = bias[o] + sum over i of input[..., i] * weight[o, i].
+
+    Parameters
+    ----------
+    input : (..., I) float32 or float64
+    weight : (O, I), the input's dtype
+    bias : (O,), the input's dtype, optional
+    algorithm : str
+        "auto", or a variant of this operation.
+
+    Returns
+    -------
+    (..., O) ndarray of the input's dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
+    x, w, problem = _check("linear", input, weight)
+    b = None if bias is None else checks.array("linear", "bias", bias, "O")
+    dtype = checks.same_dtype("linear", input=x, weight=w, bias=b)
+    if b is None:
+        b = np.zeros(problem.O, dtype)
+    checks.same_shape("linear", "bias", b, (problem.O,), "one per row of the weight")
+    y = checks.empty("linear", (problem.N, problem.O), dtype)
+    run = OPERATION.choose(problem, "forward", algorithm)
+    run(problem, checks.contiguous(x).reshape(problem.N, problem.I), checks.contiguous(w), checks.contiguous(b), y)
+    return y.reshape(*x.shape[:-1], problem.O)
+
+
+def linear_backward(
+    grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the gradients of `linear` with respect to input, weight and bias.
+
+    Parameters
+    ----------
+    grad_output : (..., O)
+    input : (..., I)
+    weight : (O, I)
+    algorithm : str
+        "auto", or a variant of this operation.
+
+    Returns
+    -------
+    grad_input : (..., I)
+    grad_weight : (O, I)
+    grad_bias : (O,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
+    _, w, problem = _check("linear_backward", input, weight)
+    dweight, dbias = linear_weight(grad_output, input, w, algorithm=algorithm)
+    return linear_input(grad_output, w, algorithm=algorithm), dweight, dbias
+
+
+def linear_input(grad_output: Any, weight: Any, *, algorithm: str = "auto") -> np.ndarray:
+    """Return the gradient of `linear` with respect to its input, (..., I), from grad_output (..., O) and weight (O, I)."""
+    op = "linear_input"
+    dy, w = checks.array(op, "grad_output", grad_output, None), checks.array(op, "weight", weight, "OI")
+    dtype = checks.same_dtype(op, grad_output=dy, weight=w)
+    if dy.ndim == 0 or dy.shape[-1] != w.shape[0]:
+        raise ValueError(f"{op}: grad_output must be (..., {w.shape[0]}) for weight {w.shape}; got shape {dy.shape}")
+    problem = LinearProblem(math.prod(dy.shape[:-1]), w.shape[1], w.shape[0])
+    dx = checks.empty(op, (problem.N, problem.I), dtype)
+    run = OPERATION.choose(problem, "backward_input", algorithm)
+    run(problem, checks.contiguous(dy).reshape(problem.N, problem.O), checks.contiguous(w), dx)
+    return dx.reshape(*dy.shape[:-1], problem.I)
+
+
+def linear_weight(
+    grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradients of `linear` with respect to weight, (O, I), and bias, (O,)."""
+    op = "linear_weight"
+    x, w, problem = _check(op, input, weight)
+    dy = checks.array(op, "grad_output", grad_output, None)
+    dtype = checks.same_dtype(op, grad_output=dy, input=x, weight=w)
+    checks.same_shape(op, "grad_output", dy, (*x.shape[:-1], problem.O), "the forward's output")
+    dy = checks.contiguous(dy).reshape(problem.N, problem.O)
+    dweight = checks.empty(op, (problem.O, problem.I), dtype)
+    run = OPERATION.choose(problem, "backward_weight", algorithm)
+    run(problem, checks.contiguous(x).reshape(problem.N, problem.I), dy, dweight)
+    return dweight, dy.sum(axis=0)
+
+
+def _check(op: str, input: Any, weight: Any) -> tuple[np.ndarray, np.ndarray, LinearProblem]:
+    x, w = checks.array(op, "input", input, None), checks.array(op, "weight", weight, "OI")
+    checks.same_dtype(op, input=x, weight=w)
+    if x.ndim == 0 or x.shape[-1] != w.shape[1]:
+        raise ValueError(f"{op}: input must be (..., {w.shape[1]}) for weight {w.shape}; got shape {x.shape}")
+    return x, w, LinearProblem(math.prod(x.shape[:-1]), w.shape[1], w.shape[0])

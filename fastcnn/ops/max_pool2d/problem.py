@@ -1,0 +1,100 @@
+"""The shape of two-dimensional max-pooling, and the cases on which variants are tested and timed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...registry import Case
+
+
+class MaxPool2dProblem(NamedTuple):
+    """All integers of y[n,c,p,q] = max over r,s of x[n, c, p*stride + r*dilation - pad, ...]; the padding counts as -inf.
+
+    P and Q are given, as `ceil_mode` may add a window that reaches beyond the padding.
+    """
+
+    N: int
+    C: int
+    H: int
+    W: int
+    R: int
+    S: int
+    P: int
+    Q: int
+    stride_h: int
+    stride_w: int
+    pad_h: int = 0
+    pad_w: int = 0
+    dilation_h: int = 1
+    dilation_w: int = 1
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+        return self.N, self.C, self.H, self.W
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, P, Q)."""
+        return self.N, self.C, self.P, self.Q
+
+
+def work(problem: MaxPool2dProblem, direction: str) -> int:
+    """Comparisons forward; additions backward."""
+    outputs = int(np.prod(problem.output_shape))
+    return outputs * problem.R * problem.S if direction == "forward" else outputs
+
+
+def traffic(problem: MaxPool2dProblem, direction: str, dtype: Any) -> int:
+    """Bytes of both images and of the indices."""
+    images = int(np.prod(problem.input_shape) + np.prod(problem.output_shape))
+    return images * np.dtype(dtype).itemsize + int(np.prod(problem.output_shape)) * 8
+
+
+def reduction(problem: MaxPool2dProblem, direction: str) -> int:
+    """Forward is exact; backward adds at most one gradient per window that holds the pixel."""
+    return 0 if direction == "forward" else problem.R * problem.S
+
+
+def arguments(problem: MaxPool2dProblem, direction: str, dtype: Any, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Return random inputs of `direction`, with many ties: (x,) or (dy, indices)."""
+    x = rng.integers(-3, 4, problem.input_shape).astype(dtype)
+    if direction == "forward":
+        return (x,)
+    from . import reference
+
+    y, indices = outputs(problem, "forward", dtype)
+    reference.forward(problem, x, y, indices)
+    return rng.standard_normal(problem.output_shape).astype(dtype), indices
+
+
+def outputs(problem: MaxPool2dProblem, direction: str, dtype: Any) -> tuple[np.ndarray, ...]:
+    """Return empty arrays for (y, indices) or (dx,)."""
+    if direction == "forward":
+        return np.empty(problem.output_shape, dtype), np.empty(problem.output_shape, np.int64)
+    return (np.empty(problem.input_shape, dtype),)
+
+
+_P = MaxPool2dProblem
+CASES = [
+    Case("ones", _P(1, 1, 1, 1, 1, 1, 1, 1, 1, 1)),
+    Case("empty-batch", _P(0, 2, 4, 4, 2, 2, 2, 2, 2, 2)),
+    Case("halving", _P(2, 17, 8, 10, 2, 2, 4, 5, 2, 2)),
+    Case("overlapping", _P(2, 3, 9, 8, 3, 3, 7, 6, 1, 1)),
+    Case("gapped", _P(1, 5, 11, 13, 2, 2, 3, 3, 4, 5)),
+    Case("padded", _P(2, 4, 7, 7, 3, 3, 4, 4, 2, 2, 1, 1)),
+    Case("uneven", _P(1, 3, 7, 9, 2, 3, 3, 4, 2, 2, 0, 0)),
+    Case("ceil", _P(1, 2, 7, 6, 2, 2, 4, 3, 2, 2)),
+    Case("dilated", _P(1, 2, 12, 11, 3, 2, 4, 5, 2, 2, 0, 0, 2, 3)),
+    Case("dilated-padded", _P(1, 33, 10, 9, 3, 3, 8, 7, 1, 1, 1, 1, 2, 2)),
+    Case("window-in-padding", _P(1, 2, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2)),
+    Case("whole-image", _P(3, 2, 5, 4, 5, 4, 1, 1, 5, 4)),
+    Case("row", _P(1, 2, 1, 31, 1, 4, 1, 14, 1, 2)),
+]
+BENCH = [
+    Case("mnist-24x24x24", _P(64, 24, 24, 24, 2, 2, 12, 12, 2, 2)),
+    Case("mnist-32x10x10", _P(64, 32, 10, 10, 2, 2, 5, 5, 2, 2)),
+    Case("resnet-stem", _P(1, 64, 112, 112, 3, 3, 56, 56, 2, 2, 1, 1)),
+]

@@ -1,0 +1,39 @@
+"""The definition of max-pooling and its gradient, pixel by pixel of the output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def forward(problem: Any, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> None:
+    """y = maximum of the window; indices = its place h*W + w, the first one of equals; NaN is greater than all.
+
+    A window that holds no pixel at all gives the lowest value of the dtype and index -1.
+    """
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    for n, c, p, q in np.ndindex(*y.shape):
+        best, place = lowest, -1
+        for h, w in _pixels(problem, p, q):
+            value = x[n, c, h, w]
+            if place < 0 or value > best or np.isnan(value):
+                best, place = value, h * problem.W + w
+        y[n, c, p, q], indices[n, c, p, q] = best, place
+
+
+def backward_input(problem: Any, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray) -> None:
+    """dx = the sum of dy over the windows that chose the pixel."""
+    total = np.zeros((*dx.shape[:2], problem.H * problem.W))
+    for n, c, p, q in np.ndindex(*dy.shape):
+        if indices[n, c, p, q] >= 0:
+            total[n, c, indices[n, c, p, q]] += dy[n, c, p, q]
+    dx[...] = total.reshape(dx.shape)
+
+
+def _pixels(problem: Any, p: int, q: int) -> list[tuple[int, int]]:
+    """Return the pixels (h, w) of a window that lie in the image, row by row."""
+    g = problem
+    rows = [p * g.stride_h - g.pad_h + r * g.dilation_h for r in range(g.R)]
+    columns = [q * g.stride_w - g.pad_w + s * g.dilation_w for s in range(g.S)]
+    return [(h, w) for h in rows if 0 <= h < g.H for w in columns if 0 <= w < g.W]

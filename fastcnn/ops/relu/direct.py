@@ -1,0 +1,34 @@
+"""ReLU in one pass, in chunks that threads share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...jit import kernel
+from .problem import ReluProblem
+
+_CHUNK = 32_768  # elements of a job: 128 KiB of float32
+
+
+def forward(problem: ReluProblem, x: np.ndarray, y: np.ndarray) -> None:
+    """Keep x where it is not <= 0, so that NaN stays NaN."""
+    _forward.launch(-(-x.size // _CHUNK), x, y, work=8.0 * x.size)
+
+
+def backward_input(problem: ReluProblem, dy: np.ndarray, x: np.ndarray, dx: np.ndarray) -> None:
+    """Pass dy where x is not <= 0."""
+    _backward.launch(-(-x.size // _CHUNK), dy, x, dx, work=8.0 * x.size)
+
+
+@kernel
+def _forward(job, x, y):
+    zero = x.dtype.type(0)
+    for i in range(job * _CHUNK, min(x.size, (job + 1) * _CHUNK)):
+        y[i] = zero if x[i] <= zero else x[i]
+
+
+@kernel
+def _backward(job, dy, x, dx):
+    zero = x.dtype.type(0)
+    for i in range(job * _CHUNK, min(x.size, (job + 1) * _CHUNK)):
+        dx[i] = zero if x[i] <= zero else dy[i]

@@ -1,0 +1,52 @@
+"""The shape of softmax with cross-entropy: rows of logits against rows of target probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...registry import Case
+
+
+class SoftmaxCrossEntropyProblem(NamedTuple):
+    """loss[n] = - sum over c of target[n,c] * log softmax(x[n])[c]."""
+
+    N: int
+    C: int
+
+
+def work(problem: SoftmaxCrossEntropyProblem, direction: str) -> int:
+    """Counted as 20 FLOPs an element, most of them in the exponential."""
+    return 20 * problem.N * problem.C
+
+
+def traffic(problem: SoftmaxCrossEntropyProblem, direction: str, dtype: Any) -> int:
+    """Bytes of logits, targets and results."""
+    arrays = 2 if direction == "forward" else 3
+    return (arrays * problem.N * problem.C + problem.N) * np.dtype(dtype).itemsize
+
+
+def reduction(problem: SoftmaxCrossEntropyProblem, direction: str) -> int:
+    """Terms in one sum, and a few for the rounding of exp and log."""
+    return problem.C + 8
+
+
+def arguments(
+    problem: SoftmaxCrossEntropyProblem, direction: str, dtype: Any, rng: np.random.Generator
+) -> tuple[np.ndarray, ...]:
+    """Return random inputs of `direction`: (x, target) or (dloss, x, target)."""
+    x = 4 * rng.standard_normal(problem).astype(dtype)
+    target = rng.random(problem).astype(dtype)
+    target /= target.sum(axis=1, keepdims=True)
+    return (x, target) if direction == "forward" else (rng.standard_normal(problem.N).astype(dtype), x, target)
+
+
+def outputs(problem: SoftmaxCrossEntropyProblem, direction: str, dtype: Any) -> tuple[np.ndarray, ...]:
+    """Return an empty array for the losses (N,) or dx (N, C)."""
+    return (np.empty(problem.N if direction == "forward" else problem, dtype),)
+
+
+_P = SoftmaxCrossEntropyProblem
+CASES = [Case(f"{n}x{c}", _P(n, c)) for n, c in ((1, 1), (0, 3), (1, 2), (7, 10), (3, 1000), (257, 5))]
+BENCH = [Case("mnist-256x10", _P(256, 10)), Case("imagenet-64x1000", _P(64, 1000))]

@@ -1,0 +1,166 @@
+"""Operations and their variants: one folder per operation, one file per variant, found by looking into the folder.
+
+A variant is a module that defines one function per *direction* that it computes, each with the parameters of the same function in
+the folder's `reference.py`, and, if it cannot do everything, ``refuses(problem) -> str | None`` with the reason. That one file
+gives it its tests, benchmarks and table rows. Which variant serves a call is `Operation.choose`: the first of the ordered preference
+that has the direction and does not refuse.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+DIRECTIONS = ("forward", "backward_input", "backward_weight")
+
+
+class RegistryError(ImportError):
+    """A variant's file does not keep the rules; the message names the file and the mend."""
+
+
+class Case(NamedTuple):
+    """A named problem of an operation, for tests or benchmarks."""
+
+    name: str
+    problem: Any
+
+
+class Variant:
+    """One way to compute an operation."""
+
+    def __init__(self, name: str, directions: Mapping[str, Callable[..., None]], refuses: Callable[[Any], str | None] | None) -> None:
+        self.name = name
+        self.directions = dict(directions)
+        self._refuses = refuses
+
+    def refuses(self, problem: Any, direction: str) -> str | None:
+        """Return why this variant does not compute `direction` of `problem`; None where it does."""
+        if direction not in self.directions:
+            return f"has no {direction}"
+        return self._refuses(problem) if self._refuses else None
+
+    def __repr__(self) -> str:
+        return f"<variant {self.name}: {', '.join(self.directions)}>"
+
+
+class Operation:
+    """An operation: its variants, the order in which they are tried, and the cases on which they are tested and timed.
+
+    Parameters
+    ----------
+    package : str
+        The operation's package; its name is the operation's, its modules are the variants (`problem` and names with
+        an underscore apart).
+    preference : sequence of str
+        Variants in the order of automatic choice; ends in "reference". Others are reached by `algorithm=` only.
+    problem : module
+        Defines ``CASES`` and ``BENCH`` (lists of `Case`), ``arguments(problem, direction, dtype, rng)`` (the inputs of a
+        direction), ``outputs(problem, direction, dtype)`` (empty arrays for its results), ``work(problem, direction)`` (FLOPs),
+        ``traffic(problem, direction, dtype)`` (bytes read and written at least) and ``reduction(problem, direction)`` (terms per sum).
+    """
+
+    def __init__(self, package: str, preference: Sequence[str], problem: ModuleType) -> None:
+        self.name = package.rpartition(".")[2]
+        self.problem = problem
+        self.variants = _discover(package)
+        self.preference = tuple(preference)
+        if self.preference[-1:] != ("reference",) or not set(self.preference) <= set(self.variants):
+            raise RegistryError(f"{package}: preference must name variants of {sorted(self.variants)} and end in 'reference'; got {preference}")
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions of this operation: those of its reference."""
+        return tuple(self.variants["reference"].directions)
+
+    def choose(self, problem: Any, direction: str, algorithm: str = "auto") -> Callable[..., None]:
+        """Return the function that computes `direction` of `problem`.
+
+        Raises
+        ------
+        ValueError
+            `algorithm` is unknown, or refuses the problem (the message has its reason).
+        """
+        if algorithm == "auto":
+            for name in self.preference:
+                if self.variants[name].refuses(problem, direction) is None:
+                    return self.variants[name].directions[direction]
+            raise AssertionError(f"{self.name}: reference refused {problem}")  # excluded by tests/test_registry.py
+        variant = self.variants.get(algorithm) if isinstance(algorithm, str) else None
+        if variant is None:
+            raise ValueError(f"{self.name}: algorithm must be 'auto' or one of {sorted(self.variants)}; got {algorithm!r}")
+        reason = variant.refuses(problem, direction)
+        if reason is not None:
+            raise ValueError(f"{self.name}: algorithm {algorithm!r} cannot compute {direction} of this problem: {reason}")
+        return variant.directions[direction]
+
+    def explain(self, problem: Any, direction: str) -> Iterator[tuple[str, str]]:
+        """Yield (variant, "chosen" | "accepts" | its reason to refuse), the preferred ones first."""
+        chosen = False
+        for name in sorted(self.variants, key=lambda name: (self.rank(name), name)):
+            reason = self.variants[name].refuses(problem, direction)
+            if reason is None and name in self.preference and not chosen:
+                chosen = True
+                yield name, "chosen"
+            else:
+                yield name, "accepts" if reason is None else f"refuses: {reason}"
+
+    def rank(self, name: str) -> int:
+        """Return the place of a variant in the preference; the unlisted come last."""
+        return self.preference.index(name) if name in self.preference else len(self.preference)
+
+    def accepted(self, direction: str, cases: Sequence[Case]) -> Iterator[tuple[str, Case]]:
+        """Yield every (variant, case) that a variant accepts: the grid of tests, benchmarks and tables."""
+        for name, variant in sorted(self.variants.items(), key=lambda item: (self.rank(item[0]), item[0])):
+            for case in cases:
+                if variant.refuses(case.problem, direction) is None:
+                    yield name, case
+
+    def run(self, variant: str, direction: str, problem: Any, arguments: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> None:
+        """Compute with one variant into `outputs`, past the boundary checks (tests and benchmarks)."""
+        self.variants[variant].directions[direction](problem, *arguments, *outputs)
+
+
+def operations() -> dict[str, Operation]:
+    """Return every operation of `fastcnn.ops` by name."""
+    ops = importlib.import_module("fastcnn.ops")
+    found = {}
+    for module in pkgutil.iter_modules(ops.__path__):
+        if module.ispkg:
+            found[module.name] = importlib.import_module(f"fastcnn.ops.{module.name}").OPERATION
+    return found
+
+
+def _discover(package: str) -> dict[str, Variant]:
+    folder = importlib.import_module(package).__path__
+    names = [m.name for m in pkgutil.iter_modules(folder) if m.name != "problem" and not m.name.startswith("_")]
+    if "reference" not in names:
+        raise RegistryError(f"{package}: has no reference.py")
+    reference = importlib.import_module(f"{package}.reference")
+    return {name: _variant(importlib.import_module(f"{package}.{name}"), reference) for name in names}
+
+
+def _variant(module: ModuleType, reference: ModuleType) -> Variant:
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and inspect.isfunction(value) and value.__module__ == module.__name__
+    }
+    refuses = own.pop("refuses", None)
+    for name, function in own.items():
+        if name not in DIRECTIONS:
+            raise RegistryError(f"{module.__file__}: {name}() is no direction; expected one of {DIRECTIONS} (helpers start with an underscore)")
+        model = getattr(reference, name, None)
+        if model is None:
+            raise RegistryError(f"{module.__file__}: reference.py defines no {name}() to check against")
+        expected, got = list(inspect.signature(model).parameters), list(inspect.signature(function).parameters)
+        if got != expected:
+            raise RegistryError(f"{module.__file__}: {name}() must take ({', '.join(expected)}), as reference.py; got ({', '.join(got)})")
+    if not own:
+        raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
+    return Variant(module.__name__.rpartition(".")[2], own, refuses)
