@@ -32,7 +32,7 @@ from . import machine
 
 # nogil: other Python threads go on. error_model: division by zero gives inf or garbage, never an exception that prange
 # would lose. No fastmath: `nnan` breaks NaN in ReLU and max; the tiles of simd.py contract to FMA explicitly.
-_FLAGS = {"nogil": True, "error_model": "numpy"}
+_FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 SERIAL_BELOW = 2_000_000  # units of work (FLOPs, or elements moved times 8): ~50-100 us, where threads begin to pay
 
@@ -55,6 +55,7 @@ class Kernel:
         self._native: dict[Any, int] = {}
 
     def __call__(self, *args: Any) -> Any:
+        """Run the compiled function."""
         return self.dispatcher(*args)
 
     @functools.cached_property
@@ -158,7 +159,7 @@ def kernel_version() -> str:
 def _cache_class() -> Any:
     from numba.core.caching import FunctionCache
 
-    class KernelCache(FunctionCache):  # type: ignore[misc]
+    class KernelCache(FunctionCache):
         """Numba's cache with one file per kernel, signature and CPU, and no failure that reaches the caller.
 
         Numba's own index file can be left pointing at another signature's code when two processes fill it at once, and
@@ -243,7 +244,7 @@ def _driver(parallel: bool) -> Any:
 
     call = _call_by_address()
 
-    def run_jobs(address, jobs, arrays):  # type: ignore[no-untyped-def]
+    def run_jobs(address: Any, jobs: Any, arrays: Any) -> None:
         for job in prange(jobs):
             call(address, (job, *arrays))
 

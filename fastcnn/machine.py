@@ -12,7 +12,7 @@ import importlib.metadata
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 def setting(name: str) -> str | None:
@@ -129,7 +129,8 @@ def max_threads() -> int:
     """Return how many threads Numba can use in this process: the usable cores, or NUMBA_NUM_THREADS."""
     import numba
 
-    return int(numba.config.NUMBA_NUM_THREADS)
+    config: Any = numba.config  # its values are made at import, which mypy cannot see
+    return int(config.NUMBA_NUM_THREADS)
 
 
 def get_threads() -> int:

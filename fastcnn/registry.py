@@ -71,7 +71,8 @@ class Operation:
         self.variants = _discover(package)
         self.preference = tuple(preference)
         if self.preference[-1:] != ("reference",) or not set(self.preference) <= set(self.variants):
-            raise RegistryError(f"{package}: preference must name variants of {sorted(self.variants)} and end in 'reference'; got {preference}")
+            known = sorted(self.variants)
+            raise RegistryError(f"{package}: preference must name variants of {known} and end in 'reference'; got {preference}")
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -154,7 +155,8 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
     refuses = own.pop("refuses", None)
     for name, function in own.items():
         if name not in DIRECTIONS:
-            raise RegistryError(f"{module.__file__}: {name}() is no direction; expected one of {DIRECTIONS} (helpers start with an underscore)")
+            rule = f"expected one of {DIRECTIONS} (helpers start with an underscore)"
+            raise RegistryError(f"{module.__file__}: {name}() is no direction; {rule}")
         model = getattr(reference, name, None)
         if model is None:
             raise RegistryError(f"{module.__file__}: reference.py defines no {name}() to check against")

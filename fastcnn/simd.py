@@ -54,7 +54,7 @@ def tile(shape: TileShape, dtype: np.dtype, accumulate: bool) -> Any:
     fma_name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{shape.lanes}f{8 * dtype.itemsize}"
 
     @intrinsic
-    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, y, yo, y_m, R, K):  # type: ignore[no-untyped-def]
+    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, y, yo, y_m, R, K):
         n = types.int64
         signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, y, n, n, n, n)
 
@@ -88,7 +88,7 @@ def tile(shape: TileShape, dtype: np.dtype, accumulate: bool) -> Any:
                 return node
 
             def body(rows: int, after: Any) -> None:
-                """The two reduction loops over `rows` x vectors accumulators, then the stores."""
+                """Emit the two reduction loops over `rows` x vectors accumulators, then the stores."""
                 x_steps = [b.mul(x_m, const(m)) for m in range(rows)]
                 y_steps = [b.mul(y_m, const(m)) for m in range(rows)]
                 cells = [(m, v) for m in range(rows) for v in range(shape.vectors)]
@@ -172,7 +172,7 @@ def transpose_block(lanes: int, dtype: np.dtype) -> Any:
     vector = ir.VectorType(scalar, lanes)
 
     @intrinsic
-    def transpose(typingctx, x, xo, x_pitch, y, yo, y_pitch):  # type: ignore[no-untyped-def]
+    def transpose(typingctx, x, xo, x_pitch, y, yo, y_pitch):
         n = types.int64
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:

@@ -6,7 +6,9 @@ Everything is Python integers of any size, so that nothing wraps; what is absurd
 from __future__ import annotations
 
 import operator
-from typing import Any, NamedTuple, SupportsIndex, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 IntOrPair: TypeAlias = "int | tuple[int, int]"
 Padding: TypeAlias = "str | int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]"
@@ -43,9 +45,13 @@ class Axis(NamedTuple):
 
 def integer(op: str, name: str, value: Any, least: int) -> int:
     """Return `value` as an int of at least `least`; TypeError or ValueError that names the argument otherwise."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{op}: {name} must be an int; got {_show(value)}")
-    number = operator.index(value)
+    if type(value) is int:
+        number = value
+    else:
+        try:
+            number = _index(value)
+        except TypeError:
+            raise TypeError(f"{op}: {name} must be an int; got {_show(value)}") from None
     if not least <= number <= LARGEST:
         raise ValueError(f"{op}: {name} must be between {least} and {LARGEST}; got {number}")
     return number
@@ -114,6 +120,13 @@ def _side(op: str, value: Any) -> tuple[int, int]:
     if len(value) != 2:
         raise ValueError(f"{op}: padding must be ((top, bottom), (left, right)); got a side {value!r}")
     return integer(op, "padding", value[0], 0), integer(op, "padding", value[1], 0)
+
+
+def _index(value: Any) -> int:
+    """Return an integer of any kind, NumPy's included, as int; TypeError for what is none, booleans too."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError("a bool is no size")
+    return operator.index(value)
 
 
 def _show(value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from ... import checks, window
 from ...registry import Operation
 from . import problem as _problem
+from ._bias_gradient import sum_over_pixels
 from .problem import Conv2dProblem
 
 __all__ = ["OPERATION", "Conv2dProblem", "conv2d", "conv2d_backward", "conv2d_input", "conv2d_weight"]
@@ -225,7 +226,7 @@ def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:
     (K,) ndarray of the same dtype
     """
     dy, _, _ = _image("bias_gradient", "grad_output", grad_output, layout)
-    return dy.sum(axis=(0, 2, 3))
+    return sum_over_pixels(checks.dense(dy))
 
 
 def _image(op: str, name: str, value: Any, layout: Any, unbatched: bool | None = None) -> tuple[np.ndarray, bool, str]:
@@ -250,7 +251,7 @@ def _conv_problem(
     (N, C, H, W), (K, per_group, R, S) = x, w
     if min(K, per_group, R, S) == 0:
         raise ValueError(f"{op}: weight must have no size 0; got shape {w}")
-    if C != per_group * groups:
+    if per_group * groups != C:
         raise ValueError(
             f"{op}: Given groups={groups}, weight of size {list(w)}, expected input{list(x)} to have {per_group * groups} "
             f"channels, but got {C} channels instead"

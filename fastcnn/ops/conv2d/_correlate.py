@@ -90,7 +90,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     block, height = shape.block, shape.height
 
     @kernel(specialisation=(shape, dtype.str))
-    def correlate_band(job, geometry, x, weight, bias, y):  # type: ignore[no-untyped-def]
+    def correlate_band(job, geometry, x, weight, bias, y):
         g = geometry[0]
         n, first = job // g.bands, job % g.bands * g.rows
         rows = min(g.rows, g.P - first)

@@ -89,7 +89,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     block, height = shape.block, shape.height
 
     @kernel(specialisation=(shape, dtype.str))
-    def gradient_of_bands(job, geometry, x, dy, partial):  # type: ignore[no-untyped-def]
+    def gradient_of_bands(job, geometry, x, dy, partial):
         g = geometry[0]
         gradient = partial[job]
         padded_K = -(-g.K // block) * block

@@ -8,6 +8,7 @@ A few images at a time, so that the columns - R*S times the image - take a bound
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def _columns(p: Conv2dProblem, x: np.ndarray) -> np.ndarray:
     return columns.reshape(len(x), p.groups, -1, p.P * p.Q)
 
 
-def _window(p: Conv2dProblem) -> dict[str, tuple]:
+def _window(p: Conv2dProblem) -> dict[str, Any]:
     return {
         "dilation": (p.dilation_h, p.dilation_w),
         "padding": ((p.top, p.bottom), (p.left, p.right)),

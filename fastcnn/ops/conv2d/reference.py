@@ -17,8 +17,8 @@ def forward(problem: Any, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y
     padded = _pad(problem, x)
     total = np.zeros(y.shape, np.float64)
     total += bias.astype(np.float64)[:, None, None]
-    for channels, filters, r, s, pixels in _taps(problem):
-        total[:, filters] += np.einsum("nchw,kc->nkhw", padded[(slice(None), channels, *pixels)], weight[filters, :, r, s].astype(np.float64), optimize=True)
+    for filters, r, s, pixels in _taps(problem):
+        total[:, filters] += np.einsum("nchw,kc->nkhw", padded[pixels], weight[filters, :, r, s].astype(np.float64), optimize=True)
     y[...] = total
 
 
@@ -26,8 +26,8 @@ def backward_input(problem: Any, dy: np.ndarray, weight: np.ndarray, dx: np.ndar
     """dx[n,c,h,w] = sum over the outputs (k,p,q) that read this pixel through a tap (r,s) of dy[n,k,p,q] * weight[k,c,r,s]."""
     p = problem
     padded = np.zeros((p.N, p.C, p.top + p.H + p.bottom, p.left + p.W + p.right))
-    for channels, filters, r, s, pixels in _taps(problem):
-        padded[(slice(None), channels, *pixels)] += np.einsum(
+    for filters, r, s, pixels in _taps(problem):
+        padded[pixels] += np.einsum(
             "nkhw,kc->nchw", dy[:, filters].astype(np.float64), weight[filters, :, r, s].astype(np.float64), optimize=True
         )
     dx[...] = padded[:, :, p.top : p.top + p.H, p.left : p.left + p.W]
@@ -36,8 +36,8 @@ def backward_input(problem: Any, dy: np.ndarray, weight: np.ndarray, dx: np.ndar
 def backward_weight(problem: Any, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
     """dweight[k,c,r,s] = sum over n,p,q of x[n, c, p*stride + r*dilation, q*stride + s*dilation] * dy[n,k,p,q]."""
     padded = _pad(problem, x)
-    for channels, filters, r, s, pixels in _taps(problem):
-        taps = padded[(slice(None), channels, *pixels)]
+    for filters, r, s, pixels in _taps(problem):
+        taps = padded[pixels]
         dweight[filters, :, r, s] = np.einsum("nchw,nkhw->kc", taps, dy[:, filters].astype(np.float64), optimize=True)
 
 
@@ -46,8 +46,8 @@ def _pad(problem: Any, x: np.ndarray) -> np.ndarray:
     return np.pad(x.astype(np.float64), ((0, 0), (0, 0), (p.top, p.bottom), (p.left, p.right)))
 
 
-def _taps(problem: Any) -> Iterator[tuple[slice, slice, int, int, tuple[slice, slice]]]:
-    """Yield (channels of a group, its filters, r, s, the padded pixels that this tap meets, one per output)."""
+def _taps(problem: Any) -> Iterator[tuple[slice, int, int, tuple[slice, slice, slice, slice]]]:
+    """Yield (the filters of a group, r, s, and the index of the padded pixels that this tap meets, one per output)."""
     p = problem
     height, width = p.top + p.H + p.bottom, p.left + p.W + p.right
     P = (height - p.dilation_h * (p.R - 1) - 1) // p.stride_h + 1
@@ -59,4 +59,4 @@ def _taps(problem: Any) -> Iterator[tuple[slice, slice, int, int, tuple[slice, s
             rows = slice(r * p.dilation_h, r * p.dilation_h + (P - 1) * p.stride_h + 1, p.stride_h)
             for s in range(p.S):
                 columns = slice(s * p.dilation_w, s * p.dilation_w + (Q - 1) * p.stride_w + 1, p.stride_w)
-                yield channels, filters, r, s, (rows, columns)
+                yield filters, r, s, (slice(None), channels, rows, columns)

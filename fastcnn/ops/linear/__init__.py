@@ -73,7 +73,7 @@ def linear_backward(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    _, w, problem = _check("linear_backward", input, weight)
+    _, w, _ = _check("linear_backward", input, weight)
     dweight, dbias = linear_weight(grad_output, input, w, algorithm=algorithm)
     return linear_input(grad_output, w, algorithm=algorithm), dweight, dbias
 

@@ -8,16 +8,16 @@ from .problem import LinearProblem
 
 
 def forward(problem: LinearProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
-    """y = x W' + b."""
+    """Y = x W' + b."""
     np.matmul(x, weight.T, out=y)
     y += bias
 
 
 def backward_input(problem: LinearProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
-    """dx = dy W."""
+    """Dx = dy W."""
     np.matmul(dy, weight, out=dx)
 
 
 def backward_weight(problem: LinearProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
-    """dW = dy' x."""
+    """DW = dy' x."""
     np.matmul(dy.T, x, out=dweight)

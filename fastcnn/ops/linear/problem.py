@@ -13,8 +13,8 @@ class LinearProblem(NamedTuple):
     """y[n,o] = b[o] + sum over i of x[n,i] * w[o,i]; N counts all leading axes of the input."""
 
     N: int
-    I: int  # noqa: E741 - input features
-    O: int  # noqa: E741 - output features
+    I: int
+    O: int
 
 
 def work(problem: LinearProblem, direction: str) -> int:
@@ -24,7 +24,7 @@ def work(problem: LinearProblem, direction: str) -> int:
 
 def traffic(problem: LinearProblem, direction: str, dtype: Any) -> int:
     """Bytes of the two matrices read and the one written."""
-    N, I, O = problem  # noqa: E741
+    N, I, O = problem
     return (N * I + I * O + N * O) * np.dtype(dtype).itemsize
 
 
@@ -35,7 +35,7 @@ def reduction(problem: LinearProblem, direction: str) -> int:
 
 def arguments(problem: LinearProblem, direction: str, dtype: Any, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Return random inputs of `direction`: (x, weight, bias), (dy, weight) or (x, dy)."""
-    N, I, O = problem  # noqa: E741
+    N, I, O = problem
     shapes: dict[str, tuple[tuple[int, ...], ...]] = {
         "forward": ((N, I), (O, I), (O,)),
         "backward_input": ((N, O), (O, I)),
@@ -46,7 +46,7 @@ def arguments(problem: LinearProblem, direction: str, dtype: Any, rng: np.random
 
 def outputs(problem: LinearProblem, direction: str, dtype: Any) -> tuple[np.ndarray, ...]:
     """Return empty arrays for the results of `direction`: (y,), (dx,) or (dweight,)."""
-    N, I, O = problem  # noqa: E741
+    N, I, O = problem
     return (np.empty({"forward": (N, O), "backward_input": (N, I), "backward_weight": (O, I)}[direction], dtype),)
 
 

@@ -120,7 +120,7 @@ def max_pool2d_backward(
     problem = _pool_problem(op, batch_shape, kernel_size, stride, padding, dilation, ceil_mode)
     errors, places = (checks.channels_first(a[None] if unbatched else a, letters) for a in (dy, where))
     checks.same_shape(op, "grad_output", errors, problem.output_shape, "the forward's output as (N, C, P, Q)")
-    if places.size and not (-1 <= places.min() and places.max() < problem.H * problem.W):
+    if places.size and not (places.min() >= -1 and places.max() < problem.H * problem.W):
         raise ValueError(f"{op}: indices must be between -1 and H*W - 1 = {problem.H * problem.W - 1}; "
                          f"got {places.min()} to {places.max()}")
     dx = checks.empty_image(op, problem.input_shape, dy.dtype, letters)
@@ -129,6 +129,14 @@ def max_pool2d_backward(
         run(problem, checks.dense_as(errors, letters), checks.dense_as(places, letters), dx)
     result = dx.transpose(0, 2, 3, 1) if letters == "NHWC" else dx
     return result[0] if unbatched else result
+
+
+def pool_output(
+    size: tuple[int, ...], kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> tuple[int, int]:
+    """Return the output size (P, Q) of `max_pool2d` for images of `size` (H, W)."""
+    problem = _pool_problem("max_pool2d", (1, 1, *size), kernel_size, stride, padding, dilation, ceil_mode)
+    return problem.P, problem.Q
 
 
 def _pool_problem(

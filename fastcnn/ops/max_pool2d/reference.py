@@ -8,7 +8,7 @@ import numpy as np
 
 
 def forward(problem: Any, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> None:
-    """y = maximum of the window; indices = its place h*W + w, the first one of equals; NaN is greater than all.
+    """Y = maximum of the window; indices = its place h*W + w, the first one of equals; NaN is greater than all.
 
     A window that holds no pixel at all gives the lowest value of the dtype and index -1.
     """
@@ -23,7 +23,7 @@ def forward(problem: Any, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> 
 
 
 def backward_input(problem: Any, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray) -> None:
-    """dx = the sum of dy over the windows that chose the pixel."""
+    """Dx = the sum of dy over the windows that chose the pixel."""
     total = np.zeros((*dx.shape[:2], problem.H * problem.W))
     for n, c, p, q in np.ndindex(*dy.shape):
         if indices[n, c, p, q] >= 0:

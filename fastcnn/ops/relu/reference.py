@@ -8,10 +8,10 @@ import numpy as np
 
 
 def forward(problem: Any, x: np.ndarray, y: np.ndarray) -> None:
-    """y = x where x > 0 or x is NaN, else 0."""
+    """Y = x where x > 0 or x is NaN, else 0."""
     y[...] = np.where((x > 0) | np.isnan(x), x, 0)
 
 
 def backward_input(problem: Any, dy: np.ndarray, x: np.ndarray, dx: np.ndarray) -> None:
-    """dx = dy where x > 0, else 0 (also at x = 0; at x = NaN dy passes, as in torch)."""
+    """Dx = dy where x > 0, else 0 (also at x = 0; at x = NaN dy passes, as in torch)."""
     dx[...] = np.where(x <= 0, 0, dy)

@@ -17,7 +17,7 @@ class SoftmaxCrossEntropyProblem(NamedTuple):
 
 
 def work(problem: SoftmaxCrossEntropyProblem, direction: str) -> int:
-    """Counted as 20 FLOPs an element, most of them in the exponential."""
+    """FLOPs, counted as 20 an element, most of them in the exponential."""
     return 20 * problem.N * problem.C
 
 
@@ -30,6 +30,18 @@ def traffic(problem: SoftmaxCrossEntropyProblem, direction: str, dtype: Any) -> 
 def reduction(problem: SoftmaxCrossEntropyProblem, direction: str) -> int:
     """Terms in one sum, and a few for the rounding of exp and log."""
     return problem.C + 8
+
+
+def magnitude(problem: SoftmaxCrossEntropyProblem, direction: str, arguments: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Size of what is added up, on which the rounding error depends: a gradient near 0 is a difference of larger numbers."""
+    from . import reference
+
+    if direction == "backward_input":
+        dloss, x, target = arguments
+        return np.abs(dloss)[:, None] * (np.exp(reference._log_softmax(x)) * target.sum(axis=1, keepdims=True) + target)
+    x, target = arguments
+    spread = x.max(axis=1, keepdims=True) - x
+    return (target * (spread + np.log(problem.C) + 1)).sum(axis=1)
 
 
 def arguments(

@@ -1,0 +1,11 @@
+"""Layers: thin classes over `fastcnn.ops`, with `forward`, `backward`, `params` and `grads`."""
+
+from .activation import ReLU
+from .base import Layer
+from .conv2d import Conv2d
+from .dropout import Dropout
+from .linear import Flatten, Linear
+from .pool import MaxPool2d
+from .sequential import Sequential
+
+__all__ = ["Conv2d", "Dropout", "Flatten", "Layer", "Linear", "MaxPool2d", "ReLU", "Sequential"]

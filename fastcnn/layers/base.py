@@ -1,0 +1,139 @@
+"""What every layer is: a pure pair of functions, `apply` and `pull_back`, under a small object with state.
+
+``y, saved = layer.apply(x)`` and ``dx, grads = layer.pull_back(saved, dy)`` change nothing in the layer, so several threads may run
+shards of a batch through one model. `forward` and `backward` are the same for one caller: they keep `saved` and `grads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+Self = TypeVar("Self", bound="Layer")
+
+
+class Layer:
+    """Base of all layers.
+
+    Attributes
+    ----------
+    params : dict of str to ndarray
+        Trainable arrays under torch's names (``weight``, ``bias``); optimisers change them in place.
+    grads : dict of str to ndarray
+        Gradients of the last `backward`, under the names of `params`.
+    training : bool
+        Whether layers such as `Dropout` behave as in training; see `train` and `eval`.
+    """
+
+    def __init__(self) -> None:
+        self.params: dict[str, np.ndarray] = {}
+        self.grads: dict[str, np.ndarray] = {}
+        self.training = True
+        self._saved: Any = None
+
+    def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Return the output for x, and what `pull_back` needs."""
+        raise TypeError(f"{type(self).__name__} defines no apply")
+
+    def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        """Return the gradients with respect to the input (None unless asked for) and to every parameter."""
+        raise TypeError(f"{type(self).__name__} defines no pull_back")
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return the layer's output for x, and remember what `backward` needs."""
+        y, self._saved = self.apply(x)
+        return y
+
+    __call__ = forward
+
+    def backward(self, dy: np.ndarray, input_gradient: bool = True) -> np.ndarray | None:
+        """Fill `grads` for the last `forward`, and return the gradient with respect to its input.
+
+        Parameters
+        ----------
+        dy : ndarray
+            Gradient of the loss with respect to the output.
+        input_gradient : bool
+            False leaves out the input's gradient, which the first layer of a network does not need (and returns None).
+
+        Raises
+        ------
+        RuntimeError
+            Before any forward.
+        """
+        if self._saved is None:
+            raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
+        dx, self.grads = self.pull_back(self._saved, dy, input_gradient)
+        return dx
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Switch to training behaviour (or, with False, to evaluation); returns the layer."""
+        self.training = mode
+        return self
+
+    def eval(self: Self) -> Self:
+        """Switch to evaluation behaviour; returns the layer."""
+        return self.train(False)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the output's shape without the batch axis, for an input of `shape` without it."""
+        return shape
+
+    def flops(self, shape: tuple[int, ...]) -> int:
+        """Return the FLOPs of one forward of one sample of `shape`, counting products and sums of the large loops."""
+        return 0
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of trainable values."""
+        return sum(param.size for param in self.params.values())
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return a copy of every parameter, under torch's names."""
+        return {name: param.copy() for name, param in self.params.items()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy values into the parameters, all or none.
+
+        Raises
+        ------
+        ValueError
+            A name is missing or unknown, or a shape differs.
+        """
+        if set(state) != set(self.params):
+            missing, unknown = sorted(set(self.params) - set(state)), sorted(set(state) - set(self.params))
+            raise ValueError(f"{type(self).__name__}: state misses {missing} and has unknown {unknown}")
+        for name, param in self.params.items():
+            if np.shape(state[name]) != param.shape:
+                raise ValueError(f"{type(self).__name__}: {name} must have shape {param.shape}; got {np.shape(state[name])}")
+        for name, param in self.params.items():
+            param[...] = state[name]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._describe()})"
+
+    def _describe(self) -> str:
+        return ""
+
+
+def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
+    """Return a random generator from one, a seed, or None (fresh entropy)."""
+    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+
+
+def channels_last(layer: Layer, x: np.ndarray) -> np.ndarray:
+    """Return a view (N, H, W, C) of images (N, C, H, W).
+
+    Layers exchange images of shape (N, C, H, W) whose memory is channels-last, which is what kernels compute in: nothing is converted
+    between layers, only once where an NCHW-contiguous array enters.
+    """
+    if np.ndim(x) != 4:
+        raise ValueError(f"{type(layer).__name__}: input must be (N, C, H, W); got shape {np.shape(x)}")
+    return np.asarray(x).transpose(0, 2, 3, 1)
+
+
+def channels_first(x: np.ndarray) -> np.ndarray:
+    """Return a view (N, C, H, W) of images (N, H, W, C)."""
+    return x.transpose(0, 3, 1, 2)

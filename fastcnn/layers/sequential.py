@@ -1,0 +1,105 @@
+"""Layers one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .base import Layer, Self
+
+
+class Sequential(Layer):
+    """A chain of layers; parameters are named ``0.weight``, ``0.bias``, ``3.weight`` ... as in `torch.nn.Sequential`.
+
+    Parameters
+    ----------
+    *layers : Layer
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+    >>> net = Sequential(Conv2d(1, 8, 3, rng=0), ReLU(), MaxPool2d(2), Flatten(), Linear(1352, 10, rng=1))
+    >>> net(np.zeros((2, 1, 28, 28), np.float32)).shape
+    (2, 10)
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__()
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"Sequential: argument {position} must be a Layer; got {type(layer).__name__}")
+        self.layers = layers
+        self.params = {f"{i}.{name}": param for i, layer in enumerate(layers) for name, param in layer.params.items()}
+
+    def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        saved = []
+        for layer in self.layers:
+            x, kept = layer.apply(x)
+            saved.append(kept)
+        return x, saved
+
+    def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        grads: dict[str, np.ndarray] = {}
+        gradient: np.ndarray | None = dy
+        first = 0 if input_gradient else self._first_trainable()
+        for i in range(len(self.layers) - 1, first - 1, -1):
+            assert gradient is not None  # only the last one asked may be None
+            gradient, own = self.layers[i].pull_back(saved[i], gradient, input_gradient or i > first)
+            grads.update({f"{i}.{name}": grad for name, grad in own.items()})
+        return (gradient if input_gradient else None), grads
+
+    def _first_trainable(self) -> int:
+        """Return the first layer whose gradient anybody needs."""
+        return next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))
+
+    def train(self: Self, mode: bool = True) -> Self:
+        for layer in self:  # type: ignore[attr-defined]
+            layer.train(mode)
+        return super().train(mode)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return shape
+
+    def flops(self, shape: tuple[int, ...]) -> int:
+        total = 0
+        for layer in self.layers:
+            total += layer.flops(shape)
+            shape = layer.output_shape(shape)
+        return total
+
+    def summary(self, shape: tuple[int, ...]) -> str:
+        """Return a table of layers: output shapes for an input of `shape` (no batch axis), parameters, FLOPs of a sample.
+
+        Raises
+        ------
+        ValueError
+            The layers do not fit together, or the input.
+        """
+        rows = [("layer", "output shape", "parameters", "FLOPs")]
+        for i, layer in enumerate(self.layers):
+            flops = layer.flops(shape)
+            shape = layer.output_shape(shape)
+            rows.append((f"{i} {layer!r}", str(shape), f"{layer.parameter_count:,}", f"{flops:,}"))
+        total = sum(layer.parameter_count for layer in self.layers)
+        rows.append(("total", "", f"{total:,}", f"{sum(int(row[3].replace(',', '')) for row in rows[1:]):,}"))
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
+        rule = "-" * len(lines[0])
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, position: int) -> Layer:
+        return self.layers[position]
+
+    def __repr__(self) -> str:
+        return "Sequential(\n" + "".join(f"  {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"

@@ -1,0 +1,31 @@
+"""The gradient of a per-channel bias: a sum over images and pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ... import checks
+from ...jit import kernel
+
+_CHUNK = 2048  # pixels summed one by one; the sums of chunks are summed after them, which also rounds less
+
+
+def sum_over_pixels(dy: np.ndarray) -> np.ndarray:
+    """Return the sums (K,) of a `checks.dense` array (N, K, P, Q)."""
+    K = dy.shape[1]
+    if not checks.is_channels_last(dy):
+        return dy.sum(axis=(2, 3)).sum(axis=0)  # NumPy is fast along contiguous planes only
+    pixels = checks.flat(dy).reshape(-1, K)
+    partial = np.empty((-(-len(pixels) // _CHUNK), K), dy.dtype)
+    _sum_chunk.launch(len(partial), pixels, partial, work=8.0 * pixels.size)
+    return partial.sum(axis=0)
+
+
+@kernel
+def _sum_chunk(job, pixels, partial):
+    total = partial[job]
+    for k in range(total.size):
+        total[k] = 0
+    for row in range(job * _CHUNK, min(len(pixels), (job + 1) * _CHUNK)):
+        for k in range(total.size):
+            total[k] += pixels[row, k]

@@ -1,0 +1,1 @@
+"""Pictures of a training run; matplotlib is imported only here."""

@@ -1,0 +1,88 @@
+"""Every variant, direction and case of every operation against the float64 reference; the grid comes from the registry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastcnn import machine, registry
+from fastcnn.agreement import Trial
+from fastcnn.registry import Operation
+
+OPERATIONS = registry.operations()
+GRID = [
+    pytest.param(op, variant, direction, case.problem, id=f"{op.name}-{direction}-{variant}-{case.name}")
+    for op in OPERATIONS.values()
+    for direction in op.directions
+    for variant, case in op.accepted(direction, op.problem.CASES)
+]
+
+
+def _run(op: Operation, variant: str, direction: str, problem, arguments, channels_last: bool = False) -> tuple[np.ndarray, ...]:
+    """Return the float32 outputs of a variant, written over NaN; with `channels_last` images lie in memory as (N, H, W, C)."""
+    outputs = op.problem.outputs(problem, direction, np.float32)
+    if channels_last:
+        arguments, outputs = (tuple(_channels_last(problem, a) for a in arrays) for arrays in (arguments, outputs))
+    for output in outputs:
+        output.fill(np.nan if output.dtype.kind == "f" else -7)
+    op.run(variant, direction, problem, arguments, outputs)
+    return outputs
+
+
+def _channels_last(problem, array: np.ndarray) -> np.ndarray:
+    is_image = array.shape in (problem.input_shape, problem.output_shape)
+    return np.ascontiguousarray(array.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if is_image else array
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("op", "variant", "direction", "problem"), GRID)
+def test_agrees_with_reference(op: Operation, variant: str, direction: str, problem, dtype) -> None:
+    trial = Trial(op, direction, problem, dtype, np.random.default_rng(1))
+    kept = [a.copy() for a in trial.arguments]
+    assert trial.error(op.variants[variant].directions[direction]) <= 1
+    for argument, copy in zip(trial.arguments, kept, strict=True):
+        np.testing.assert_array_equal(argument, copy, err_msg="an input was changed")
+
+
+@pytest.mark.parametrize(("op", "variant", "direction", "problem"), GRID)
+def test_integers_are_exact(op: Operation, variant: str, direction: str, problem) -> None:
+    """Any order of exact sums gives the same bits; shortcuts in half precision would not."""
+    if op.name == "softmax_cross_entropy":
+        pytest.skip("exponentials of integers are not exact")
+    rng = np.random.default_rng(2)
+    arguments = [
+        rng.integers(-4, 5, a.shape).astype(np.float32) if a.dtype.kind == "f" else a
+        for a in op.problem.arguments(problem, direction, np.float32, rng)
+    ]
+    want = op.problem.outputs(problem, direction, np.float64)
+    op.run("reference", direction, problem, arguments, want)
+    for threads in {1, machine.max_threads()}:
+        with machine.threads(threads):
+            for got, expected in zip(_run(op, variant, direction, problem, arguments), want, strict=True):
+                np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("op", "variant", "direction", "problem"), [p for p in GRID if p.values[0].name in ("conv2d", "max_pool2d")])
+def test_channels_last_memory_gives_the_same(op: Operation, variant: str, direction: str, problem) -> None:
+    arguments = op.problem.arguments(problem, direction, np.float32, np.random.default_rng(3))
+    plain = _run(op, variant, direction, problem, arguments)
+    last = _run(op, variant, direction, problem, arguments, channels_last=True)
+    for a, b in zip(plain, last, strict=True):
+        if op.name == "max_pool2d":
+            np.testing.assert_array_equal(a, b)
+        else:
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
+def test_conv2d_large_enough_for_threads(direction: str) -> None:
+    """Jobs of several threads: the same bits run after run, and within tolerance of the reference."""
+    op = OPERATIONS["conv2d"]
+    problem = next(case.problem for case in op.problem.BENCH if case.name == "mnist-32c3")
+    trial = Trial(op, direction, problem, np.float32, np.random.default_rng(4))
+    run = op.variants["direct"].directions[direction]
+    for threads in {1, machine.max_threads()}:
+        with machine.threads(threads):
+            assert trial.error(run) <= 1
+            first, second = (_run(op, "direct", direction, problem, trial.arguments) for _ in range(2))
+            np.testing.assert_array_equal(first[0], second[0])
