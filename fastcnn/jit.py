@@ -75,9 +75,12 @@ class Kernel:
         work : float
             FLOPs (or elements moved times 8) in all; small launches stay on the calling thread.
         """
+        if jobs == 0:
+            return
         if _jit_is_disabled():
+            plain = [a.view(np.recarray) if a.dtype.names else a for a in arrays]  # Numba reads record fields as attributes
             for job in range(jobs):
-                self.function(job, *arrays)
+                self.function(job, *plain)
             return
         threads = 1 if work < SERIAL_BELOW else min(machine.get_threads(), jobs)
         address = self._address(arrays)

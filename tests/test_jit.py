@@ -1,0 +1,286 @@
+"""Compilation, disk cache and threads: fast second process, damaged and stale files, concurrent callers."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import jit, machine
+from fastcnn.jit import kernel
+
+ROOT = Path(__file__).parents[1]
+CONV = """
+    import sys, time
+    import numpy as np
+    begin = time.perf_counter()
+    import fastcnn
+    x, w = np.ones((2, 1, 12, 12), np.float32), np.ones((4, 1, 3, 3), np.float32)
+    y = fastcnn.conv2d(x, w)
+    print("seconds", time.perf_counter() - begin)
+    assert (y == 9).all()
+"""
+
+
+def _python(code: str, *, fails: bool = False, **env: str) -> str:
+    """Run code in a fresh interpreter and return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    with tempfile.TemporaryDirectory() as elsewhere:  # `python -c` would import fastcnn from the current folder first
+        command = [sys.executable, "-c", textwrap.dedent(code)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=elsewhere, timeout=300)
+    assert fails or done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def _seconds(output: str) -> float:
+    return float(output.split("seconds")[1].split()[0])
+
+
+def test_import_is_light_and_silent() -> None:
+    out = _python(
+        """
+        import sys, os, threading, warnings, random
+        import numpy as np
+        before = dict(os.environ), threading.active_count(), list(warnings.filters), random.getstate(), np.random.get_state()[1].tobytes()
+        import fastcnn
+        after = dict(os.environ), threading.active_count(), list(warnings.filters), random.getstate(), np.random.get_state()[1].tobytes()
+        assert before == after
+        heavy = {"numba", "llvmlite", "scipy", "sklearn", "matplotlib", "rich", "requests", "pooch", "torch", "onnx"} & set(sys.modules)
+        assert not heavy, heavy
+        """
+    )
+    assert out == ""
+
+
+def test_import_time() -> None:
+    """Below 0.6 s, the better of three: other work on the machine only adds."""
+
+    def seconds() -> float:
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", "import fastcnn"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        return int(re.search(r"\|\s+(\d+) \| fastcnn$", done.stderr, re.M)[1]) / 1e6
+
+    assert min(seconds() for _ in range(3)) < 0.6
+
+
+def test_second_process_reads_the_cache(tmp_path: Path) -> None:
+    first = _python(CONV, NUMBA_CACHE_DIR=str(tmp_path))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
+    assert files
+    seconds = min(_seconds(_python(CONV, NUMBA_CACHE_DIR=str(tmp_path))) for _ in range(3))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == files, "compiled again"
+    assert seconds < min(1.0, _seconds(first))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "empty", "swap"])
+def test_damaged_cache_means_compile_in_memory(tmp_path: Path, damage: str) -> None:
+    _python(CONV, NUMBA_CACHE_DIR=str(tmp_path))
+    files = sorted(tmp_path.rglob("*.nbc"))
+    contents = [path.read_bytes() for path in files]
+    assert len(files) >= 2
+    for i, path in enumerate(files):
+        swapped = contents[(i + 1) % len(files)]
+        path.write_bytes({"truncate": contents[i][:-100], "garbage": os.urandom(5000), "empty": b"", "swap": swapped}[damage])
+    for attempt in ("mended", "read"):
+        _python(CONV, NUMBA_CACHE_DIR=str(tmp_path))
+        if attempt == "mended":
+            stamps = [path.stat().st_mtime_ns for path in files]
+    assert [path.stat().st_mtime_ns for path in files] == stamps, "the cache did not heal: it was compiled once more"
+    assert all(len(path.read_bytes()) > 1000 for path in files)
+
+
+def test_an_edited_file_is_never_served_stale(tmp_path: Path) -> None:
+    """Edit a helper that the cached kernel calls, in another file: Numba by itself would not notice."""
+    import shutil
+
+    shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__"))
+    env = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    code = """
+        import numpy as np, fastcnn
+        print(fastcnn.conv2d(np.ones((1, 2, 4, 4), np.float32), np.ones((1, 2, 3, 3), np.float32), padding=1)[0, 0, 0, 0])
+    """
+    assert _python(code, **env).strip() == "8.0"
+    packing = tmp_path / "fastcnn/ops/conv2d/_packing.py"
+    source = packing.read_text()
+    assert "zero = out.dtype.type(0)" in source
+    packing.write_text(source.replace("zero = out.dtype.type(0)", "zero = out.dtype.type(1)"))  # pads with ones
+    assert _python(code, **env).strip() == "18.0"
+
+
+def test_no_writable_place_for_a_cache(tmp_path: Path) -> None:
+    """A file where the folder should be: nobody, not even root, can write there."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    _python(CONV, NUMBA_CACHE_DIR=str(blocked / "cache"), HOME=str(blocked), XDG_CACHE_HOME=str(blocked))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_cached_files_are_not_writable_by_others(tmp_path: Path) -> None:
+    _python(CONV, NUMBA_CACHE_DIR=str(tmp_path))
+    assert not any(path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH) for path in tmp_path.rglob("*.nbc"))
+
+
+def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
+    code = textwrap.dedent(CONV)
+    both = [code, code.replace("float32", "float64")] * 2
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)}
+    running = [subprocess.Popen([sys.executable, "-c", c], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for c in both]
+    for process in running:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors.decode()
+    for code in both[:2]:
+        assert _seconds(_python(code, NUMBA_CACHE_DIR=str(tmp_path))) < 2
+
+
+def test_disabled_jit_runs_references_and_boundary_checks() -> None:
+    """The compiled variants step aside; what is left is plain Python."""
+    tests = ["tests/test_reference.py", "tests/test_boundary.py"]
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", *tests], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:]
+    out = _python("import fastcnn; from fastcnn.registry import operations as o; op = o()['conv2d']\n"
+                  "print(dict(op.explain(op.problem.CASES[3].problem, 'forward'))['direct'])", NUMBA_DISABLE_JIT="1")  # fmt: skip
+    assert "NUMBA_DISABLE_JIT" in out
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "sse"])
+def test_lower_instruction_sets(isa: str) -> None:
+    if not {"avx512": "avx512f", "avx2": "avx2", "sse": "sse2"}[isa] in machine.cpu_features():
+        pytest.skip(f"this CPU has no {isa}")
+    code = """
+        import numpy as np
+        from fastcnn import registry, machine
+        from fastcnn.agreement import check
+        op = registry.operations()["conv2d"]
+        cases = [c for c in op.problem.CASES if c.name in ("mnist-second", "channels-31-33", "stride-3-2", "ones")]
+        for direction in op.directions:
+            for case in cases:
+                error = check(op, "direct", direction, case.problem, np.float32, np.random.default_rng(0))
+                assert error <= 1, (direction, case, error)
+        print(machine.isa().name, machine.tile_shape(32, 4))
+    """
+    out = _python(code, FASTCNN_ISA=isa)
+    assert out.startswith(isa)
+    assert f"lanes={ {'avx512': 16, 'avx2': 8, 'sse': 4}[isa] }" in out
+
+
+def test_unknown_instruction_set() -> None:
+    out = _python("from fastcnn import machine; machine.isa()", fails=True, FASTCNN_ISA="avx9000")
+    assert "FASTCNN_ISA: expected one of" in out
+
+
+@kernel
+def _fill(job, y, x):
+    for i in range(y.shape[1]):
+        y[job, i] = x[job] + i
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("work", [0.0, 1e9])
+def test_launch_runs_every_job_once(dtype: type, work: float) -> None:
+    y, x = np.full((37, 5), np.nan, dtype), np.arange(37, dtype=dtype)
+    _fill.launch(37, y, x, work=work)
+    np.testing.assert_array_equal(y, x[:, None] + np.arange(5))
+    _fill.launch(0, y, x, work=work)
+
+
+def test_thread_limits_nest_and_are_restored() -> None:
+    before = fastcnn.get_threads()
+    with fastcnn.threads(1):
+        assert fastcnn.get_threads() == 1
+        with pytest.raises(ZeroDivisionError), fastcnn.threads(machine.max_threads()):
+            assert fastcnn.get_threads() == machine.max_threads()
+            raise ZeroDivisionError
+        assert fastcnn.get_threads() == 1
+    assert fastcnn.get_threads() == before
+    for wrong, error in ((0, ValueError), (10**6, ValueError), (1.0, TypeError), (True, TypeError), ("2", TypeError), (None, TypeError)):
+        with pytest.raises(error, match="threads: count must be"), fastcnn.threads(wrong):
+            pass
+    assert fastcnn.get_threads() == before
+
+
+def test_numba_setting_of_the_caller_is_kept() -> None:
+    import numba
+
+    numba.set_num_threads(1)
+    try:
+        _fill.launch(9, np.empty((9, 5)), np.zeros(9), work=1e9)
+        assert numba.get_num_threads() == 1
+    finally:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue", "omp"])
+def test_several_python_threads_call_at_once(layer: str) -> None:
+    """Cold and warm; Numba's workqueue aborts the process when two threads launch at once, unless launches take turns."""
+    code = """
+        import threading, numpy as np, fastcnn
+        x = np.random.default_rng(0).standard_normal((16, 8, 20, 20)).astype(np.float32)
+        w = np.random.default_rng(1).standard_normal((32, 8, 3, 3)).astype(np.float32)
+        results = []
+        def work():
+            for _ in range(10):
+                results.append(fastcnn.conv2d(x, w))
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        [t.start() for t in threads]; [t.join() for t in threads]
+        assert len(results) == 40 and all(np.array_equal(r, results[0]) for r in results)
+        import numba
+        print(numba.threading_layer())
+    """
+    env = {} if layer == "default" else {"NUMBA_THREADING_LAYER": layer}
+    out = _python(code, NUMBA_NUM_THREADS="2", **env)
+    assert layer in ("default", out.strip())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("layer", ["default", "workqueue", "omp"])
+def test_a_forked_child_computes(layer: str) -> None:
+    code = """
+        import os, warnings, numpy as np, fastcnn
+        warnings.simplefilter("ignore")
+        x, w = np.ones((16, 8, 20, 20), np.float32), np.ones((32, 8, 3, 3), np.float32)
+        want = fastcnn.conv2d(x, w)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if np.array_equal(fastcnn.conv2d(x, w), want) else 1)
+        print(os.waitpid(pid, 0)[1])
+    """
+    env = {} if layer == "default" else {"NUMBA_THREADING_LAYER": layer}
+    assert _python(code, NUMBA_NUM_THREADS="2", **env).strip().endswith("0")
+
+
+def test_concurrent_first_calls_compile_once() -> None:
+    calls = []
+
+    @kernel
+    def slow(job, y):
+        y[job] = job
+
+    def run() -> None:
+        y = np.empty(3)
+        slow.launch(3, y, work=0)
+        calls.append(y)
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(calls) == 6
+    assert all(np.array_equal(y, [0, 1, 2]) for y in calls)
+    assert len(slow._native) == 1
+
+
+def test_kernel_version_covers_every_kernel_file() -> None:
+    assert len(jit.kernel_version()) == 64
