@@ -17,9 +17,7 @@ LAYOUTS = ("NCHW", "NHWC")
 _MOST_BYTES = 2**43  # 8 TiB: no machine that fastcnn is made for has it
 
 
-def array(
-    op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dtypes: tuple[np.dtype, ...] | None = FLOATS
-) -> np.ndarray:
+def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dtypes: tuple[np.dtype, ...] | None = FLOATS) -> np.ndarray:
     """Return `value` as an ndarray that kernels may read: native byte order, aligned, of an allowed dtype and rank.
 
     Parameters

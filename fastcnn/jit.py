@@ -158,6 +158,12 @@ def kernel_version() -> str:
     return digest.hexdigest()
 
 
+def _config() -> Any:
+    import numba
+
+    return numba.config
+
+
 @functools.cache
 def _cache_class() -> Any:
     from numba.core.caching import FunctionCache
@@ -174,7 +180,8 @@ def _cache_class() -> Any:
         def _file(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
             import numba
 
-            key = repr((str(signature), codegen.magic_tuple(), numba.__version__, np.__version__, self.specialisation))
+            versions = numba.__version__, np.__version__, bool(_config().BOUNDSCHECK)
+            key = repr((str(signature), codegen.magic_tuple(), versions, self.specialisation))
             name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
             return Path(self._cache_path) / name, (key + kernel_version()).encode()
 

@@ -28,10 +28,7 @@ class Isa(NamedTuple):
     registers: int
 
 
-ISAS = {
-    isa.name: isa
-    for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))
-}
+ISAS = {isa.name: isa for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))}
 
 
 @functools.cache

@@ -69,9 +69,7 @@ def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
     return number, number
 
 
-def axes(
-    op: str, size: tuple[int, int], kernel: tuple[int, int], stride: Any, padding: Any, dilation: Any
-) -> tuple[Axis, Axis]:
+def axes(op: str, size: tuple[int, int], kernel: tuple[int, int], stride: Any, padding: Any, dilation: Any) -> tuple[Axis, Axis]:
     """Return the checked vertical and horizontal axis of a convolution's window.
 
     Parameters
@@ -107,8 +105,10 @@ def require_window(op: str, found: tuple[Axis, ...]) -> None:
     if any(axis.extent > axis.size + axis.before + axis.after for axis in found):
         padded = " x ".join(str(axis.size + axis.before + axis.after) for axis in found)
         extent = " x ".join(str(axis.extent) for axis in found)
-        raise ValueError(f"{op}: Calculated padded input size per channel: ({padded}). Kernel size: ({extent}). "
-                         "Kernel size can't be greater than actual input size")
+        raise ValueError(
+            f"{op}: Calculated padded input size per channel: ({padded}). Kernel size: ({extent}). "
+            "Kernel size can't be greater than actual input size"
+        )
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:

@@ -67,7 +67,10 @@ def test_import_time() -> None:
 
     def seconds() -> float:
         done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", "import fastcnn"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+            [sys.executable, "-X", "importtime", "-c", "import fastcnn"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         return int(re.search(r"\|\s+(\d+) \| fastcnn$", done.stderr, re.M)[1]) / 1e6
 
@@ -147,7 +150,9 @@ def test_disabled_jit_runs_references_and_boundary_checks() -> None:
     """The compiled variants step aside; what is left is plain Python."""
     tests = ["tests/test_reference.py", "tests/test_boundary.py"]
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", *tests], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", *tests], cwd=ROOT, env=env, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     out = _python("import fastcnn; from fastcnn.registry import operations as o; op = o()['conv2d']\n"
                   "print(dict(op.explain(op.problem.CASES[3].problem, 'forward'))['direct'])", NUMBA_DISABLE_JIT="1")  # fmt: skip
@@ -156,7 +161,7 @@ def test_disabled_jit_runs_references_and_boundary_checks() -> None:
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "sse"])
 def test_lower_instruction_sets(isa: str) -> None:
-    if not {"avx512": "avx512f", "avx2": "avx2", "sse": "sse2"}[isa] in machine.cpu_features():
+    if {"avx512": "avx512f", "avx2": "avx2", "sse": "sse2"}[isa] not in machine.cpu_features():
         pytest.skip(f"this CPU has no {isa}")
     code = """
         import numpy as np

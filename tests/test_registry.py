@@ -34,7 +34,9 @@ def operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_file_is_a_variant(operation) -> None:
-    op = operation(fast=REFERENCE + "def refuses(problem):\n    return 'too odd' if problem % 2 else None\n", preference=("fast", "reference"))
+    op = operation(
+        fast=REFERENCE + "def refuses(problem):\n    return 'too odd' if problem % 2 else None\n", preference=("fast", "reference")
+    )
     assert sorted(op.variants) == ["fast", "reference"]
     assert op.choose(2, "forward") is op.variants["fast"].directions["forward"]
     assert op.choose(3, "forward") is op.variants["reference"].directions["forward"]

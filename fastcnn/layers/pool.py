@@ -19,9 +19,7 @@ class MaxPool2d(Layer):
     ceil_mode : bool
     """
 
-    def __init__(
-        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-    ) -> None:
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> None:
         super().__init__()
         self.window = (kernel_size, stride, padding, dilation, ceil_mode)
 

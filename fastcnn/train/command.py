@@ -36,9 +36,7 @@ LABEL_SMOOTHING = 0.05
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
-    p = argparse.ArgumentParser(
-        prog="train_mnist.py", description="Train a small CNN on MNIST on the CPU, and report its test accuracy."
-    )
+    p = argparse.ArgumentParser(prog="train_mnist.py", description="Train a small CNN on MNIST on the CPU, and report its test accuracy.")
     p.add_argument("--dataset", choices=("auto", *RECIPES), default="auto",
                    help="auto: MNIST, or scikit-learn's small digits where MNIST can neither be found nor downloaded")  # fmt: skip
     p.add_argument("--data-dir", type=Path, help="folder that holds the *-ubyte.gz files (default: $FASTCNN_DATA, the cache, a download)")

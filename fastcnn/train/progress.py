@@ -95,15 +95,11 @@ class BarProgress(_Counter):
     def begin_epoch(self, number: int, epochs: int, batches: int) -> None:
         super().begin_epoch(number, epochs, batches)
         self.bars.start()
-        self.task = self.bars.add_task(
-            "", total=batches, epoch=f"{number}/{epochs}", loss=float("nan"), accuracy=0.0, rate=0.0, clock=""
-        )
+        self.task = self.bars.add_task("", total=batches, epoch=f"{number}/{epochs}", loss=float("nan"), accuracy=0.0, rate=0.0, clock="")
 
     def advance(self, images: int, loss: float, accuracy: float) -> None:
         self.count(images)
-        self.bars.update(
-            self.task, advance=1, loss=loss, accuracy=100 * accuracy, rate=self.rate, clock=f"{self.seconds_left:.0f} s left"
-        )
+        self.bars.update(self.task, advance=1, loss=loss, accuracy=100 * accuracy, rate=self.rate, clock=f"{self.seconds_left:.0f} s left")
 
     def end_epoch(self, loss: float, accuracy: float, seconds: float) -> None:
         self.bars.update(self.task, loss=loss, accuracy=100 * accuracy, clock=f"{seconds:.1f} s")

@@ -244,9 +244,7 @@ def _image_size(op: str, value: Any, unbatched: bool, layout: str) -> tuple[int,
     return tuple(sizes.get(letter, 1) for letter in "NCHW")
 
 
-def _conv_problem(
-    op: str, x: tuple[int, ...], w: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Conv2dProblem:
+def _conv_problem(op: str, x: tuple[int, ...], w: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: Any) -> Conv2dProblem:
     groups = window.integer(op, "groups", groups, 1)
     (N, C, H, W), (K, per_group, R, S) = x, w
     if min(K, per_group, R, S) == 0:

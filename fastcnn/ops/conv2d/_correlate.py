@@ -103,6 +103,9 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
             image, origin = np.empty(needed * columns * g.C, x.dtype), 0
             pitch = columns * g.C
             pack_rows(x, g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, n, first * g.stride_h - g.top, -g.left, image, needed, columns, g.C)
+        # Bounds. Tiles read up to ((rows - 1) * stride_h + R) * pitch of the buffer, which is its size; in place, `inside` has compared
+        # the same row and column with H and W. Weights and bias are padded to whole blocks. Tiles write y itself only where K is whole
+        # blocks, else a scratch of whole blocks, of which unpack_rows stores the first K channels.
         step, reach = g.stride_w * g.C, g.S * g.C  # from pixel to pixel; a kernel row
         y_image = g.y_first + n * g.y_n + first * g.y_h
         if g.direct_out:

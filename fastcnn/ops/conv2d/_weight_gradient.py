@@ -112,6 +112,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
             else:
                 errors, y_origin = y_buffer, 0
                 pack_rows(dy, g.y_n, g.y_c, g.y_h, g.y_w, g.P, g.Q, g.K, n, first, 0, errors, rows, g.Q, padded_K)
+            # Bounds. The last row read is (rows - 1) * stride_h + r, r < R, its last element (Q - 1) * stride_w * C + S * C - 1: within the
+            # buffer, or within x by `inside`. dy is read, and the gradient written, in whole blocks of padded_K.
             for r in range(g.R):
                 for k in range(0, g.K, block):
                     m = 0

@@ -16,9 +16,7 @@ __all__ = ["OPERATION", "Im2colProblem", "col2im", "im2col"]
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 
 
-def im2col(
-    input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1, *, algorithm: str = "auto"
-) -> np.ndarray:
+def im2col(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1, *, algorithm: str = "auto") -> np.ndarray:
     """Lay out every window of an image as a column: cols[n, (c*R + r)*S + s, p*Q + q] = x[n, c, p*stride + r*dilation, ...].
 
     Parameters
@@ -94,9 +92,7 @@ def col2im(
     return x if columns.ndim == 3 else x[0]
 
 
-def _window_problem(
-    op: str, shape: tuple[int, ...], kernel_size: Any, dilation: Any, padding: Any, stride: Any
-) -> Im2colProblem:
+def _window_problem(op: str, shape: tuple[int, ...], kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Im2colProblem:
     N, C, H, W = shape
     if C == 0 or H == 0 or W == 0:
         raise ValueError(f"{op}: channels, height and width must not be 0; got shape {shape}")

@@ -49,9 +49,7 @@ def linear(input: Any, weight: Any, bias: Any = None, *, algorithm: str = "auto"
     return y.reshape(*x.shape[:-1], problem.O)
 
 
-def linear_backward(
-    grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def linear_backward(grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the gradients of `linear` with respect to input, weight and bias.
 
     Parameters
@@ -92,9 +90,7 @@ def linear_input(grad_output: Any, weight: Any, *, algorithm: str = "auto") -> n
     return dx.reshape(*dy.shape[:-1], problem.I)
 
 
-def linear_weight(
-    grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto"
-) -> tuple[np.ndarray, np.ndarray]:
+def linear_weight(grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto") -> tuple[np.ndarray, np.ndarray]:
     """Return the gradients of `linear` with respect to weight, (O, I), and bias, (O,)."""
     op = "linear_weight"
     x, w, problem = _check(op, input, weight)

@@ -121,8 +121,9 @@ def max_pool2d_backward(
     errors, places = (checks.channels_first(a[None] if unbatched else a, letters) for a in (dy, where))
     checks.same_shape(op, "grad_output", errors, problem.output_shape, "the forward's output as (N, C, P, Q)")
     if places.size and not (places.min() >= -1 and places.max() < problem.H * problem.W):
-        raise ValueError(f"{op}: indices must be between -1 and H*W - 1 = {problem.H * problem.W - 1}; "
-                         f"got {places.min()} to {places.max()}")
+        raise ValueError(
+            f"{op}: indices must be between -1 and H*W - 1 = {problem.H * problem.W - 1}; got {places.min()} to {places.max()}"
+        )
     dx = checks.empty_image(op, problem.input_shape, dy.dtype, letters)
     run = OPERATION.choose(problem, "backward_input", algorithm)
     if dx.size:

@@ -15,9 +15,7 @@ def forward(problem: SoftmaxCrossEntropyProblem, x: np.ndarray, target: np.ndarr
     _losses.launch(problem.N, x, target, losses, work=work(problem, "forward"))
 
 
-def backward_input(
-    problem: SoftmaxCrossEntropyProblem, dloss: np.ndarray, x: np.ndarray, target: np.ndarray, dx: np.ndarray
-) -> None:
+def backward_input(problem: SoftmaxCrossEntropyProblem, dloss: np.ndarray, x: np.ndarray, target: np.ndarray, dx: np.ndarray) -> None:
     """Gradient of every row."""
     _gradient.launch(problem.N, dloss, x, target, dx, work=work(problem, "backward_input"))
 

@@ -44,9 +44,7 @@ def magnitude(problem: SoftmaxCrossEntropyProblem, direction: str, arguments: tu
     return (target * (spread + np.log(problem.C) + 1)).sum(axis=1)
 
 
-def arguments(
-    problem: SoftmaxCrossEntropyProblem, direction: str, dtype: Any, rng: np.random.Generator
-) -> tuple[np.ndarray, ...]:
+def arguments(problem: SoftmaxCrossEntropyProblem, direction: str, dtype: Any, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Return random inputs of `direction`: (x, target) or (dloss, x, target)."""
     x = 4 * rng.standard_normal(problem).astype(dtype)
     target = rng.random(problem).astype(dtype)
