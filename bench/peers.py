@@ -46,7 +46,7 @@ def _channels_last(array: np.ndarray) -> np.ndarray:
 
 
 def _ours(p: Any, direction: str, arguments: Sequence[np.ndarray], layout: str) -> Callable[[], np.ndarray]:
-    window = {"stride": (p.stride_h, p.stride_w), "padding": ((p.top, p.bottom), (p.left, p.right)), "layout": layout}
+    window: dict[str, Any] = {"stride": (p.stride_h, p.stride_w), "padding": ((p.top, p.bottom), (p.left, p.right)), "layout": layout}
     convert = _channels_last if layout == "NHWC" else np.asarray
     if direction == "forward":
         x, weight, bias = convert(arguments[0]), *arguments[1:]

@@ -146,15 +146,16 @@ def _teach_numba_kernels() -> None:
 
 
 @functools.cache
-def kernel_version() -> str:
-    """Return a digest of every source file that kernels are made of: an edited kernel is never served stale.
+def kernel_version(folder: Path) -> str:
+    """Return a digest of every file that the kernels of a folder are made of: an edited kernel is never served stale.
 
-    Numba itself looks only at the file that holds the cached function, not at the ones that it calls.
+    Numba itself looks only at the file that holds the cached function, not at the ones that it calls. A kernel may call what lies in
+    its own folder or in the modules below all operations.
     """
-    root = Path(__file__).parent
+    core = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*root.glob("*.py"), *root.glob("ops/**/*.py")]):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    for path in [*(core / f"{name}.py" for name in ("jit", "machine", "simd")), *sorted(folder.glob("*.py"))]:
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -183,7 +184,7 @@ def _cache_class() -> Any:
             versions = numba.__version__, np.__version__, bool(_config().BOUNDSCHECK)
             key = repr((str(signature), codegen.magic_tuple(), versions, self.specialisation))
             name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
-            return Path(self._cache_path) / name, (key + kernel_version()).encode()
+            return Path(self._cache_path) / name, (key + kernel_version(Path(self._py_func.__code__.co_filename).parent)).encode()
 
         def _load_overload(self, sig: Any, target_context: Any) -> Any:
             path, key = self._file(sig, target_context.codegen())

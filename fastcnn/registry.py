@@ -3,7 +3,8 @@
 A variant is a module that defines one function per *direction* that it computes, each with the parameters of the same function in
 the folder's `reference.py`, and, if it cannot do everything, ``refuses(problem) -> str | None`` with the reason. That one file
 gives it its tests, benchmarks and table rows. Which variant serves a call is `Operation.choose`: the first of the ordered preference
-that has the direction and does not refuse.
+that has the direction, does not refuse, and does not leave the problem to others (``defers(problem, direction) -> str | None``, the
+reason why it would be slow).
 """
 
 from __future__ import annotations
@@ -34,16 +35,26 @@ class Case(NamedTuple):
 class Variant:
     """One way to compute an operation."""
 
-    def __init__(self, name: str, directions: Mapping[str, Callable[..., None]], refuses: Callable[[Any], str | None] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        directions: Mapping[str, Callable[..., None]],
+        refuses: Callable[[Any], str | None] | None = None,
+        defers: Callable[[Any, str], str | None] | None = None,
+    ) -> None:
         self.name = name
         self.directions = dict(directions)
-        self._refuses = refuses
+        self._refuses, self._defers = refuses, defers
 
     def refuses(self, problem: Any, direction: str) -> str | None:
         """Return why this variant does not compute `direction` of `problem`; None where it does."""
         if direction not in self.directions:
             return f"has no {direction}"
         return self._refuses(problem) if self._refuses else None
+
+    def defers(self, problem: Any, direction: str) -> str | None:
+        """Return why another variant should be chosen for a problem that this one accepts; None where it is at its best."""
+        return self._defers(problem, direction) if self._defers else None
 
     def __repr__(self) -> str:
         return f"<variant {self.name}: {', '.join(self.directions)}>"
@@ -89,27 +100,30 @@ class Operation:
         """
         if algorithm == "auto":
             for name in self.preference:
-                if self.variants[name].refuses(problem, direction) is None:
-                    return self.variants[name].directions[direction]
+                variant = self.variants[name]
+                if variant.refuses(problem, direction) is None and variant.defers(problem, direction) is None:
+                    return variant.directions[direction]
             raise AssertionError(f"{self.name}: reference refused {problem}")  # excluded by tests/test_registry.py
-        variant = self.variants.get(algorithm) if isinstance(algorithm, str) else None
-        if variant is None:
+        if not isinstance(algorithm, str) or algorithm not in self.variants:
             raise ValueError(f"{self.name}: algorithm must be 'auto' or one of {sorted(self.variants)}; got {algorithm!r}")
+        variant = self.variants[algorithm]
         reason = variant.refuses(problem, direction)
         if reason is not None:
             raise ValueError(f"{self.name}: algorithm {algorithm!r} cannot compute {direction} of this problem: {reason}")
         return variant.directions[direction]
 
     def explain(self, problem: Any, direction: str) -> Iterator[tuple[str, str]]:
-        """Yield (variant, "chosen" | "accepts" | its reason to refuse), the preferred ones first."""
-        chosen = False
+        """Yield (variant, "chosen" | "accepts" | "defers: ..." | "refuses: ..."), the preferred ones first."""
+        chosen = self.choose(problem, direction)
         for name in sorted(self.variants, key=lambda name: (self.rank(name), name)):
-            reason = self.variants[name].refuses(problem, direction)
-            if reason is None and name in self.preference and not chosen:
-                chosen = True
+            variant = self.variants[name]
+            if reason := variant.refuses(problem, direction):
+                yield name, f"refuses: {reason}"
+            elif variant.directions[direction] is chosen:
                 yield name, "chosen"
             else:
-                yield name, "accepts" if reason is None else f"refuses: {reason}"
+                reason = variant.defers(problem, direction)
+                yield name, f"defers: {reason}" if reason else "accepts"
 
     def rank(self, name: str) -> int:
         """Return the place of a variant in the preference; the unlisted come last."""
@@ -152,7 +166,7 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
         for name, value in vars(module).items()
         if not name.startswith("_") and inspect.isfunction(value) and value.__module__ == module.__name__
     }
-    refuses = own.pop("refuses", None)
+    refuses, defers = own.pop("refuses", None), own.pop("defers", None)
     for name, function in own.items():
         if name not in DIRECTIONS:
             rule = f"expected one of {DIRECTIONS} (helpers start with an underscore)"
@@ -165,4 +179,4 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
             raise RegistryError(f"{module.__file__}: {name}() must take ({', '.join(expected)}), as reference.py; got ({', '.join(got)})")
     if not own:
         raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
-    return Variant(module.__name__.rpartition(".")[2], own, refuses)
+    return Variant(module.__name__.rpartition(".")[2], own, refuses, defers)

@@ -49,6 +49,16 @@ def test_a_file_is_a_variant(operation) -> None:
         op.choose(3, "forward", None)
 
 
+def test_a_variant_may_leave_a_problem_to_others(operation) -> None:
+    op = operation(
+        fast=REFERENCE + "def defers(problem, direction):\n    return 'slow here' if problem > 9 else None\n",
+        preference=("fast", "reference"),
+    )
+    assert dict(op.explain(9, "forward")) == {"fast": "chosen", "reference": "accepts"}
+    assert dict(op.explain(10, "forward")) == {"fast": "defers: slow here", "reference": "chosen"}
+    assert op.choose(10, "forward", "fast") is op.variants["fast"].directions["forward"], "forced, it computes"
+
+
 def test_an_unlisted_variant_is_reached_by_name_only(operation) -> None:
     op = operation(extra=REFERENCE)
     assert op.choose(1, "forward") is op.variants["reference"].directions["forward"]

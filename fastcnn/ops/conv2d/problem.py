@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ... import window
 from ...registry import Case
 from ...window import Axis
 
@@ -73,6 +74,25 @@ class Conv2dProblem(NamedTuple):
     def output_shape(self) -> tuple[int, int, int, int]:
         """(N, K, P, Q)."""
         return self.N, self.K, self.P, self.Q
+
+
+def checked_problem(
+    op: str, x: tuple[int, ...], w: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: Any
+) -> Conv2dProblem:
+    """Return the problem of an input of shape x (N, C, H, W) and a weight of shape w; TypeError or ValueError where they do not fit."""
+    groups = window.integer(op, "groups", groups, 1)
+    (N, C, H, W), (K, per_group, R, S) = x, w
+    if min(K, per_group, R, S) == 0:
+        raise ValueError(f"{op}: weight must have no size 0; got shape {w}")
+    if per_group * groups != C:
+        raise ValueError(
+            f"{op}: Given groups={groups}, weight of size {list(w)}, expected input{list(x)} to have {per_group * groups} "
+            f"channels, but got {C} channels instead"
+        )
+    if K % groups:
+        raise ValueError(f"{op}: Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got {list(w)}")
+    vertical, horizontal = window.axes(op, (H, W), (R, S), stride, padding, dilation)
+    return Conv2dProblem.from_axes(N, C, K, vertical, horizontal, groups)
 
 
 def work(problem: Conv2dProblem, direction: str) -> int:

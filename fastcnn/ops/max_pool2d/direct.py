@@ -41,33 +41,35 @@ def _lowest(dtype: np.dtype) -> np.ndarray:
 def _pool_channels(job, geometry, x, y, indices, lowest):
     """One output row of one image, all its channels; y and indices hold the best so far."""
     g = geometry[0]
+    C, H, W = g.C, g.H, g.W  # in registers: as a field it would be read again after every store, and the loop stay scalar
     n, p = job // g.P, job % g.P
     for q in range(g.Q):
-        out = (job * g.Q + q) * g.C
-        best, place = y[out : out + g.C], indices[out : out + g.C]
+        out = (job * g.Q + q) * C
+        best, place = y[out : out + C], indices[out : out + C]
         empty = True
         for r in range(g.R):
             h = p * g.stride_h - g.pad_h + r * g.dilation_h
-            if h < 0 or h >= g.H:
+            if h < 0 or h >= H:
                 continue
             for s in range(g.S):
                 w = q * g.stride_w - g.pad_w + s * g.dilation_w
-                if w < 0 or w >= g.W:
+                if w < 0 or w >= W:
                     continue
-                at = h * g.W + w
-                pixel = x[(n * g.H * g.W + at) * g.C : (n * g.H * g.W + at + 1) * g.C]
+                at = h * W + w
+                first = (n * H * W + at) * C
                 if empty:
-                    best[:] = pixel
-                    place[:] = at
+                    for c in range(C):
+                        best[c], place[c] = x[first + c], at
                     empty = False
                 else:
-                    for c in range(g.C):
-                        better = (pixel[c] > best[c]) | (pixel[c] != pixel[c])  # NaN wins
-                        best[c] = pixel[c] if better else best[c]
+                    for c in range(C):
+                        value = x[first + c]
+                        better = (value > best[c]) | (value != value)  # NaN wins
+                        best[c] = value if better else best[c]
                         place[c] = at if better else place[c]
         if empty:
-            best[:] = lowest[0]
-            place[:] = -1
+            for c in range(C):
+                best[c], place[c] = lowest[0], -1
 
 
 @kernel
@@ -101,7 +103,8 @@ def _route(job, geometry, dy, indices, dx):
     g = geometry[0]
     C = g.C
     first = job * g.H * g.W * C
-    dx[first : first + g.H * g.W * C] = dx.dtype.type(0)
+    for i in range(first, first + g.H * g.W * C):
+        dx[i] = 0
     for pixel in range(job * g.P * g.Q, (job + 1) * g.P * g.Q):
         for c in range(C):
             place = indices[pixel * C + c]

@@ -1,0 +1,15 @@
+"""Benchmarks of every variant on every case of its operation, beside the code that people write without fastcnn.
+
+Nothing is listed here: the grid is the registry's, so a new file in ``fastcnn/ops/<operation>/`` is timed with no other edit. Everything
+is checked against the reference before it is timed. From the root of the repository::
+
+    pytest bench --suite quick                  # the first cases of every operation, under two minutes
+    pytest bench                                # every case
+    pytest bench -k "conv2d-forward and mnist"  # ids read operation-direction-variant-case
+    NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest bench
+    pytest bench --benchmark-json=bench.json    # GFLOP/s and GB/s in extra_info, the machine in machine_info
+    pytest bench --benchmark-autosave; pytest bench --benchmark-compare
+
+Each operation, direction and case is a group of its own, so that pytest-benchmark's tables show the competitors side by side.
+Baselines that would take too long on a case are left out; the summary names them. `fastcnn compare` prints the same as one table.
+"""

@@ -1,0 +1,207 @@
+"""The command ``fastcnn``: train a network, compare the variants of an operation, explain a choice, describe the machine.
+
+Mistakes in the arguments end in one line on stderr and exit code 2. What a command needs is imported when it runs, so that
+``fastcnn --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__, files, machine
+from .checks import FLOATS
+from .registry import Case, Operation
+
+
+class _Mistake(Exception):
+    """What the user must mend, in one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise _Mistake(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process if not given.
+
+    Returns
+    -------
+    int
+        Exit code: 0, or 2 for what the user must mend; `train` has its own.
+
+    Raises
+    ------
+    SystemExit
+        For --help and --version, with code 0.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        if argv[:1] == ["train"]:  # before argparse, which would take the options for its own
+            from .train.command import main as train
+
+            return train(argv[1:])
+        arguments = _parser().parse_args(argv)
+        arguments.run(arguments)
+    except (_Mistake, MemoryError) as mistake:
+        print(f"fastcnn: {mistake}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="fastcnn", description="High-performance CNN kernels for CPUs, in NumPy and Numba.")
+    parser.add_argument("--version", action="version", version=f"fastcnn {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("train", help="train a small CNN; see fastcnn train --help", add_help=False)
+
+    compare = commands.add_parser("compare", help="check and time the variants of an operation side by side")
+    _add_problem_arguments(compare)
+    compare.add_argument("--dtype", choices=[str(dtype) for dtype in FLOATS], default="float32")
+    compare.add_argument("--threads", type=int, metavar="N", help="default: all usable cores")
+    compare.add_argument("--json", type=Path, metavar="FILE", help="also write the rows, and the machine, as JSON")
+    compare.set_defaults(run=_compare)
+
+    explain = commands.add_parser("explain", help="tell which variant serves a problem, and why others refuse it")
+    _add_problem_arguments(explain)
+    explain.set_defaults(run=_explain)
+
+    info = commands.add_parser("info", help="describe what speed depends on: CPU, threads, versions")
+    info.add_argument("--json", action="store_true", help="as JSON")
+    info.set_defaults(run=_info)
+    return parser
+
+
+# --- Problems ----------------------------------------------------------------------------------------------------------
+
+
+def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("operation", metavar="OP", help="an operation, e.g. conv2d")
+    parser.add_argument(
+        "--case", action="append", metavar="NAME", help="a benchmark or test case; repeatable (default: all benchmark cases)"
+    )
+    parser.add_argument("--direction", action="append", metavar="NAME", help="forward, backward_input or backward_weight; repeatable")
+    shape = parser.add_argument_group("a convolution of your own (conv2d)")
+    shape.add_argument("--shape", type=_sizes(4), metavar="N,C,H,W", help="of the input")
+    shape.add_argument("--kernel", type=_sizes(3), metavar="K,R,S", help="filters, their height and width")
+    shape.add_argument("--stride", type=_sizes(1, 2), metavar="INT[,INT]")
+    shape.add_argument("--padding", type=_padding, metavar="INT[,INT]|T,B,L,R|same|valid")
+    shape.add_argument("--dilation", type=_sizes(1, 2), metavar="INT[,INT]")
+    shape.add_argument("--groups", type=int, metavar="INT")
+
+
+def _sizes(*counts: int) -> Callable[[str], tuple[int, ...]]:
+    def parse(text: str) -> tuple[int, ...]:
+        values = tuple(int(part) for part in text.split(","))
+        if len(values) not in counts or min(values) < 0:
+            raise ValueError
+        return values
+
+    parse.__name__ = f"list of {' or '.join(map(str, counts))} sizes"  # argparse: invalid list of 4 sizes value: '1,2'
+    return parse
+
+
+def _padding(text: str) -> Any:
+    if text in ("same", "valid"):
+        return text
+    values = _sizes(1, 2, 4)(text)
+    return (values[:2], values[2:]) if len(values) == 4 else values
+
+
+_padding.__name__ = "padding"  # argparse: invalid padding value: 'x'
+
+
+def _problems(arguments: argparse.Namespace) -> tuple[Operation, list[Case], list[str]]:
+    """Return the operation, cases and directions that the arguments name; _Mistake where they name none."""
+    from . import compare
+
+    try:
+        op = compare.operation(arguments.operation)
+        directions = compare.directions_named(op, arguments.direction)
+        own = {name: value for name in _OWN if (value := getattr(arguments, name)) is not None}
+        cases = [] if own and not arguments.case else compare.cases_named(op, arguments.case)
+        return op, [*cases, _convolution(op, **own)] if own else cases, directions
+    except (TypeError, ValueError) as error:
+        raise _Mistake(error) from error
+
+
+_OWN = ("shape", "kernel", "stride", "padding", "dilation", "groups")
+
+
+def _convolution(
+    op: Operation, shape: Any = None, kernel: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Case:
+    from .ops.conv2d import OPERATION
+    from .ops.conv2d.problem import checked_problem
+
+    if op is not OPERATION:
+        raise ValueError(f"{op.name} has named cases only; --{', --'.join(_OWN)} describe a {OPERATION.name}")
+    if shape is None or kernel is None:
+        raise ValueError(f"a {op.name} of your own needs --shape N,C,H,W and --kernel K,R,S")
+    N, C, H, W = shape
+    K, R, S = kernel
+    if groups < 1 or C % groups:
+        raise ValueError(f"--groups must divide the {C} channels of --shape; got {groups}")
+    problem = checked_problem(op.name, shape, (K, C // groups, R, S), stride, padding, dilation, groups)
+    return Case(f"{N}x{C}x{H}x{W}-{K}x{R}x{S}", problem)
+
+
+# --- Commands ----------------------------------------------------------------------------------------------------------
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from . import compare, info
+
+    op, cases, directions = _problems(arguments)
+    try:
+        with machine.threads(machine.get_threads() if arguments.threads is None else arguments.threads):
+            print(f"{info.headline()}\n")
+    except ValueError as error:
+        raise _Mistake(error) from error
+    rows = []
+    for direction in directions:  # each table as soon as it is there
+        rows += compare.compare(op, cases, [direction], arguments.dtype, arguments.threads)
+        compare.render([row for row in rows if row.direction == direction])
+    print(compare.LEGEND)
+    if arguments.json:
+        try:
+            files.save_json(arguments.json, {"machine": info.describe(), "rows": [row.record() for row in rows]})
+        except OSError as error:
+            raise _Mistake(f"cannot write --json {arguments.json}: {error.strerror}") from error
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    op, cases, directions = _problems(arguments)
+    width = max(map(len, op.variants))
+    for direction in directions:
+        for case in cases:
+            print(f"{op.name} {direction} {case.name}")
+            for variant, verdict in op.explain(case.problem, direction):
+                print(f"  {variant:{width}}  {verdict}")
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    from . import info
+
+    found = {**info.describe(), "kernel_cache": info.cache_location()}
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, value in found.items():
+        lines = [f"{key}: {_line(item)}" for key, item in value.items()] if isinstance(value, dict) else [_line(value)]
+        for i, line in enumerate(lines):
+            print(f"{'' if i else name.replace('_', ' '):16} {line}")
+
+
+def _line(value: Any) -> str:
+    return "; ".join(value) if isinstance(value, list) else str(value)

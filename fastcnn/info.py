@@ -1,0 +1,101 @@
+"""What a measurement depends on: CPU, instruction set, threads, BLAS and versions, for `fastcnn info` and beside every result."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import __version__, machine
+from .checks import FLOATS
+from .jit import SERIAL_BELOW, kernel
+
+_MOST_CHANNELS = 128  # tile shapes repeat beyond it
+
+
+def describe() -> dict[str, Any]:
+    """Return the environment as plain values. Holds no path and no name of the machine, so that it may be published."""
+    import llvmlite.binding as llvm
+
+    return {
+        "cpu": _cpu_name(),
+        "llvm_cpu": llvm.get_host_cpu_name(),
+        "isa": machine.isa().name,
+        "fma": machine.has_fma(),
+        "tiles": {str(dtype): _tiles(dtype.itemsize) for dtype in FLOATS},
+        "threads": machine.get_threads(),
+        "max_threads": machine.max_threads(),
+        "threading_layer": _threading_layer(),
+        "blas": _blas(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {
+            "fastcnn": __version__,
+            "python": platform.python_version(),
+            **_versions("numpy", "numba", "llvmlite", "tbb", "scipy"),
+        },
+    }
+
+
+def headline() -> str:
+    """Return the environment in one line, for the head of a table."""
+    versions = ", ".join(f"{name} {version}" for name, version in _versions("numpy", "numba").items())
+    return f"{_cpu_name()}, {machine.isa().name}, {machine.get_threads()} thread(s), {versions}"
+
+
+def cache_location() -> str:
+    """Return the folder of this module's compiled kernels; those of other modules lie in the same place or beside their source."""
+    return _probe.dispatcher.stats.cache_path or "none: kernels are compiled in memory"
+
+
+@kernel
+def _probe(job, x):  # type: ignore[no-untyped-def]
+    x[job] = job
+
+
+def _threading_layer() -> str:
+    """Return the layer that operations run on; Numba names it only after a parallel launch."""
+    import numba
+
+    _probe.launch(machine.max_threads(), np.empty(machine.max_threads()), work=SERIAL_BELOW)
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return "none: operations run on one thread"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _tiles(itemsize: int) -> list[str]:
+    shapes = {machine.tile_shape(channels, itemsize) for channels in range(1, _MOST_CHANNELS + 1)}
+    return [f"{s.height} rows x {s.vectors} vectors of {s.lanes}" for s in sorted(shapes, reverse=True)]
+
+
+def _blas() -> list[str]:
+    """Return NumPy's BLAS with its threads where threadpoolctl is installed, else as NumPy was built."""
+    try:
+        import threadpoolctl
+    except ImportError:
+        built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return [f"{built['name']} {built['version']}"]
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    return [f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads" for pool in pools]
+
+
+def _versions(*names: str) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,142 @@
+"""The command line: what it prints, and that mistakes end in one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastcnn import __version__, machine
+from fastcnn.cli import main
+from fastcnn.registry import operations
+
+CONV = operations()["conv2d"]
+OWN = ["conv2d", "--shape", "2,4,9,9", "--kernel", "6,3,3"]
+
+
+def test_compare_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rows.json"
+    options = ["--case", "size-17", "--direction", "forward", "--dtype", "float64", "--threads", "1", "--json", str(file)]
+    assert main(["compare", "relu", *options]) == 0
+    out = capsys.readouterr().out
+    assert "1 thread(s)" in out
+    assert "### relu forward float64" in out
+    assert "direct *" in out
+    record = json.loads(file.read_text())
+    assert [row["variant"] for row in record["rows"]] == ["direct", "reference"]
+    assert record["machine"]["versions"]["fastcnn"] == __version__
+
+
+def test_explain_tells_the_choice_and_the_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "conv2d", "--case", "dilated", "--case", "mnist-24c5", "--direction", "backward_weight"]) == 0
+    words = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert words[0] == ["conv2d", "backward_weight dilated"]
+    assert ["direct", "refuses: dilation is not 1"] in words
+    assert ["im2col", "chosen"] in words
+    second = words.index(["conv2d", "backward_weight mnist-24c5"])
+    assert [verdict for _, verdict in words[second + 1 :]].count("chosen") == 1
+
+
+def test_explain_covers_every_direction_and_benchmark_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "conv2d"]) == 0
+    titles = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert titles == [f"conv2d {direction} {case.name}" for direction in CONV.directions for case in CONV.problem.BENCH]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "chosen"),
+        (["--stride", "2,1", "--padding", "same"], "chosen"),
+        (["--padding", "1,0,2,0"], "chosen"),
+        (["--dilation", "2,1"], "refuses: dilation is not 1"),
+        (["--groups", "2"], "refuses: groups is not 1"),
+    ],
+)
+def test_a_convolution_of_ones_own(options: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", *OWN, "--direction", "forward", *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "conv2d forward 2x4x9x9-6x3x3"
+    assert [line.split(maxsplit=1)[1] for line in lines if line.strip().startswith("direct ")] == [expected]
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["isa"] == machine.isa().name
+    assert found["threads"] == machine.get_threads()
+    assert found["tiles"]["float32"]
+    assert found["versions"].keys() >= {"fastcnn", "python", "numpy", "numba"}
+    assert found.pop("kernel_cache")
+    assert str(Path(__file__).parents[1]) not in json.dumps(found)  # results with this record are published
+    assert main(["info"]) == 0
+    out = capsys.readouterr().out
+    assert "threading layer" in out
+    assert f"fastcnn: {__version__}" in out
+
+
+def test_train_gets_the_remaining_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fastcnn.train.command
+
+    given = []
+    monkeypatch.setattr(fastcnn.train.command, "main", lambda argv: given.append(argv) or 3)
+    assert main(["train", "--epochs", "1", "--help"]) == 3
+    assert given == [["--epochs", "1", "--help"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["compare"], "required: OP"),
+        (["compare", "con2d"], "unknown operation 'con2d'; did you mean conv2d"),
+        (["explain", "xyz"], "unknown operation 'xyz'; expected one of " + ", ".join(operations())),
+        (["compare", "conv2d", "--case", "mnist-24"], "unknown conv2d case 'mnist-24'; did you mean mnist-24c5"),
+        (["explain", "relu", "--direction", "backward_weight"], "unknown relu direction 'backward_weight'; did you mean backward_input"),
+        (["compare", "conv2d", "--dtype", "int8"], "invalid choice: 'int8'"),
+        (["compare", "relu", "--threads", "0"], "count must be between 1 and"),
+        (["compare", "relu", "--threads", "100000"], "count must be between 1 and"),
+        (["compare", "relu", "--threads", "two"], "invalid int value: 'two'"),
+        (["explain", "relu", "--shape", "1,1,1,1", "--kernel", "1,1,1"], "relu has named cases only; --shape, --kernel"),
+        (["explain", "conv2d", "--shape", "1,1,9,9"], "a conv2d of your own needs --shape N,C,H,W and --kernel K,R,S"),
+        (["explain", "conv2d", "--stride", "2"], "a conv2d of your own needs --shape"),
+        (["explain", "conv2d", "--shape=-1,1,9,9", "--kernel", "1,1,1"], "invalid list of 4 sizes value: '-1,1,9,9'"),
+        (["explain", "conv2d", "--shape", "1,1,9", "--kernel", "1,1,1"], "invalid list of 4 sizes value: '1,1,9'"),
+        (["explain", *OWN, "--padding", "some"], "invalid padding value: 'some'"),
+        (["explain", *OWN, "--groups", "3"], "--groups must divide the 4 channels of --shape; got 3"),
+        (["explain", *OWN, "--groups", "0"], "--groups must divide"),
+        (["explain", *OWN, "--stride", "0"], "stride must be between 1 and"),
+        (["explain", *OWN, "--dilation", "9"], "Kernel size can't be greater than actual input size"),
+    ],
+)
+def test_misuse_is_one_line_and_code_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith("fastcnn: ")
+    assert message in captured.err
+
+
+def test_a_problem_beyond_memory_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "conv2d", "--shape", "1000000,1000,1000,1000", "--kernel", "1,1,1", "--direction", "forward"]) == 2
+    assert capsys.readouterr().err.startswith("fastcnn: Unable to allocate")
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    options = ["--case", "size-1", "--direction", "forward", "--json", str(tmp_path / "file" / "rows.json")]
+    assert main(["compare", "relu", *options]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_module_runs_as_a_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "fastcnn", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, f"fastcnn {__version__}")
+    done = subprocess.run([sys.executable, "-m", "fastcnn", "compare", "nothing"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
