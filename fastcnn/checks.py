@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from . import window
+from . import machine, window
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LAYOUTS = ("NCHW", "NHWC")
-_MOST_BYTES = 2**43  # 8 TiB: no machine that fastcnn is made for has it
 
 
 def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dtypes: tuple[np.dtype, ...] | None = FLOATS) -> np.ndarray:
@@ -48,6 +47,8 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
     native = value.dtype.newbyteorder("=")
     if dtypes is not None and native not in dtypes:
         raise TypeError(f"{op}: {name} must have dtype {' or '.join(str(d) for d in dtypes)}; got {value.dtype}")
+    if not value.flags.c_contiguous:
+        require_memory(op, name, value.shape, native.itemsize)  # a broadcast view may stand for more than fits; it will be copied
     if value.dtype != native or not value.flags.aligned:
         value = value.astype(native)
     return value
@@ -70,15 +71,27 @@ def same_shape(op: str, name: str, value: np.ndarray, shape: tuple[int, ...], wh
 def shape(op: str, name: str, value: Any, letters: str) -> tuple[int, ...]:
     """Return a checked shape argument with one size, at least 0, per axis letter."""
     if not isinstance(value, (tuple, list)) or len(value) != len(letters):
-        raise ValueError(f"{op}: {name} must be a shape {shape_of_letters(letters)}; got {value!r}")
+        raise ValueError(f"{op}: {name} must be a shape {shape_of_letters(letters)}; got {window.shown(value)}")
     return tuple(window.integer(op, f"{name}[{i}]", size, 0) for i, size in enumerate(value))
 
 
 def layout(op: str, value: Any) -> str:
     """Return a checked `layout` argument."""
-    if value not in LAYOUTS:
-        raise ValueError(f"{op}: layout must be one of {LAYOUTS}; got {value!r}")
-    return str(value)
+    return choice(op, "layout", value, LAYOUTS)
+
+
+def choice(op: str, name: str, value: Any, accepted: tuple[str, ...]) -> str:
+    """Return a checked argument that is one of a few words."""
+    if not isinstance(value, str) or value not in accepted:
+        raise ValueError(f"{op}: {name} must be one of {accepted}; got {window.shown(value)}")
+    return value
+
+
+def flag(op: str, name: str, value: Any) -> bool:
+    """Return a checked argument that is a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{op}: {name} must be a bool; got {type(value).__name__}")
+    return bool(value)
 
 
 def channels_first(value: np.ndarray, layout: str) -> np.ndarray:
@@ -106,7 +119,8 @@ def dense_as(value: np.ndarray, layout: str) -> np.ndarray:
 
 def contiguous(value: np.ndarray) -> np.ndarray:
     """Return a C-contiguous array that Numba takes for writable, copying only what is not contiguous."""
-    value = np.ascontiguousarray(value)
+    if not value.flags.c_contiguous:  # ascontiguousarray would give an array without axes one
+        value = np.ascontiguousarray(value)
     return value if value.flags.writeable else _as_writable(value)
 
 
@@ -150,18 +164,19 @@ def strides(value: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def empty(op: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return a new array; ValueError for a size that no machine has, before anything is allocated."""
-    require_memory(op, shape, np.dtype(dtype).itemsize)
+    """Return a new array; ValueError for one larger than the machine's memory, before anything is allocated."""
+    require_memory(op, "the result", shape, np.dtype(dtype).itemsize)
     return np.empty(shape, dtype)
 
 
-def require_memory(op: str, shape: tuple[int, ...], itemsize: int) -> None:
-    """Raise ValueError where an array of `shape` cannot exist."""
+def require_memory(op: str, name: str, shape: tuple[int, ...], itemsize: int) -> None:
+    """Raise ValueError where an array of `shape` does not fit the machine's memory; lengths of 0 count as 1, as in NumPy."""
     size = itemsize
     for length in shape:
-        size *= length
-    if size > _MOST_BYTES:
-        raise ValueError(f"{op}: the result of shape {shape} would take {size / 2**40:.0f} TiB")
+        size *= max(length, 1)
+    if size > machine.memory_bytes():
+        needed, present = size / 2**30, machine.memory_bytes() / 2**30
+        raise ValueError(f"{op}: {name} of shape {shape} would take {needed:,.0f} GiB; this machine has {present:,.0f}")
 
 
 def empty_image(op: str, shape: tuple[int, int, int, int], dtype: Any, layout: str) -> np.ndarray:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import functools
 import importlib.metadata
+import operator
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -38,6 +39,15 @@ def cpu_features() -> frozenset[str]:
 
     llvm.initialize_native_target()
     return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+
+
+@functools.cache
+def memory_bytes() -> int:
+    """Return the machine's memory; 8 TiB where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return 2**43
 
 
 @functools.cache
@@ -157,8 +167,10 @@ def threads(count: int) -> Iterator[None]:
 
 
 def _checked_threads(count: int) -> int:
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise TypeError(f"threads: count must be an int; got {type(count).__name__}")
+    try:
+        count = operator.index(None if isinstance(count, bool) else count)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"threads: count must be an int; got {type(count).__name__}") from None
     if not 1 <= count <= max_threads():
         raise ValueError(f"threads: count must be between 1 and {max_threads()} (usable cores); got {count}")
     return count

@@ -9,6 +9,7 @@ reason why it would be slow).
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -17,6 +18,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .window import shown
 
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
 
@@ -90,26 +93,26 @@ class Operation:
         """The directions of this operation: those of its reference."""
         return tuple(self.variants["reference"].directions)
 
-    def choose(self, problem: Any, direction: str, algorithm: str = "auto") -> Callable[..., None]:
-        """Return the function that computes `direction` of `problem`.
+    def choose(self, problem: Any, direction: str, algorithm: str = "auto", op: str | None = None) -> Callable[..., None]:
+        """Return the function that computes `direction` of `problem`; `op` is the public function that errors speak of.
 
         Raises
         ------
         ValueError
             `algorithm` is unknown, or refuses the problem (the message has its reason).
         """
-        if algorithm == "auto":
+        if isinstance(algorithm, str) and algorithm == "auto":
             for name in self.preference:
                 variant = self.variants[name]
                 if variant.refuses(problem, direction) is None and variant.defers(problem, direction) is None:
                     return variant.directions[direction]
             raise AssertionError(f"{self.name}: reference refused {problem}")  # excluded by tests/test_registry.py
         if not isinstance(algorithm, str) or algorithm not in self.variants:
-            raise ValueError(f"{self.name}: algorithm must be 'auto' or one of {sorted(self.variants)}; got {algorithm!r}")
+            raise ValueError(f"{op or self.name}: algorithm must be 'auto' or one of {sorted(self.variants)}; got {shown(algorithm)}")
         variant = self.variants[algorithm]
         reason = variant.refuses(problem, direction)
         if reason is not None:
-            raise ValueError(f"{self.name}: algorithm {algorithm!r} cannot compute {direction} of this problem: {reason}")
+            raise ValueError(f"{op or self.name}: algorithm {algorithm!r} cannot compute {direction} of this problem: {reason}")
         return variant.directions[direction]
 
     def explain(self, problem: Any, direction: str) -> Iterator[tuple[str, str]]:
@@ -179,4 +182,16 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
             raise RegistryError(f"{module.__file__}: {name}() must take ({', '.join(expected)}), as reference.py; got ({', '.join(got)})")
     if not own:
         raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
-    return Variant(module.__name__.rpartition(".")[2], own, refuses, defers)
+    directions = {name: _quiet(function) for name, function in own.items()}
+    return Variant(module.__name__.rpartition(".")[2], directions, refuses, defers)
+
+
+def _quiet(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function without NumPy's warnings of infinities and NaN: they are data, and kernels do not warn of them either."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            function(*arguments)
+
+    return run

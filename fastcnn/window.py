@@ -6,12 +6,9 @@ Everything is Python integers of any size, so that nothing wraps; what is absurd
 from __future__ import annotations
 
 import operator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
-
-IntOrPair: TypeAlias = "int | tuple[int, int]"
-Padding: TypeAlias = "str | int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]"
 
 LARGEST = 2**31 - 1  # of any size, stride or dilation: beyond it lies a mistake
 
@@ -51,9 +48,9 @@ def integer(op: str, name: str, value: Any, least: int) -> int:
         try:
             number = _index(value)
         except TypeError:
-            raise TypeError(f"{op}: {name} must be an int; got {_show(value)}") from None
+            raise TypeError(f"{op}: {name} must be an int; got {type(value).__name__} {shown(value)}") from None
     if not least <= number <= LARGEST:
-        raise ValueError(f"{op}: {name} must be between {least} and {LARGEST}; got {number}")
+        raise ValueError(f"{op}: {name} must be between {least} and {LARGEST}; got {shown(number)}")
     return number
 
 
@@ -63,29 +60,35 @@ def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
         if len(value) == 1:
             value = (value[0], value[0])
         if len(value) != 2:
-            raise ValueError(f"{op}: {name} must be an int or a pair (height, width); got {value!r}")
+            raise ValueError(f"{op}: {name} must be an int or a pair (height, width); got {shown(value)}")
         return integer(op, name, value[0], least), integer(op, name, value[1], least)
     number = integer(op, name, value, least)
     return number, number
 
 
-def axes(op: str, size: tuple[int, int], kernel: tuple[int, int], stride: Any, padding: Any, dilation: Any) -> tuple[Axis, Axis]:
-    """Return the checked vertical and horizontal axis of a convolution's window.
+def axes(
+    op: str, size: tuple[int, int], kernel: tuple[int, int], stride: Any, padding: Any, dilation: Any, ceil_mode: bool = False
+) -> tuple[Axis, Axis]:
+    """Return the checked vertical and horizontal axis of a window that moves over an image.
 
     Parameters
     ----------
+    size : (H, W)
+        Must not be 0.
     padding : int, pair, ((top, bottom), (left, right)), "valid" or "same"
         "same" gives ceil(size / stride) outputs; an odd total puts the extra element at the end (TensorFlow's rule).
 
     Raises
     ------
     TypeError, ValueError
-        A number is not an integer, out of range, or the kernel is larger than the padded input.
+        A number is not an integer, out of range, or the kernel is larger than the padded input (in `ceil_mode`: gives no window).
     """
+    if min(size) == 0:
+        raise ValueError(f"{op}: height and width of the input must not be 0; got {size[0]} x {size[1]}")
     strides, dilations = pair(op, "stride", stride, 1), pair(op, "dilation", dilation, 1)
     if isinstance(padding, str):
         if padding.lower() not in ("same", "valid"):
-            raise ValueError(f"{op}: padding must be 'same', 'valid', an int, a pair or two pairs; got {padding!r}")
+            raise ValueError(f"{op}: padding must be 'same', 'valid', an int, a pair or two pairs; got {shown(padding)}")
         if padding.lower() == "valid":
             sides = ((0, 0), (0, 0))
         else:
@@ -96,19 +99,14 @@ def axes(op: str, size: tuple[int, int], kernel: tuple[int, int], stride: Any, p
         top, left = pair(op, "padding", padding, 0)
         sides = ((top, top), (left, left))
     found = tuple(Axis(*given) for given in zip(size, kernel, strides, *zip(*sides, strict=True), dilations, strict=True))
-    require_window(op, found)
-    return found[0], found[1]
-
-
-def require_window(op: str, found: tuple[Axis, ...]) -> None:
-    """Raise unless every window fits at least once into its padded input."""
-    if any(axis.extent > axis.size + axis.before + axis.after for axis in found):
+    if any((axis.ceil_output if ceil_mode else axis.output) < 1 for axis in found):
         padded = " x ".join(str(axis.size + axis.before + axis.after) for axis in found)
         extent = " x ".join(str(axis.extent) for axis in found)
         raise ValueError(
             f"{op}: Calculated padded input size per channel: ({padded}). Kernel size: ({extent}). "
             "Kernel size can't be greater than actual input size"
         )
+    return found[0], found[1]
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -118,7 +116,7 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]
 
 def _side(op: str, value: Any) -> tuple[int, int]:
     if len(value) != 2:
-        raise ValueError(f"{op}: padding must be ((top, bottom), (left, right)); got a side {value!r}")
+        raise ValueError(f"{op}: padding must be ((top, bottom), (left, right)); got a side {shown(value)}")
     return integer(op, "padding", value[0], 0), integer(op, "padding", value[1], 0)
 
 
@@ -129,5 +127,9 @@ def _index(value: Any) -> int:
     return operator.index(value)
 
 
-def _show(value: Any) -> str:
-    return f"{type(value).__name__} {value!r}"[:80]
+def shown(value: Any) -> str:
+    """Return how a wrong argument looks, cut to a line: a message of megabytes helps nobody."""
+    if isinstance(value, int) and abs(value) >= 2**256:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:76]} ..."

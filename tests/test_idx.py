@@ -146,9 +146,7 @@ def test_wrong_content_is_refused_with_what_arrived(put, pack, content, message)
     ],
 )
 def test_a_header_that_claims_terabytes_is_refused(put, pack, shape):
-    assert f"at most 2,147,483,648 bytes of data; the header claims uint8 {shape}" in error_of(
-        put(pack(header("u1", shape)))
-    )
+    assert f"at most 2,147,483,648 bytes of data; the header claims uint8 {shape}" in error_of(put(pack(header("u1", shape))))
 
 
 def peak_bytes(call):

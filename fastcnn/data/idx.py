@@ -18,9 +18,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-_TYPES = {
-    code: np.dtype(f">{kind}") for code, kind in ((8, "u1"), (9, "i1"), (11, "i2"), (12, "i4"), (13, "f4"), (14, "f8"))
-}
+_TYPES = {code: np.dtype(f">{kind}") for code, kind in ((8, "u1"), (9, "i1"), (11, "i2"), (12, "i4"), (13, "f4"), (14, "f8"))}
 _MAX_RANK = 32  # what every NumPy version can hold
 _MAX_BYTES = 2**31
 _CHUNK = 2**20
@@ -82,9 +80,7 @@ def read_images_and_labels(
     if images.size == 0:
         raise IdxError(f"{images_path}: expected at least one image of at least one pixel; got shape {images.shape}")
     if len(images) != len(labels):
-        raise IdxError(
-            f"{labels_path}: expected {len(images)} labels, one per image in {images_path}; got {len(labels)}"
-        )
+        raise IdxError(f"{labels_path}: expected {len(images)} labels, one per image in {images_path}; got {len(labels)}")
     if labels.max() > 9:
         first = int((labels > 9).argmax())
         raise IdxError(f"{labels_path}: expected labels 0..9; got {labels[first]} at index {first}")
@@ -133,15 +129,11 @@ def _read(path: str | os.PathLike[str], wanted: int | None = None) -> npt.NDArra
         dtype, rank = _TYPES[magic[2]], magic[3]
         lengths = content.read(4 * rank)
         if len(lengths) < 4 * rank:
-            raise IdxError(
-                f"{path}: expected {rank} lengths ({4 * rank} bytes) after the magic; got {len(lengths)} bytes"
-            )
+            raise IdxError(f"{path}: expected {rank} lengths ({4 * rank} bytes) after the magic; got {len(lengths)} bytes")
         shape = struct.unpack(f">{rank}I", lengths)
         # A zero length does not excuse the others: NumPy refuses (0, 2**32 - 1, 2**32 - 1) as too big.
         if math.prod(max(length, 1) for length in shape) * dtype.itemsize > _MAX_BYTES:
-            raise IdxError(
-                f"{path}: expected at most {_MAX_BYTES:,} bytes of data; the header claims {dtype.name} {shape}"
-            )
+            raise IdxError(f"{path}: expected at most {_MAX_BYTES:,} bytes of data; the header claims {dtype.name} {shape}")
         size = math.prod(shape) * dtype.itemsize
 
         data = bytearray()  # grows with what arrives, so that a lying header costs nothing

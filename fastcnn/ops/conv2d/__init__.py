@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,21 +69,20 @@ def conv2d(
     array([[[[45., 54.],
              [81., 90.]]]], dtype=float32)
     """
-    op = "conv2d"
-    x, unbatched, layout = _image(op, "input", input, layout)
-    w = checks.array(op, "weight", weight, "KCRS")
-    b = None if bias is None else checks.array(op, "bias", bias, "K")
-    dtype = checks.same_dtype(op, input=x, weight=w, bias=b)
-    problem = checked_problem(op, x.shape, w.shape, stride, padding, dilation, groups)
+    call = _Call("conv2d", stride, padding, dilation, groups, algorithm, checks.layout("conv2d", layout))
+    x, unbatched = call.image("input", input)
+    w = checks.array(call.op, "weight", weight, "KCRS")
+    b = None if bias is None else checks.array(call.op, "bias", bias, "K")
+    dtype = checks.same_dtype(call.op, input=x, weight=w, bias=b)
+    problem = call.problem(x.shape, w.shape)
     if b is None:
         b = np.zeros(problem.K, dtype)
-    elif b.shape != (problem.K,):
-        raise ValueError(f"{op}: bias must have shape ({problem.K},), one per filter of the weight; got {b.shape}")
+    checks.same_shape(call.op, "bias", b, (problem.K,), "one per filter of the weight")
     run = OPERATION.choose(problem, "forward", algorithm)
-    y = checks.empty_image(op, problem.output_shape, dtype, layout)
+    y = checks.empty_image(call.op, problem.output_shape, dtype, layout)
     if y.size:
         run(problem, checks.dense(x), checks.contiguous(w), checks.contiguous(b), y)
-    return _result(y, unbatched, layout)
+    return call.result(y, unbatched)
 
 
 def conv2d_input(
@@ -117,18 +116,8 @@ def conv2d_input(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    op = "conv2d_input"
-    dy, unbatched, layout = _image(op, "grad_output", grad_output, layout)
-    shape = _image_size(op, input_size, unbatched, layout)
-    w = checks.array(op, "weight", weight, "KCRS")
-    dtype = checks.same_dtype(op, weight=w, grad_output=dy)
-    problem = checked_problem(op, shape, w.shape, stride, padding, dilation, groups)
-    checks.same_shape(op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
-    run = OPERATION.choose(problem, "backward_input", algorithm)
-    dx = checks.empty_image(op, problem.input_shape, dtype, layout)
-    if dx.size:
-        run(problem, checks.dense(dy), checks.contiguous(w), dx)
-    return _result(dx, unbatched, layout)
+    call = _Call("conv2d_input", stride, padding, dilation, groups, algorithm, checks.layout("conv2d_input", layout))
+    return _input_gradient(call, input_size, weight, grad_output)
 
 
 def conv2d_weight(
@@ -161,17 +150,8 @@ def conv2d_weight(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    op = "conv2d_weight"
-    x, unbatched, layout = _image(op, "input", input, layout)
-    dy, _, _ = _image(op, "grad_output", grad_output, layout, unbatched=unbatched)
-    dtype = checks.same_dtype(op, input=x, grad_output=dy)
-    w_shape = checks.shape(op, "weight_size", weight_size, "KCRS")
-    problem = checked_problem(op, x.shape, w_shape, stride, padding, dilation, groups)
-    checks.same_shape(op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
-    run = OPERATION.choose(problem, "backward_weight", algorithm)
-    dweight = checks.empty(op, problem.weight_shape, dtype)
-    run(problem, checks.dense(x), checks.dense(dy), dweight)
-    return dweight
+    call = _Call("conv2d_weight", stride, padding, dilation, groups, algorithm, checks.layout("conv2d_weight", layout))
+    return _weight_gradient(call, input, weight_size, grad_output)
 
 
 def conv2d_backward(
@@ -205,13 +185,11 @@ def conv2d_backward(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    window_arguments = (stride, padding, dilation, groups)
-    x, _, layout = _image("conv2d_backward", "input", input, layout)
-    w = checks.array("conv2d_backward", "weight", weight, "KCRS")
-    checks.same_dtype("conv2d_backward", input=x, weight=w)
-    dweight = conv2d_weight(input, w.shape, grad_output, *window_arguments, algorithm=algorithm, layout=layout)
-    dx = conv2d_input(np.shape(input), w, grad_output, *window_arguments, algorithm=algorithm, layout=layout)
-    return dx, dweight, bias_gradient(grad_output, layout)
+    call = _Call("conv2d_backward", stride, padding, dilation, groups, algorithm, checks.layout("conv2d_backward", layout))
+    w = checks.array(call.op, "weight", weight, "KCRS")
+    dweight = _weight_gradient(call, input, w.shape, grad_output)
+    dx = _input_gradient(call, np.shape(input), w, grad_output)
+    return dx, dweight, _bias_gradient(call, grad_output)
 
 
 def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:
@@ -225,26 +203,66 @@ def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:
     -------
     (K,) ndarray of the same dtype
     """
-    dy, _, _ = _image("bias_gradient", "grad_output", grad_output, layout)
+    return _bias_gradient(_Call("bias_gradient", layout=checks.layout("bias_gradient", layout)), grad_output)
+
+
+class _Call(NamedTuple):
+    """How a public function was called: its name, for errors, and the arguments that all of them share."""
+
+    op: str
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: Any = 1
+    algorithm: Any = "auto"
+    layout: str = "NCHW"
+
+    def image(self, name: str, value: Any, unbatched: bool | None = None) -> tuple[np.ndarray, bool]:
+        """Return (a batch of images as an (N, C, H, W) view, whether it was a single image)."""
+        batched = {False: self.layout, True: self.layout[1:]}
+        array = checks.array(self.op, name, value, tuple(batched.values()) if unbatched is None else batched[unbatched])
+        single = array.ndim == 3
+        return checks.channels_first(array[None] if single else array, self.layout), single
+
+    def problem(self, x: tuple[int, ...], weight: tuple[int, ...]) -> Conv2dProblem:
+        """Return the checked problem of an input (N, C, H, W) and a weight of these shapes."""
+        return checked_problem(self.op, x, weight, self.stride, self.padding, self.dilation, self.groups)
+
+    def result(self, image: np.ndarray, unbatched: bool) -> np.ndarray:
+        """Return an (N, C, H, W) view as the caller's layout has it, C-contiguous."""
+        result = image.transpose(0, 2, 3, 1) if self.layout == "NHWC" else image
+        return result[0] if unbatched else result
+
+
+def _input_gradient(call: _Call, input_size: Any, weight: Any, grad_output: Any) -> np.ndarray:
+    dy, unbatched = call.image("grad_output", grad_output)
+    letters = call.layout[1:] if unbatched else call.layout
+    sizes = dict(zip(letters, checks.shape(call.op, "input_size", input_size, letters), strict=True))
+    w = checks.array(call.op, "weight", weight, "KCRS")
+    dtype = checks.same_dtype(call.op, weight=w, grad_output=dy)
+    problem = call.problem(tuple(sizes.get(letter, 1) for letter in "NCHW"), w.shape)
+    checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
+    run = OPERATION.choose(problem, "backward_input", call.algorithm, call.op)
+    dx = checks.empty_image(call.op, problem.input_shape, dtype, call.layout)
+    if dx.size:
+        run(problem, checks.dense(dy), checks.contiguous(w), dx)
+    return call.result(dx, unbatched)
+
+
+def _weight_gradient(call: _Call, input: Any, weight_size: Any, grad_output: Any) -> np.ndarray:
+    x, unbatched = call.image("input", input)
+    dy, _ = call.image("grad_output", grad_output, unbatched)
+    dtype = checks.same_dtype(call.op, input=x, grad_output=dy)
+    problem = call.problem(x.shape, checks.shape(call.op, "weight_size", weight_size, "KCRS"))
+    checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
+    run = OPERATION.choose(problem, "backward_weight", call.algorithm, call.op)
+    dweight = checks.empty(call.op, problem.weight_shape, dtype)
+    run(problem, checks.dense(x), checks.dense(dy), dweight)
+    return dweight
+
+
+def _bias_gradient(call: _Call, grad_output: Any) -> np.ndarray:
+    dy, _ = call.image("grad_output", grad_output)
+    if dy.shape[1] == 0:
+        raise ValueError(f"{call.op}: grad_output must have at least one channel; got shape {np.shape(grad_output)}")
     return sum_over_pixels(checks.dense(dy))
-
-
-def _image(op: str, name: str, value: Any, layout: Any, unbatched: bool | None = None) -> tuple[np.ndarray, bool, str]:
-    """Return (a batch of images as an (N, C, H, W) view, whether it was a single image, the checked layout)."""
-    letters = checks.layout(op, layout)
-    accepted = [d for d, single in ((letters, False), (letters[1:], True)) if unbatched is None or unbatched == single]
-    array = checks.array(op, name, value, tuple(accepted))
-    single = array.ndim == 3
-    return checks.channels_first(array[None] if single else array, letters), single, letters
-
-
-def _image_size(op: str, value: Any, unbatched: bool, layout: str) -> tuple[int, ...]:
-    letters = layout[1:] if unbatched else layout
-    sizes = dict(zip(letters, checks.shape(op, "input_size", value, letters), strict=True))
-    return tuple(sizes.get(letter, 1) for letter in "NCHW")
-
-
-def _result(image: np.ndarray, unbatched: bool, layout: str) -> np.ndarray:
-    """Return an (N, C, H, W) view as the caller's layout has it, C-contiguous."""
-    result = image.transpose(0, 2, 3, 1) if layout == "NHWC" else image
-    return result[0] if unbatched else result

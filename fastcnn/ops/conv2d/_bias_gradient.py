@@ -13,12 +13,14 @@ _CHUNK = 2048  # pixels summed one by one; the sums of chunks are summed after t
 def sum_over_pixels(dy: np.ndarray) -> np.ndarray:
     """Return the sums (K,) of a `checks.dense` array (N, K, P, Q)."""
     K = dy.shape[1]
-    if not checks.is_channels_last(dy):
-        return dy.sum(axis=(2, 3)).sum(axis=0)  # NumPy is fast along contiguous planes only
+    if not checks.is_channels_last(dy):  # NumPy is fast along contiguous planes only
+        with np.errstate(over="ignore", invalid="ignore"):
+            return dy.sum(axis=(2, 3)).sum(axis=0)
     pixels = checks.flat(dy).reshape(-1, K)
     partial = np.empty((-(-len(pixels) // _CHUNK), K), dy.dtype)
     _sum_chunk.launch(len(partial), pixels, partial, work=8.0 * pixels.size)
-    return partial.sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return partial.sum(axis=0)
 
 
 @kernel

@@ -11,9 +11,12 @@ import numpy as np
 
 from ... import checks
 from ...machine import tiles_available
+from . import im2col
 from ._correlate import correlate, geometry_of
 from ._weight_gradient import weight_gradient
 from .problem import Conv2dProblem
+
+_ROW_BYTES = 2**28  # of a job's padded rows, in float64; only absurd padding comes near
 
 
 def refuses(problem: Conv2dProblem) -> str | None:
@@ -22,6 +25,9 @@ def refuses(problem: Conv2dProblem) -> str | None:
         return "dilation is not 1"
     if problem.groups != 1:
         return "groups is not 1"
+    p = problem
+    if p.R * ((p.Q - 1) * p.stride_w + p.S) * max(p.C, p.K) * 8 > _ROW_BYTES:
+        return f"the input rows of one output row take more than {_ROW_BYTES // 2**20} MiB with their padding"
     return tiles_available()
 
 
@@ -29,7 +35,7 @@ def defers(problem: Conv2dProblem, direction: str) -> str | None:
     """Two shapes on which im2col with BLAS was 2 to 5 times faster; `fastcnn compare conv2d` shows it."""
     if direction == "backward_input" and problem.C < 4:
         return f"{problem.C} input channel(s) fill too little of a tile"
-    if direction == "backward_weight" and problem.K * problem.C * problem.R * problem.S > 2**20 > problem.N * problem.P * problem.Q * 2**10:
+    if direction == "backward_weight" and problem.K * problem.C * problem.R * problem.S > 2**20 and problem.N * problem.P * problem.Q < 512:
         return "the weight is larger than the cache, and too few pixels are summed into it"
     return None
 
@@ -44,22 +50,29 @@ def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Correlate dy with the flipped taps of each phase of the stride."""
     p = problem
+    if not np.isfinite(weight.sum()):  # the zeros around dy times Inf are NaN; im2col has no such products
+        return im2col.backward_input(problem, dy, weight, dx)
+    if p.stride_h > p.R or p.stride_w > p.S:
+        dx[...] = 0  # some phases meet no tap
     transposed = weight.transpose(1, 0, 2, 3)
     dx_n, dx_c, dx_h, dx_w = checks.strides(dx)
-    for a in range(min(p.stride_h, p.H)):
-        for b in range(min(p.stride_w, p.W)):
-            first_r, up = _phase(a, p.top, p.stride_h)
+    for a in _phases(p.R, p.stride_h, p.top, p.H):
+        first_r, up = _phase(a, p.top, p.stride_h)
+        for b in _phases(p.S, p.stride_w, p.left, p.W):
             first_s, back = _phase(b, p.left, p.stride_w)
             taps = transposed[:, :, first_r :: p.stride_h, first_s :: p.stride_w]
             J, L = taps.shape[2:]
             phase = dx[:, :, a :: p.stride_h, b :: p.stride_w]
-            if J == 0 or L == 0 or p.P == 0 or p.Q == 0:
-                phase[...] = 0
-                continue
             geometry = geometry_of((p.C, J, L, 1, 1, J - 1 - up, L - 1 - back), dy, phase)._replace(
                 y_first=a * dx_h + b * dx_w, y_n=dx_n, y_c=dx_c, y_h=p.stride_h * dx_h, y_w=p.stride_w * dx_w
             )
             correlate(geometry, checks.flat(dy), taps[:, :, ::-1, ::-1], None, checks.flat(dx))
+    return None
+
+
+def _phases(taps: int, stride: int, before: int, size: int) -> list[int]:
+    """Return the offsets within a stride whose pixels meet a tap and lie in the image."""
+    return sorted({a for r in range(min(taps, stride)) if (a := (r - before) % stride) < size})
 
 
 def _phase(offset: int, before: int, stride: int) -> tuple[int, int]:

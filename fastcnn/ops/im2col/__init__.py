@@ -86,7 +86,7 @@ def col2im(
     expected = f"windows {problem.P} x {problem.Q} of output_size {(height, width)}"
     checks.same_shape("col2im", "input", batch, problem.columns_shape, expected)
     x = checks.empty("col2im", shape, columns.dtype)
-    run = OPERATION.choose(problem, "backward_input", algorithm)
+    run = OPERATION.choose(problem, "backward_input", algorithm, "col2im")
     if x.size:
         run(problem, checks.contiguous(batch), x)
     return x if columns.ndim == 3 else x[0]
@@ -94,8 +94,8 @@ def col2im(
 
 def _window_problem(op: str, shape: tuple[int, ...], kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Im2colProblem:
     N, C, H, W = shape
-    if C == 0 or H == 0 or W == 0:
-        raise ValueError(f"{op}: channels, height and width must not be 0; got shape {shape}")
+    if C == 0:
+        raise ValueError(f"{op}: input must have at least one channel; got shape {shape}")
     v, h = window.axes(op, (H, W), window.pair(op, "kernel_size", kernel_size, 1), stride, padding, dilation)
     return Im2colProblem(
         N, C, H, W, v.kernel, h.kernel, v.stride, h.stride, v.before, v.after, h.before, h.after, v.dilation, h.dilation

@@ -71,37 +71,44 @@ def linear_backward(grad_output: Any, input: Any, weight: Any, *, algorithm: str
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    _, w, _ = _check("linear_backward", input, weight)
-    dweight, dbias = linear_weight(grad_output, input, w, algorithm=algorithm)
-    return linear_input(grad_output, w, algorithm=algorithm), dweight, dbias
+    op = "linear_backward"
+    dweight, dbias = _weight_gradient(op, grad_output, input, weight, algorithm)
+    return _input_gradient(op, grad_output, weight, algorithm), dweight, dbias
 
 
 def linear_input(grad_output: Any, weight: Any, *, algorithm: str = "auto") -> np.ndarray:
     """Return the gradient of `linear` with respect to its input, (..., I), from grad_output (..., O) and weight (O, I)."""
-    op = "linear_input"
+    return _input_gradient("linear_input", grad_output, weight, algorithm)
+
+
+def linear_weight(grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradients of `linear` with respect to weight, (O, I), and bias, (O,)."""
+    return _weight_gradient("linear_weight", grad_output, input, weight, algorithm)
+
+
+def _input_gradient(op: str, grad_output: Any, weight: Any, algorithm: str) -> np.ndarray:
     dy, w = checks.array(op, "grad_output", grad_output, None), checks.array(op, "weight", weight, "OI")
     dtype = checks.same_dtype(op, grad_output=dy, weight=w)
     if dy.ndim == 0 or dy.shape[-1] != w.shape[0]:
         raise ValueError(f"{op}: grad_output must be (..., {w.shape[0]}) for weight {w.shape}; got shape {dy.shape}")
     problem = LinearProblem(math.prod(dy.shape[:-1]), w.shape[1], w.shape[0])
     dx = checks.empty(op, (problem.N, problem.I), dtype)
-    run = OPERATION.choose(problem, "backward_input", algorithm)
+    run = OPERATION.choose(problem, "backward_input", algorithm, op)
     run(problem, checks.contiguous(dy).reshape(problem.N, problem.O), checks.contiguous(w), dx)
     return dx.reshape(*dy.shape[:-1], problem.I)
 
 
-def linear_weight(grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto") -> tuple[np.ndarray, np.ndarray]:
-    """Return the gradients of `linear` with respect to weight, (O, I), and bias, (O,)."""
-    op = "linear_weight"
+def _weight_gradient(op: str, grad_output: Any, input: Any, weight: Any, algorithm: str) -> tuple[np.ndarray, np.ndarray]:
     x, w, problem = _check(op, input, weight)
     dy = checks.array(op, "grad_output", grad_output, None)
     dtype = checks.same_dtype(op, grad_output=dy, input=x, weight=w)
     checks.same_shape(op, "grad_output", dy, (*x.shape[:-1], problem.O), "the forward's output")
     dy = checks.contiguous(dy).reshape(problem.N, problem.O)
     dweight = checks.empty(op, (problem.O, problem.I), dtype)
-    run = OPERATION.choose(problem, "backward_weight", algorithm)
+    run = OPERATION.choose(problem, "backward_weight", algorithm, op)
     run(problem, checks.contiguous(x).reshape(problem.N, problem.I), dy, dweight)
-    return dweight, dy.sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return dweight, dy.sum(axis=0)
 
 
 def _check(op: str, input: Any, weight: Any) -> tuple[np.ndarray, np.ndarray, LinearProblem]:

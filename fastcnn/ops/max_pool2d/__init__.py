@@ -67,6 +67,7 @@ def max_pool2d(
     problem = _pool_problem(op, batch.shape, kernel_size, stride, padding, dilation, ceil_mode)
     y = checks.empty_image(op, problem.output_shape, x.dtype, letters)
     indices = checks.empty_image(op, problem.output_shape, np.int64, letters)
+    return_indices = checks.flag(op, "return_indices", return_indices)
     run = OPERATION.choose(problem, "forward", algorithm)
     if y.size:
         run(problem, checks.dense_as(batch, letters), y, indices)
@@ -125,7 +126,7 @@ def max_pool2d_backward(
             f"{op}: indices must be between -1 and H*W - 1 = {problem.H * problem.W - 1}; got {places.min()} to {places.max()}"
         )
     dx = checks.empty_image(op, problem.input_shape, dy.dtype, letters)
-    run = OPERATION.choose(problem, "backward_input", algorithm)
+    run = OPERATION.choose(problem, "backward_input", algorithm, op)
     if dx.size:
         run(problem, checks.dense_as(errors, letters), checks.dense_as(places, letters), dx)
     result = dx.transpose(0, 2, 3, 1) if letters == "NHWC" else dx
@@ -144,16 +145,15 @@ def _pool_problem(
     op: str, shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
 ) -> MaxPool2dProblem:
     N, C, H, W = shape
-    if min(C, H, W) == 0:
-        raise ValueError(f"{op}: channels, height and width must not be 0; got (N, C, H, W) = {shape}")
-    if not isinstance(ceil_mode, (bool, np.bool_)):
-        raise TypeError(f"{op}: ceil_mode must be a bool; got {type(ceil_mode).__name__}")
+    if C == 0:
+        raise ValueError(f"{op}: input must have at least one channel; got (N, C, H, W) = {shape}")
+    ceil_mode = checks.flag(op, "ceil_mode", ceil_mode)
     kernel = window.pair(op, "kernel_size", kernel_size, 1)
     before = window.pair(op, "padding", padding, 0)
     for pad, size in zip(before, kernel, strict=True):
         if pad > size // 2:
             raise ValueError(f"{op}: padding must be at most half of kernel_size, {size // 2}; got {pad}")
-    vertical, horizontal = window.axes(op, (H, W), kernel, kernel if stride is None else stride, before, dilation)
+    vertical, horizontal = window.axes(op, (H, W), kernel, kernel if stride is None else stride, before, dilation, ceil_mode)
     P, Q = (axis.ceil_output if ceil_mode else axis.output for axis in (vertical, horizontal))
     v, h = vertical, horizontal
     return MaxPool2dProblem(

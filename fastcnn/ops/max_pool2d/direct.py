@@ -23,7 +23,7 @@ def forward(problem: MaxPool2dProblem, x: np.ndarray, y: np.ndarray, indices: np
 
 def backward_input(problem: MaxPool2dProblem, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray) -> None:
     """Add every gradient to the pixel that its window chose."""
-    last = checks.is_channels_last(dx)
+    last = checks.is_channels_last(dx) and checks.is_channels_last(dy)  # an image of one pixel or channel is in both formats
     jobs = problem.N if last else problem.N * problem.C
     geometry = np.array([problem._replace(C=problem.C if last else 1)], GEOMETRY)
     _route.launch(jobs, geometry, checks.flat(dy), checks.flat(indices), checks.flat(dx), work=8.0 * (dx.size + dy.size))
@@ -38,61 +38,61 @@ def _lowest(dtype: np.dtype) -> np.ndarray:
 
 
 @kernel
+def _taps_inside(origin, size, taps, dilation):
+    """Return (first, last) of the taps at origin + tap * dilation that lie in an axis of `size`: first <= tap < last."""
+    return max(0, -(origin // dilation)), min(taps, (size - 1 - origin) // dilation + 1)
+
+
+@kernel
 def _pool_channels(job, geometry, x, y, indices, lowest):
     """One output row of one image, all its channels; y and indices hold the best so far."""
     g = geometry[0]
     C, H, W = g.C, g.H, g.W  # in registers: as a field it would be read again after every store, and the loop stay scalar
     n, p = job // g.P, job % g.P
+    top = p * g.stride_h - g.pad_h
+    first_r, last_r = _taps_inside(top, H, g.R, g.dilation_h)
     for q in range(g.Q):
+        left = q * g.stride_w - g.pad_w
+        first_s, last_s = _taps_inside(left, W, g.S, g.dilation_w)
         out = (job * g.Q + q) * C
         best, place = y[out : out + C], indices[out : out + C]
-        empty = True
-        for r in range(g.R):
-            h = p * g.stride_h - g.pad_h + r * g.dilation_h
-            if h < 0 or h >= H:
-                continue
-            for s in range(g.S):
-                w = q * g.stride_w - g.pad_w + s * g.dilation_w
-                if w < 0 or w >= W:
-                    continue
-                at = h * W + w
+        if first_r >= last_r or first_s >= last_s:
+            for c in range(C):
+                best[c], place[c] = lowest[0], -1
+        for r in range(first_r, last_r):
+            for s in range(first_s, last_s):
+                at = (top + r * g.dilation_h) * W + left + s * g.dilation_w
                 first = (n * H * W + at) * C
-                if empty:
+                if r == first_r and s == first_s:
                     for c in range(C):
                         best[c], place[c] = x[first + c], at
-                    empty = False
                 else:
                     for c in range(C):
                         value = x[first + c]
                         better = (value > best[c]) | (value != value)  # NaN wins
                         best[c] = value if better else best[c]
                         place[c] = at if better else place[c]
-        if empty:
-            for c in range(C):
-                best[c], place[c] = lowest[0], -1
 
 
 @kernel
 def _pool_planes(job, geometry, x, y, indices, lowest):
     """One channel of one image."""
     g = geometry[0]
-    plane, out = job * g.H * g.W, job * g.P * g.Q
+    H, W = g.H, g.W
+    plane, out = job * H * W, job * g.P * g.Q
     for p in range(g.P):
         top = p * g.stride_h - g.pad_h
+        first_r, last_r = _taps_inside(top, H, g.R, g.dilation_h)
         for q in range(g.Q):
             left = q * g.stride_w - g.pad_w
+            first_s, last_s = _taps_inside(left, W, g.S, g.dilation_w)
             best, place = lowest[0], -1
-            for r in range(g.R):
-                h = top + r * g.dilation_h
-                if h < 0 or h >= g.H:
-                    continue
-                for s in range(g.S):
-                    w = left + s * g.dilation_w
-                    if w < 0 or w >= g.W:
-                        continue
-                    value = x[plane + h * g.W + w]
+            for r in range(first_r, last_r):
+                row = (top + r * g.dilation_h) * W + left
+                for s in range(first_s, last_s):
+                    value = x[plane + row + s * g.dilation_w]
                     if place < 0 or value > best or value != value:
-                        best, place = value, h * g.W + w
+                        best, place = value, row + s * g.dilation_w
             y[out], indices[out] = best, place
             out += 1
 

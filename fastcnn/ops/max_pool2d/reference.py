@@ -34,6 +34,7 @@ def backward_input(problem: Any, dy: np.ndarray, indices: np.ndarray, dx: np.nda
 def _pixels(problem: Any, p: int, q: int) -> list[tuple[int, int]]:
     """Return the pixels (h, w) of a window that lie in the image, row by row."""
     g = problem
-    rows = [p * g.stride_h - g.pad_h + r * g.dilation_h for r in range(g.R)]
-    columns = [q * g.stride_w - g.pad_w + s * g.dilation_w for s in range(g.S)]
-    return [(h, w) for h in rows if 0 <= h < g.H for w in columns if 0 <= w < g.W]
+    top, left = p * g.stride_h - g.pad_h, q * g.stride_w - g.pad_w
+    rows = [h for h in range(g.H) if h in range(top, top + g.R * g.dilation_h, g.dilation_h)]
+    columns = [w for w in range(g.W) if w in range(left, left + g.S * g.dilation_w, g.dilation_w)]
+    return [(h, w) for h in rows for w in columns]

@@ -69,5 +69,5 @@ def relu_backward(grad_output: Any, input: Any, *, algorithm: str = "auto") -> n
     errors = checks.memory_order(dy, as_in=x)
     dx = np.empty_like(memory)
     problem = ReluProblem(x.size)
-    OPERATION.choose(problem, "backward_input", algorithm)(problem, errors.reshape(-1), memory.reshape(-1), dx.reshape(-1))
+    OPERATION.choose(problem, "backward_input", algorithm, "relu_backward")(problem, errors.reshape(-1), memory.reshape(-1), dx.reshape(-1))
     return checks.like(dx, x)

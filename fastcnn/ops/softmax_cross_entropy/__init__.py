@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,9 @@ def softmax_cross_entropy(
     OPERATION.choose(problem, "forward", algorithm)(problem, x, probabilities, losses)
     if reduction == "none":
         return losses
-    total = losses.sum()
-    return total if reduction == "sum" else x.dtype.type(total / len(x) if len(x) else np.nan)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = losses.sum()
+        return total if reduction == "sum" else x.dtype.type(total / len(x) if len(x) else np.nan)
 
 
 def softmax_cross_entropy_backward(
@@ -91,28 +93,22 @@ def softmax_cross_entropy_backward(
     """
     op = "softmax_cross_entropy_backward"
     x, probabilities = _check(op, input, target, reduction, label_smoothing)
-    dloss = np.asarray(grad_output)
-    if dloss.dtype.kind not in "fiu":
-        raise TypeError(f"{op}: grad_output must be a number or a float array; got {type(grad_output).__name__}")
-    checks.same_shape(op, "grad_output", dloss, (len(x),) if reduction == "none" else (), f"reduction is {reduction!r}")
-    dloss = np.ascontiguousarray(np.broadcast_to(dloss, (len(x),)), x.dtype)
-    if reduction == "mean":
-        dloss = dloss / x.dtype.type(max(len(x), 1))
+    dloss = _output_gradient(op, grad_output, x, reduction)
     dx = np.empty_like(x)
     problem = SoftmaxCrossEntropyProblem(*x.shape)
-    OPERATION.choose(problem, "backward_input", algorithm)(problem, checks.contiguous(dloss), x, probabilities, dx)
+    OPERATION.choose(problem, "backward_input", algorithm, op)(problem, dloss, x, probabilities, dx)
     return dx
 
 
 def _check(op: str, input: Any, target: Any, reduction: Any, label_smoothing: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return (logits, target probabilities), both (N, C) and of one dtype."""
-    x = checks.contiguous(checks.array(op, "input", input, "NC"))
+    x = checks.array(op, "input", input, "NC")
     if x.shape[1] == 0:
         raise ValueError(f"{op}: input must have at least one class; got shape {x.shape}")
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{op}: reduction must be 'mean', 'sum' or 'none'; got {reduction!r}")
-    if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, (int, float)):
+    checks.choice(op, "reduction", reduction, ("mean", "sum", "none"))
+    if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, Real):
         raise TypeError(f"{op}: label_smoothing must be a float; got {type(label_smoothing).__name__}")
+    label_smoothing = float(label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing must be between 0 and 1; got {label_smoothing}")
     t = checks.array(op, "target", target, ("N", "NC"), None)
@@ -123,7 +119,23 @@ def _check(op: str, input: Any, target: Any, reduction: Any, label_smoothing: An
         checks.same_shape(op, "target", t, x.shape, "probabilities for every logit")
     if label_smoothing:
         t = (t * (1 - label_smoothing) + label_smoothing / x.shape[1]).astype(x.dtype)
-    return x, checks.contiguous(t)
+    return checks.contiguous(x), checks.contiguous(t)
+
+
+def _output_gradient(op: str, value: Any, x: np.ndarray, reduction: str) -> np.ndarray:
+    """Return the gradient with respect to every row's loss, (N,), from one number or, for "none", an array."""
+    if reduction == "none":
+        dloss = checks.array(op, "grad_output", value, "N")
+        checks.same_dtype(op, input=x, grad_output=dloss)
+        checks.same_shape(op, "grad_output", dloss, (len(x),), "reduction is 'none'")
+        return checks.contiguous(dloss)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and not isinstance(value, np.ma.MaskedArray):
+        checks.same_shape(op, "grad_output", value, (), f"reduction is {reduction!r}")
+    elif isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{op}: grad_output must be a number or a float array; got {type(value).__name__}")
+    share = float(value) / max(len(x), 1) if reduction == "mean" else float(value)
+    with np.errstate(over="ignore"):
+        return np.full(len(x), share, x.dtype)
 
 
 def _one_hot(op: str, labels: np.ndarray, x: np.ndarray) -> np.ndarray:
