@@ -29,5 +29,6 @@ def _sum_chunk(job, pixels, partial):
     for k in range(total.size):
         total[k] = 0
     for row in range(job * _CHUNK, min(len(pixels), (job + 1) * _CHUNK)):
+        pixel = pixels[row]
         for k in range(total.size):
-            total[k] += pixels[row, k]
+            total[k] += pixel[k]

@@ -46,10 +46,10 @@ def transposer(dtype: np.dtype) -> Kernel:
 
 @kernel
 def clear(out, first, last):
-    """Set out[first:last] to 0; a loop, as Numba takes 20 times longer to compile the slice."""
-    zero = out.dtype.type(0)
-    for i in range(first, last):
-        out[i] = zero
+    """Set out[first:last] to 0; a loop, as Numba takes 20 times longer to compile the assignment of a slice."""
+    part, zero = out[first:last], out.dtype.type(0)
+    for i in range(part.size):
+        part[i] = zero
 
 
 @functools.cache
@@ -84,8 +84,9 @@ def row_packer(dtype: np.dtype) -> Kernel:
                 if pitch != C or x_w != C:
                     run, runs = C, last - first
                 for j in range(runs):
+                    target, pixels = out[to + j * pitch : to + j * pitch + run], x[source + j * x_w : source + j * x_w + run]
                     for c in range(run):
-                        out[to + j * pitch + c] = x[source + j * x_w + c]
+                        target[c] = pixels[c]
 
     return pack
 

@@ -37,35 +37,39 @@ def _first_inside(offset, stride):
 @kernel
 def _gather(job, geometry, x, columns):
     g = geometry[0]
-    zero = x.dtype.type(0)
+    zero, step = x.dtype.type(0), g.stride_w * g.x_w
     image = job // g.C * g.x_n + job % g.C * g.x_c
     for r in range(g.R):
         for s in range(g.S):
-            out = ((job * g.R + r) * g.S + s) * g.P * g.Q
             left = s * g.dilation_w - g.left
             first = min(g.Q, _first_inside(left, g.stride_w))
             last = max(first, min(g.Q, (g.W - 1 - left) // g.stride_w + 1))
             for p in range(g.P):
+                out = (((job * g.R + r) * g.S + s) * g.P + p) * g.Q
+                row = columns[out : out + g.Q]
                 h = p * g.stride_h + r * g.dilation_h - g.top
-                if h < 0 or h >= g.H:
-                    columns[out : out + g.Q] = zero
-                else:
-                    source = image + h * g.x_h + left * g.x_w
-                    columns[out : out + first] = zero
-                    for q in range(first, last):
-                        columns[out + q] = x[source + q * g.stride_w * g.x_w]
-                    columns[out + last : out + g.Q] = zero
-                out += g.Q
+                if first > 0 or last < g.Q or h < 0 or h >= g.H:
+                    for q in range(row.size):
+                        row[q] = zero
+                if 0 <= h < g.H:
+                    inside, source = row[first:last], image + h * g.x_h + (left + first * g.stride_w) * g.x_w
+                    pixels = x[source : source + (inside.size - 1) * step + 1]
+                    if step == 1:
+                        for q in range(inside.size):
+                            inside[q] = pixels[q]
+                    else:
+                        for q in range(inside.size):
+                            inside[q] = pixels[q * step]
 
 
 @kernel
 def _scatter(job, geometry, columns, x):
     g = geometry[0]
-    zero = x.dtype.type(0)
+    step = g.stride_w * g.x_w
     image = job // g.C * g.x_n + job % g.C * g.x_c
     for h in range(g.H):
         for w in range(g.W):
-            x[image + h * g.x_h + w * g.x_w] = zero
+            x[image + h * g.x_h + w * g.x_w] = 0
     for r in range(g.R):
         for s in range(g.S):
             left = s * g.dilation_w - g.left
@@ -75,6 +79,11 @@ def _scatter(job, geometry, columns, x):
                 h = p * g.stride_h + r * g.dilation_h - g.top
                 if 0 <= h < g.H:
                     taps = (((job * g.R + r) * g.S + s) * g.P + p) * g.Q
-                    target = image + h * g.x_h + left * g.x_w
-                    for q in range(first, last):
-                        x[target + q * g.stride_w * g.x_w] += columns[taps + q]
+                    inside, target = columns[taps + first : taps + last], image + h * g.x_h + (left + first * g.stride_w) * g.x_w
+                    pixels = x[target : target + (inside.size - 1) * step + 1]
+                    if step == 1:
+                        for q in range(inside.size):
+                            pixels[q] += inside[q]
+                    else:
+                        for q in range(inside.size):
+                            pixels[q * step] += inside[q]

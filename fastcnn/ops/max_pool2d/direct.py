@@ -63,12 +63,13 @@ def _pool_channels(job, geometry, x, y, indices, lowest):
             for s in range(first_s, last_s):
                 at = (top + r * g.dilation_h) * W + left + s * g.dilation_w
                 first = (n * H * W + at) * C
+                pixel = x[first : first + C]
                 if r == first_r and s == first_s:
                     for c in range(C):
-                        best[c], place[c] = x[first + c], at
+                        best[c], place[c] = pixel[c], at
                 else:
                     for c in range(C):
-                        value = x[first + c]
+                        value = pixel[c]
                         better = (value > best[c]) | (value != value)  # NaN wins
                         best[c] = value if better else best[c]
                         place[c] = at if better else place[c]
@@ -101,12 +102,13 @@ def _pool_planes(job, geometry, x, y, indices, lowest):
 def _route(job, geometry, dy, indices, dx):
     """One image of C interleaved channels, or one plane (C = 1)."""
     g = geometry[0]
-    C = g.C
-    first = job * g.H * g.W * C
-    for i in range(first, first + g.H * g.W * C):
-        dx[i] = 0
-    for pixel in range(job * g.P * g.Q, (job + 1) * g.P * g.Q):
+    C, area = g.C, g.P * g.Q
+    size = g.H * g.W * C
+    image = dx[job * size : (job + 1) * size]
+    for i in range(image.size):
+        image[i] = 0
+    for pixel in range(job * area, (job + 1) * area):
+        errors, places = dy[pixel * C : (pixel + 1) * C], indices[pixel * C : (pixel + 1) * C]
         for c in range(C):
-            place = indices[pixel * C + c]
-            if place >= 0:
-                dx[first + place * C + c] += dy[pixel * C + c]
+            if places[c] >= 0:
+                image[places[c] * C + c] += errors[c]

@@ -23,12 +23,16 @@ def backward_input(problem: ReluProblem, dy: np.ndarray, x: np.ndarray, dx: np.n
 @kernel
 def _forward(job, x, y):
     zero = x.dtype.type(0)
-    for i in range(job * _CHUNK, min(x.size, (job + 1) * _CHUNK)):
-        y[i] = zero if x[i] <= zero else x[i]
+    first, last = job * _CHUNK, min(x.size, (job + 1) * _CHUNK)
+    source, target = x[first:last], y[first:last]
+    for i in range(source.size):
+        target[i] = zero if source[i] <= zero else source[i]
 
 
 @kernel
 def _backward(job, dy, x, dx):
     zero = x.dtype.type(0)
-    for i in range(job * _CHUNK, min(x.size, (job + 1) * _CHUNK)):
-        dx[i] = zero if x[i] <= zero else dy[i]
+    first, last = job * _CHUNK, min(x.size, (job + 1) * _CHUNK)
+    source, errors, target = x[first:last], dy[first:last], dx[first:last]
+    for i in range(source.size):
+        target[i] = zero if source[i] <= zero else errors[i]
