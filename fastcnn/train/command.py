@@ -127,16 +127,16 @@ def _load(name: str, folder: Path | None) -> Dataset:
         return data.digits()
     try:
         return loaders["mnist" if name == "auto" else name](folder)
-    except DatasetNotFound as error:
+    except DatasetNotFound:
         if name != "auto":
             raise
-        print(f"*** MNIST is not here and cannot be downloaded: training on scikit-learn's 8 x 8 digits instead "
-              f"(--dataset mnist tells why) ***\n{_first_line(error)}", file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            "*** MNIST is not here and cannot be downloaded: training on scikit-learn's 8 x 8 digits instead "
+            "(--dataset mnist tells why, and what to do) ***",
+            file=sys.stderr,
+            flush=True,
+        )
         return data.digits()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
 
 
 def _compile(model: Any, inputs: np.ndarray, labels: np.ndarray, loss: SoftmaxCrossEntropy) -> None:
