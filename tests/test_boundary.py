@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import os
 import re
 import time
 from fractions import Fraction
@@ -266,6 +267,7 @@ def test_a_bad_thread_count_is_refused_and_changes_nothing(name, count):
     assert fastcnn.get_threads() == before
 
 
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="plain Python takes its time over nine million pixels")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_what_is_legal_but_absurd_is_refused_or_quick(threads):
     one = np.ones((1, 1, 1, 1), F32)

@@ -116,8 +116,8 @@ def test_an_edited_file_is_never_served_stale(tmp_path: Path) -> None:
     assert _python(code, **env).strip() == "8.0"
     packing = tmp_path / "fastcnn/ops/conv2d/_packing.py"
     source = packing.read_text()
-    assert "zero = out.dtype.type(0)" in source
-    packing.write_text(source.replace("zero = out.dtype.type(0)", "zero = out.dtype.type(1)"))  # pads with ones
+    assert source.count("out.dtype.type(0)") == 1
+    packing.write_text(source.replace("out.dtype.type(0)", "out.dtype.type(1)"))  # pads with ones
     assert _python(code, **env).strip() == "18.0"
 
 
@@ -157,6 +157,26 @@ def test_disabled_jit_runs_references_and_boundary_checks() -> None:
     out = _python("import fastcnn; from fastcnn.registry import operations as o; op = o()['conv2d']\n"
                   "print(dict(op.explain(op.problem.CASES[3].problem, 'forward'))['direct'])", NUMBA_DISABLE_JIT="1")  # fmt: skip
     assert "NUMBA_DISABLE_JIT" in out
+
+
+def test_plain_loops_stay_inside_their_arrays(tmp_path: Path) -> None:
+    """Numba checks every index of the kernels on every case; what the tiles touch is checked in test_variants.py."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "tests/test_variants.py", "-k", "agrees and float32"]
+    env = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:]
+    out = _python(
+        """
+        import numpy as np
+        from fastcnn.jit import kernel
+        @kernel
+        def beyond(job, y):
+            y[job + 2] = 1
+        beyond.launch(3, np.zeros(4), work=0)
+        """,
+        fails=True, NUMBA_BOUNDSCHECK="1",
+    )  # fmt: skip
+    assert "IndexError" in out, "the check itself must work"
 
 
 @pytest.mark.parametrize("isa", ["avx512", "avx2", "sse"])
