@@ -257,9 +257,7 @@ def _driver(parallel: bool) -> Any:
 
     call = _call_by_address()
 
-    # Arrays one by one, not as a tuple: Numba tells argument types by a fingerprint, and in Numba 0.60 the one of a tuple of four
-    # arrays, longer than 40 bytes, began with whatever lay in memory - now and then another signature's.
-    def run_jobs(address: Any, jobs: Any, *arrays: Any) -> None:
+    def run_jobs(address: Any, jobs: Any, arrays: Any) -> None:
         for job in prange(jobs):
             call(address, (job, *arrays))
 
@@ -281,7 +279,7 @@ def _forked_from_openmp() -> bool:
 
 
 def _run_serial(address: int, jobs: int, arrays: tuple[np.ndarray, ...]) -> None:
-    _driver(False)(address, jobs, *arrays)
+    _driver(False)(address, jobs, arrays)
 
 
 def _run_parallel(address: int, jobs: int, arrays: tuple[np.ndarray, ...], threads: int) -> None:
@@ -305,6 +303,6 @@ def _run_on(threads: int, address: int, jobs: int, arrays: tuple[np.ndarray, ...
     before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:
-        _driver(True)(address, jobs, *arrays)
+        _driver(True)(address, jobs, arrays)
     finally:
         numba.set_num_threads(before)

@@ -111,21 +111,3 @@ def test_case_names_are_unique(op: Operation) -> None:
     for cases in (op.problem.CASES, op.problem.BENCH):
         names = [case.name for case in cases]
         assert len(set(names)) == len(names)
-
-
-def test_the_choice_of_conv2d() -> None:
-    op = OPERATIONS["conv2d"]
-    case = {case.name: case.problem for case in [*op.problem.CASES, *op.problem.BENCH]}
-    chosen = {
-        ("mnist-32c3", "forward"): "direct",
-        ("mnist-32c3", "backward_input"): "direct",
-        ("mnist-24c5", "backward_input"): "im2col",  # one channel fills an eighth of a tile
-        ("resnet-512", "backward_weight"): "im2col",
-        ("dilated", "forward"): "im2col",
-        ("depthwise", "backward_weight"): "im2col",
-    }
-    for (name, direction), variant in chosen.items():
-        told = dict(op.explain(case[name], direction))
-        assert told[variant] == "chosen", (name, direction, told)
-    assert dict(op.explain(case["dilated"], "forward"))["direct"] == "refuses: dilation is not 1"
-    assert dict(op.explain(case["mnist-24c5"], "backward_input"))["direct"].startswith("defers: 1 input channel(s)")
