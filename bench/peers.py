@@ -2,6 +2,8 @@
 
 Both libraries compute the same convolutions in one process, in interleaved rounds, on the same number of threads (set again for every call,
 as Numba resets PyTorch's), each in NCHW and in channels-last memory. Every result is checked against float64 before it is timed.
+PyTorch's idle OpenMP workers spin for milliseconds on the other cores: with several threads set OMP_WAIT_POLICY=PASSIVE, or they slow
+whoever is measured next. For one thread pin the process to a core and set OPENBLAS_NUM_THREADS=1, as im2col uses BLAS.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 import fastcnn
 from fastcnn import files
 from fastcnn.agreement import Trial, error_share
+from fastcnn.info import headline
 from fastcnn.registry import operations
 from fastcnn.timing import Timing, measure
 
@@ -39,6 +42,11 @@ class Row(NamedTuple):
     def best(self, library: str) -> float:
         """GFLOP/s of a library in the better of its two layouts."""
         return max(self.gflops(name) for name in self.times if name.startswith(library))
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster than PyTorch we are, each in its better layout."""
+        return self.best("fastcnn") / self.best("torch")
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:
@@ -104,12 +112,35 @@ def compare(case: Any, direction: str, threads: int, seconds: float) -> Row:
     return Row(case.name, direction, threads, CONV2D.problem.work(case.problem, direction) / 1e9, times)
 
 
+COLUMNS = ("fastcnn NCHW", "fastcnn NHWC", "torch NCHW", "torch NHWC")
+
+
+def print_details(rows: list[Row]) -> None:
+    """Print every layout's GFLOP/s, and the ratios of our better layout, and of NCHW, to PyTorch's better layout."""
+    print(f"| case | direction | threads | {' | '.join(COLUMNS)} | best / best | NCHW / torch's best |")
+    print("|---|---|---|" + "---:|" * 6)
+    for row in rows:
+        speeds = " | ".join(f"{row.gflops(name):.1f}" for name in COLUMNS)
+        ratios = f"{row.ratio:.2f} | {row.gflops('fastcnn NCHW') / row.best('torch'):.2f}"
+        print(f"| {row.case} | {row.direction} | {row.threads} | {speeds} | {ratios} |")
+
+
+def print_summary(rows: list[Row]) -> None:
+    """Print a line per case: GFLOP/s of fastcnn and of PyTorch, each in its better layout, in every direction."""
+    print(f"| fastcnn / PyTorch, GFLOP/s | {' | '.join(CONV2D.directions)} |\n|---|" + "---:|" * len(CONV2D.directions))
+    for case, threads in dict.fromkeys((row.case, row.threads) for row in rows):
+        cells = [f"{row.best('fastcnn'):.0f} / {row.best('torch'):.0f}" for row in rows if (row.case, row.threads) == (case, threads)]
+        print(f"| {case}, {threads} thread(s) | {' | '.join(cells)} |")
+    print(f"\nGeometric mean of the {len(rows)} ratios: {np.exp(np.mean([np.log(row.ratio) for row in rows])):.2f}")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a Markdown table of GFLOP/s, and the ratios of our better layout and of NCHW to PyTorch's better layout."""
+    """Measure, and print a Markdown table."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     parser.add_argument("--cases", default="", help="comma-separated parts of case names; default: all benchmark cases")
     parser.add_argument("--threads", default="1", help="comma-separated thread counts")
     parser.add_argument("--seconds", type=float, default=2.0, help="measuring time per row")
+    parser.add_argument("--summary", action="store_true", help="a line per case, each library in its better layout")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     try:
@@ -117,21 +148,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError:
         print('PyTorch is not installed; pip install "fastcnn[peers]" brings it', file=sys.stderr)
         return 2
-    print(f"fastcnn {fastcnn.__version__}, PyTorch {torch.__version__}, float32, GFLOP/s, medians of interleaved rounds\n")
-    columns = ["fastcnn NCHW", "fastcnn NHWC", "torch NCHW", "torch NHWC"]
-    print(f"| case | direction | threads | {' | '.join(columns)} | best / best | NCHW / torch's best |")
-    print("|---|---|---|" + "---:|" * 6)
+    print(f"fastcnn {fastcnn.__version__}, PyTorch {torch.__version__}, float32, medians of interleaved rounds; {headline()}\n")
     rows = []
     for case in CONV2D.problem.BENCH:
-        if not any(part in case.name for part in arguments.cases.split(",")):
-            continue
-        for direction in CONV2D.directions:
-            for threads in map(int, arguments.threads.split(",")):
-                row = compare(case, direction, threads, arguments.seconds)
-                rows.append(row)
-                speeds = " | ".join(f"{row.gflops(name):.1f}" for name in columns)
-                ratios = f"{row.best('fastcnn') / row.best('torch'):.2f} | {row.gflops('fastcnn NCHW') / row.best('torch'):.2f}"
-                print(f"| {case.name} | {direction} | {threads} | {speeds} | {ratios} |", flush=True)
+        if any(part in case.name for part in arguments.cases.split(",")):
+            for direction in CONV2D.directions:
+                for threads in map(int, arguments.threads.split(",")):
+                    print(f"{case.name} {direction} ...", end="\r", file=sys.stderr, flush=True)
+                    rows.append(compare(case, direction, threads, arguments.seconds))
+    (print_summary if arguments.summary else print_details)(rows)
     if arguments.json:
         files.save_json(arguments.json, [{**row._asdict(), "times": {n: t._asdict() for n, t in row.times.items()}} for row in rows])
     return 0

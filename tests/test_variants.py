@@ -44,6 +44,7 @@ def test_agrees_with_reference(op: Operation, variant: str, direction: str, prob
         np.testing.assert_array_equal(argument, copy, err_msg="an input was changed")
 
 
+POOLS = [p for p in GRID if p.values[0].name == "max_pool2d" and p.values[2] == "forward"]
 EXACT = [p for p in GRID if p.values[0].name != "softmax_cross_entropy"]  # exponentials of integers are no integers
 MARGIN = 64  # elements on either side of an array, more than the widest vector
 
@@ -89,6 +90,17 @@ def test_channels_last_memory_gives_the_same(op: Operation, variant: str, direct
             np.testing.assert_array_equal(a, b)
         else:
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("op", "variant", "direction", "problem"), POOLS)
+def test_pooling_of_nan_and_infinities(op: Operation, variant: str, direction: str, problem, channels_last: bool) -> None:
+    """NaN wins over every number and infinity, in planes and in channels; the same values and places as the reference's."""
+    rng = np.random.default_rng(5)
+    x = rng.choice(np.array([np.nan, np.inf, -np.inf, 0, 1, 2], np.float32), problem.input_shape)
+    want = _run(op, "reference", direction, problem, (x,))
+    for got, expected in zip(_run(op, variant, direction, problem, (x,), channels_last), want, strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input", "backward_weight"])
