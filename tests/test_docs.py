@@ -42,7 +42,7 @@ def test_readme_has_both_examples() -> None:
     lines = [sum(bool(line.strip()) for line in block.splitlines()) for block in BLOCKS]
     assert len(BLOCKS) == 2
     assert lines[0] <= 5
-    assert lines[1] <= 14
+    assert lines[1] <= 10
 
 
 def test_commands_of_the_readme_are_complete() -> None:
