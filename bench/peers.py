@@ -130,7 +130,7 @@ def print_summary(rows: list[Row]) -> None:
     print(f"| fastcnn / PyTorch, GFLOP/s | {' | '.join(CONV2D.directions)} |\n|---|" + "---:|" * len(CONV2D.directions))
     for case, threads in dict.fromkeys((row.case, row.threads) for row in rows):
         cells = [f"{row.best('fastcnn'):.0f} / {row.best('torch'):.0f}" for row in rows if (row.case, row.threads) == (case, threads)]
-        print(f"| {case}, {threads} thread(s) | {' | '.join(cells)} |")
+        print(f"| {case}{f', {threads} threads' if threads > 1 else ''} | {' | '.join(cells)} |")
     print(f"\nGeometric mean of the {len(rows)} ratios: {np.exp(np.mean([np.log(row.ratio) for row in rows])):.2f}")
 
 

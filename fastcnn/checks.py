@@ -34,12 +34,15 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
     ValueError
         Another rank.
     """
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{op}: {name} must not be a masked array (its mask would be ignored); use .filled()")
     if not isinstance(value, np.ndarray):
         if not hasattr(value, "__array__") or isinstance(value, (np.generic, type)):
             raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
-        value = np.asarray(value)
+        try:
+            value = np.asanyarray(value)
+        except Exception as error:
+            raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from error
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{op}: {name} must not be a masked array (its mask would be ignored); use .filled()")
     value = np.asarray(value)
     accepted = (dims,) if isinstance(dims, str) else dims or ()
     if dims is not None and value.ndim not in [len(d) for d in accepted]:

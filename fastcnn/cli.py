@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[:1] == ["train"]:  # before argparse, which would take the options for its own
             from .train.command import main as train
 
-            return train(argv[1:])
+            return train(argv[1:], prog="fastcnn train")
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
     except (_Mistake, MemoryError) as mistake:

@@ -111,8 +111,9 @@ def baselines(op: str, direction: str) -> list[Baseline]:
 
 @functools.cache
 def _baseline_module() -> ModuleType | None:
-    path = Path(__file__).parents[1] / "bench" / "baselines.py"
-    if not path.is_file():
+    root = Path(__file__).parents[1]
+    path = root / "bench" / "baselines.py"
+    if not path.is_file() or not (root / "pyproject.toml").is_file():  # an installed package must not run a stranger's bench/
         return None
     loader = SourceFileLoader("fastcnn_baselines", str(path))
     module = ModuleType(loader.name)

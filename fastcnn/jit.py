@@ -54,17 +54,21 @@ class Kernel:
         functools.update_wrapper(self, function)
         self.function = function
         self.specialisation = specialisation
+        self.version = kernel_version(Path(function.__code__.co_filename).parent)
         self._native: dict[Any, int] = {}
+        self._dispatcher: Any = None
 
     def __call__(self, *args: Any) -> Any:
         """Run the compiled function."""
         return self.dispatcher(*args)
 
-    @functools.cached_property
+    @property
     def dispatcher(self) -> Any:
         """Numba's dispatcher (the function itself under NUMBA_DISABLE_JIT)."""
         with _compiling:
-            return _compile(self.function, self.specialisation)
+            if self._dispatcher is None:
+                self._dispatcher = _compile(self.function, self.specialisation, self.version)
+            return self._dispatcher
 
     def launch(self, jobs: int, *arrays: np.ndarray, work: float) -> None:
         """Run `function(job, *arrays)` for every job in range(jobs).
@@ -79,17 +83,20 @@ class Kernel:
         """
         if jobs == 0:
             return
-        if _jit_is_disabled():
+        if machine.jit_is_disabled():
             plain = [a.view(np.recarray) if a.dtype.names else a for a in arrays]  # Numba reads record fields as attributes
             for job in range(jobs):
                 self.function(job, *plain)
             return
         threads = 1 if work < SERIAL_BELOW else min(machine.get_threads(), jobs)
         address = self._address(arrays)
-        if threads == 1 or _forked_from_openmp():
-            _run_serial(address, jobs, arrays)
-        else:
-            _run_parallel(address, jobs, arrays, threads)
+        try:
+            if threads == 1 or _forked_from_openmp():
+                _run_serial(address, jobs, arrays)
+            else:
+                _run_parallel(address, jobs, arrays, threads)
+        except SystemError as error:  # how an exception leaves prange; without NUMBA_BOUNDSCHECK only an allocation can fail
+            raise MemoryError("the buffers of a kernel do not fit into memory") from error
 
     def _address(self, arrays: tuple[np.ndarray, ...]) -> int:
         """Return the address of the machine code for these arrays, compiled or read from the cache when needed."""
@@ -119,17 +126,13 @@ def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashab
 _compiling = threading.RLock()  # Numba's own lock does not cover our first-use state
 
 
-def _jit_is_disabled() -> bool:
-    return machine.setting("NUMBA_DISABLE_JIT") not in (None, "0")
-
-
-def _compile(function: Callable[..., Any], specialisation: Hashable, **flags: Any) -> Any:
+def _compile(function: Callable[..., Any], specialisation: Hashable, version: str | None, **flags: Any) -> Any:
     import numba
 
     _teach_numba_kernels()
     dispatcher = numba.njit(**_FLAGS, **flags)(function)
-    if not _jit_is_disabled():
-        dispatcher._cache = _cache_for(function, specialisation) or dispatcher._cache
+    if version is not None and not machine.jit_is_disabled():
+        dispatcher._cache = _cache_for(function, specialisation, version) or dispatcher._cache
     return dispatcher
 
 
@@ -148,16 +151,20 @@ def _teach_numba_kernels() -> None:
 
 
 @functools.cache
-def kernel_version(folder: Path) -> str:
+def kernel_version(folder: Path) -> str | None:
     """Return a digest of every file that the kernels of a folder are made of: an edited kernel is never served stale.
 
     Numba itself looks only at the file that holds the cached function, not at the ones that it calls. A kernel may call what lies in
-    its own folder or in the modules below all operations.
+    its own folder or in the modules below all operations. Taken when a kernel is defined: it must describe the code that was imported,
+    not what lies on the disk later. None where the files cannot be read (a zip, say), which means no cache.
     """
     core = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*(core / f"{name}.py" for name in ("jit", "machine", "simd")), *sorted(folder.glob("*.py"))]:
-        digest.update(path.name.encode() + path.read_bytes())
+    try:
+        for path in [*(core / f"{name}.py" for name in ("jit", "machine", "simd")), *sorted(folder.glob("*.py"))]:
+            digest.update(path.name.encode() + path.read_bytes())
+    except OSError:
+        return None
     return digest.hexdigest()
 
 
@@ -179,6 +186,7 @@ def _cache_class() -> Any:
         """
 
         specialisation: Hashable = ()
+        version = ""
 
         def _file(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
             import numba
@@ -186,41 +194,52 @@ def _cache_class() -> Any:
             versions = numba.__version__, np.__version__, bool(_config().BOUNDSCHECK)
             key = repr((str(signature), codegen.magic_tuple(), versions, self.specialisation))
             name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
-            return Path(self._cache_path) / name, (key + kernel_version(Path(self._py_func.__code__.co_filename).parent)).encode()
+            return Path(self._cache_path) / name, (key + self.version).encode()
 
         def _load_overload(self, sig: Any, target_context: Any) -> Any:
-            path, key = self._file(sig, target_context.codegen())
             try:
-                digest, payload = path.read_bytes()[:32], path.read_bytes()[32:]
-                if hashlib.sha256(key + payload).digest() != digest:
-                    return None  # of an older version, truncated or damaged: compile again
+                path, key = self._file(sig, target_context.codegen())
+                content = path.read_bytes()
+                digest, payload = content[:32], content[32:]
+                if not _is_ours_alone(path) or hashlib.sha256(key + payload).digest() != digest:
+                    return None  # of an older version, truncated, damaged or planted: compile again
                 return self._impl.rebuild(target_context, pickle.loads(payload))
-            except Exception:  # whatever a damaged or foreign file does, compiling is the answer
+            except Exception:  # whatever a damaged file does, compiling is the answer
                 return None
 
         def _save_overload(self, sig: Any, data: Any) -> None:
             from numba.core.serialize import dumps
 
-            if not self._impl.check_cachable(data):
-                return
-            path, key = self._file(sig, data.codegen)
             try:
+                if not self._impl.check_cachable(data):
+                    return
+                path, key = self._file(sig, data.codegen)
                 self._impl.locator.ensure_cache_path()
                 payload = dumps(self._impl.reduce(data))
                 with self._cache_file._open_for_write(str(path)) as file:
+                    if os.name == "posix":
+                        os.fchmod(file.fileno(), 0o600)
                     file.write(hashlib.sha256(key + payload).digest() + payload)
-            except OSError:
-                return  # a full or read-only disk: the code is in memory all the same
+            except Exception:  # a full or read-only disk, or another Numba: the code is in memory all the same
+                return
 
     return KernelCache
 
 
-def _cache_for(function: Callable[..., Any], specialisation: Hashable) -> Any:
+def _is_ours_alone(path: Path) -> bool:
+    """Whether nobody else can write the file: what is read from it is run."""
+    if os.name != "posix":
+        return True
+    status = path.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _cache_for(function: Callable[..., Any], specialisation: Hashable, version: str) -> Any:
     try:
         cache = _cache_class()(function)
-    except RuntimeError:  # no writable place for a cache: compile in memory
+    except Exception:  # no writable place for a cache, or another Numba: compile in memory
         return None
-    cache.specialisation = specialisation
+    cache.specialisation, cache.version = specialisation, version
     return cache
 
 
@@ -242,7 +261,7 @@ def _call_by_address() -> Any:
             function = builder.inttoptr(pointer, function_type.as_pointer())
             arguments = cgutils.unpack_tuple(builder, packed, len(kinds))
             status, _ = context.call_conv.call_function(builder, function, types.none, kinds, arguments)
-            with cgutils.if_unlikely(builder, status.is_error):  # only NUMBA_BOUNDSCHECK makes kernels raise
+            with cgutils.if_unlikely(builder, status.is_error):  # an allocation failed, or NUMBA_BOUNDSCHECK
                 context.call_conv.return_status_propagate(builder, status)
             return context.get_dummy_value()
 
@@ -262,7 +281,10 @@ def _driver(parallel: bool) -> Any:
             call(address, (job, *arrays))
 
     with _compiling:
-        return _compile(run_jobs, ("parallel", parallel), parallel=parallel)
+        return _compile(run_jobs, ("parallel", parallel), _VERSION, parallel=parallel)
+
+
+_VERSION = kernel_version(Path(__file__).parent)
 
 
 class _ThreadingLayer:

@@ -1,4 +1,4 @@
-"""What this machine offers: instruction set, register tiles, threads. The only module that reads the environment.
+"""What this machine offers: instruction set, register tiles, threads. The only module that reads (or sets) the environment.
 
 Nothing here is decided at import: features are detected, and the threading library is loaded, when first asked for.
 """
@@ -122,9 +122,12 @@ def tile_shape(channels: int, itemsize: int) -> TileShape:
 
 def tiles_available() -> str | None:
     """Return None where register tiles can be compiled, else the reason why not, in the words of `refuses`."""
-    if setting("NUMBA_DISABLE_JIT") not in (None, "0"):
-        return "register tiles are machine code, and NUMBA_DISABLE_JIT is set"
-    return None
+    return "register tiles are machine code, and NUMBA_DISABLE_JIT is set" if jit_is_disabled() else None
+
+
+def jit_is_disabled() -> bool:
+    """Whether NUMBA_DISABLE_JIT asks for plain Python."""
+    return setting("NUMBA_DISABLE_JIT") not in (None, "0")
 
 
 # --- Threads -----------------------------------------------------------------------------------------------------------
@@ -146,7 +149,9 @@ def get_threads() -> int:
 
 
 def set_threads(count: int) -> None:
-    """Limit operations called from this thread (or asynchronous task) to `count` threads.
+    """Limit our kernels called from this thread (or asynchronous task) to `count` threads.
+
+    NumPy's BLAS, which computes `linear` and im2col's products, keeps a count of its own: OPENBLAS_NUM_THREADS, or threadpoolctl.
 
     Raises
     ------
@@ -158,7 +163,7 @@ def set_threads(count: int) -> None:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Limit operations to `count` threads inside a `with` block, and restore the former limit after it."""
+    """Limit our kernels to `count` threads inside a `with` block, and restore the former limit after it; see `set_threads`."""
     token = _thread_limit.set(_checked_threads(count))
     try:
         yield

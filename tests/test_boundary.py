@@ -291,13 +291,21 @@ def test_what_is_legal_but_absurd_is_refused_or_quick(threads):
         assert time.perf_counter() - start < 10
 
 
-def test_a_caller_s_own_exception_passes_through():
+def test_what_cannot_be_read_as_an_array_says_why():
     class Broken:
         def __array__(self, dtype=None, copy=None):
-            raise KeyError("mine")
+            raise RuntimeError("call detach() first")
 
-    with pytest.raises(KeyError, match="mine"):
+    class Masked:
+        def __array__(self, dtype=None, copy=None):
+            return np.ma.masked_array([1.0], [True])
+
+    with pytest.raises(TypeError, match=r"relu: input cannot be read as an array: call detach\(\) first") as caught:
         fastcnn.relu(Broken())
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    if isinstance(np.asanyarray(Masked()), np.ma.MaskedArray):
+        with pytest.raises(TypeError, match="relu: input must not be a masked array"):
+            fastcnn.relu(Masked())
 
 
 # --- Valid at the edge -------------------------------------------------------------------------------------------------

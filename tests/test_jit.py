@@ -121,6 +121,52 @@ def test_an_edited_file_is_never_served_stale(tmp_path: Path) -> None:
     assert _python(code, **env).strip() == "18.0"
 
 
+def test_code_edited_under_a_running_process_is_not_saved_as_the_new_one(tmp_path: Path) -> None:
+    """A process compiles what it imported; a later one must not take that for the code that now lies on the disk."""
+    import shutil
+
+    shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__"))
+    env = {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    call = "print(fastcnn.conv2d(np.ones((1, 2, 4, 4), np.float32), np.ones((1, 2, 3, 3), np.float32), padding=1)[0, 0, 0, 0])"
+    edit = f"""
+        import pathlib, numpy as np, fastcnn
+        path = pathlib.Path({str(tmp_path / "fastcnn/ops/conv2d/_packing.py")!r})
+        path.write_text(path.read_text().replace("out.dtype.type(0)", "out.dtype.type(1)"))
+        {call}
+    """
+    assert _python(edit, **env).strip() == "8.0"
+    assert _python(f"import numpy as np, fastcnn\n{call}", **env).strip() == "18.0"
+
+
+def test_from_a_zip_there_is_no_cache_but_results(tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(ROOT / "fastcnn", tmp_path / "tree" / "fastcnn", ignore=shutil.ignore_patterns("__pycache__"))
+    archive = shutil.make_archive(str(tmp_path / "fastcnn"), "zip", tmp_path / "tree")
+    out = _python("import numpy as np; from fastcnn.ops.relu import direct; y = np.empty(1)\n"
+                  "direct.forward(None, np.array([2.0]), y); print(y)", PYTHONPATH=archive)  # fmt: skip
+    assert out.strip() == "[2.]"
+
+
+def test_direct_calls_and_launches_do_not_lock_each_other_out() -> None:
+    _python(
+        """
+        import threading, numpy as np
+        from fastcnn.jit import kernel
+        @kernel
+        def helper(x): return x + 1
+        @kernel
+        def caller(job, y): y[job] = helper(job)
+        ready = threading.Barrier(2)
+        def call(): ready.wait(); assert helper(1) == 2
+        def launch(): ready.wait(); y = np.empty(3); caller.launch(3, y, work=0); assert (y == [1, 2, 3]).all()
+        threads = [threading.Thread(target=f, daemon=True) for f in (call, launch)]
+        [t.start() for t in threads]; [t.join(60) for t in threads]
+        assert not any(t.is_alive() for t in threads), "deadlock"
+        """
+    )
+
+
 def test_no_writable_place_for_a_cache(tmp_path: Path) -> None:
     """A file where the folder should be: nobody, not even root, can write there."""
     blocked = tmp_path / "file"
@@ -129,9 +175,17 @@ def test_no_writable_place_for_a_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_cached_files_are_not_writable_by_others(tmp_path: Path) -> None:
+def test_cached_files_are_ours_alone(tmp_path: Path) -> None:
+    """What is read from the cache is run: nobody else may write there, whatever the umask, and what others could write is not read."""
+    _python("import os; os.umask(0)\n" + textwrap.dedent(CONV), NUMBA_CACHE_DIR=str(tmp_path))
+    files = list(tmp_path.rglob("*.nbc"))
+    assert files
+    assert not any(path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH) for path in files)
+    before = {path: path.stat().st_mtime_ns for path in files}
+    for path in files:
+        path.chmod(0o666)
     _python(CONV, NUMBA_CACHE_DIR=str(tmp_path))
-    assert not any(path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH) for path in tmp_path.rglob("*.nbc"))
+    assert all(path.stat().st_mtime_ns != before[path] and path.stat().st_mode & 0o777 == 0o600 for path in files)
 
 
 def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
@@ -142,8 +196,10 @@ def test_two_processes_fill_one_cache(tmp_path: Path) -> None:
     for process in running:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors.decode()
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
     for code in both[:2]:
-        assert _seconds(_python(code, NUMBA_CACHE_DIR=str(tmp_path))) < 2
+        _python(code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == stamps, "compiled once more"
 
 
 def test_disabled_jit_runs_references_and_boundary_checks() -> None:
@@ -246,6 +302,16 @@ def test_numba_setting_of_the_caller_is_kept() -> None:
         numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
 
 
+def _on_layer(layer: str, code: str) -> str:
+    """Run code on one of Numba's threading layers; skip where this machine has not got it."""
+    env = {} if layer == "default" else {"NUMBA_THREADING_LAYER": layer}
+    out = _python(code, fails=True, NUMBA_NUM_THREADS="2", **env)
+    if "No threading layer could be loaded" in out:
+        pytest.skip(f"Numba has no threading layer {layer} here")
+    assert "Traceback" not in out, out
+    return out
+
+
 @pytest.mark.parametrize("layer", ["default", "workqueue", "omp"])
 def test_several_python_threads_call_at_once(layer: str) -> None:
     """Cold and warm; Numba's workqueue aborts the process when two threads launch at once, unless launches take turns."""
@@ -263,8 +329,7 @@ def test_several_python_threads_call_at_once(layer: str) -> None:
         import numba
         print(numba.threading_layer())
     """
-    env = {} if layer == "default" else {"NUMBA_THREADING_LAYER": layer}
-    out = _python(code, NUMBA_NUM_THREADS="2", **env)
+    out = _on_layer(layer, code)
     assert layer in ("default", out.strip())
 
 
@@ -281,8 +346,7 @@ def test_a_forked_child_computes(layer: str) -> None:
             os._exit(0 if np.array_equal(fastcnn.conv2d(x, w), want) else 1)
         print(os.waitpid(pid, 0)[1])
     """
-    env = {} if layer == "default" else {"NUMBA_THREADING_LAYER": layer}
-    assert _python(code, NUMBA_NUM_THREADS="2", **env).strip().endswith("0")
+    assert _on_layer(layer, code).strip().endswith("0")
 
 
 def test_concurrent_first_calls_compile_once() -> None:

@@ -22,10 +22,11 @@ def _name(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the absolute names of all modules of fastcnn that a file imports, also inside functions."""
+def _imports(path: Path, only_at_import: bool = False) -> Iterator[str]:
+    """Yield the absolute names of what a file imports from fastcnn; inside functions too, unless `only_at_import`."""
     package = _name(path).split(".") if path.name == "__init__.py" else _name(path).split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    tree = ast.parse(path.read_text("utf-8"))
+    for node in tree.body if only_at_import else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("fastcnn"))
         elif isinstance(node, ast.ImportFrom):
@@ -75,3 +76,24 @@ def test_environment_is_read_in_one_place() -> None:
 def test_numba_decorators_are_in_one_place() -> None:
     users = {_name(path) for path in MODULES if "njit" in path.read_text("utf-8")}
     assert users == {"fastcnn.jit"}
+
+
+def test_no_cycles() -> None:
+    """Modules that are imported when another is; an import inside a function is a choice made later, and may point anywhere below."""
+    names = {_name(path) for path in MODULES} | {"fastcnn"}
+    graph = {
+        _name(path): {t if t in names else t.rpartition(".")[0] for t in _imports(path, only_at_import=True)} - {_name(path), "fastcnn"}
+        for path in MODULES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " -> ".join([*trail[trail.index(module) :], module])
+        if module not in done:
+            for target in graph.get(module, ()):
+                visit(target, (*trail, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+    assert len(done) >= len(graph)

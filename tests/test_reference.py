@@ -139,3 +139,12 @@ def test_softmax_cross_entropy_known_values() -> None:
     assert softmax_cross_entropy(np.array([[1e4, -1e4]]), np.array([0])) == 0  # no overflow
     smooth = softmax_cross_entropy(logits, np.array([2]), label_smoothing=0.3)
     assert smooth == pytest.approx(-(0.8 * np.log(5 / 8) + 0.1 * np.log(2 / 8) + 0.1 * np.log(1 / 8)))
+
+
+@pytest.mark.parametrize("algorithm", ["reference", "direct"])
+def test_a_logit_of_minus_infinity_costs_nothing_where_it_is_not_wanted(algorithm: str) -> None:
+    from fastcnn import softmax_cross_entropy
+
+    logits = np.array([[-np.inf, 0.0, 0.0]])
+    assert softmax_cross_entropy(logits, np.array([1]), algorithm=algorithm) == pytest.approx(np.log(2))
+    assert softmax_cross_entropy(logits, np.array([0]), algorithm=algorithm) == np.inf

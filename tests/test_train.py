@@ -127,6 +127,14 @@ def test_damaged_files_are_an_error_not_a_fallback(tmp_path: Path) -> None:
     assert "train-images-idx3-ubyte" in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--json", "--out"])
+def test_results_that_cannot_be_written_are_noticed_before_the_training(option: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = _script("--dataset", "digits", option, str(tmp_path / "file" / "below"), expect=2)
+    assert "epoch" not in done.stdout
+    assert str(tmp_path / "file") in done.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_ends_with_a_message() -> None:
     command = [*SCRIPT, "--dataset", "digits", "--epochs", "100000"]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fastcnn import machine, registry
-from fastcnn.agreement import Trial
+from fastcnn.agreement import Trial, error_share, tolerance
+from fastcnn.ops.conv2d import bias_gradient
 from fastcnn.registry import Operation
 
 OPERATIONS = registry.operations()
@@ -115,3 +116,14 @@ def test_conv2d_large_enough_for_threads(direction: str) -> None:
             assert trial.error(run) <= 1
             first, second = (_run(op, "direct", direction, problem, trial.arguments) for _ in range(2))
             np.testing.assert_array_equal(first[0], second[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 5, 7, 2), (2, 33, 41, 53), (0, 3, 2, 2)])
+def test_bias_gradient_is_a_sum_over_pixels(shape: tuple[int, ...], channels_last: bool, dtype: type) -> None:
+    dy = np.random.default_rng(6).standard_normal(shape).astype(dtype)
+    want, size = (a.astype(np.float64).sum(axis=(0, 2, 3)) for a in (dy, np.abs(dy)))
+    got = bias_gradient(dy.transpose(0, 2, 3, 1).copy() if channels_last else dy, "NHWC" if channels_last else "NCHW")
+    assert got.dtype == dtype
+    assert error_share(got, want, tolerance(dy.size // max(shape[1], 1) or 1, size, dtype)) <= 1

@@ -1,7 +1,8 @@
 """What every layer is: a pure pair of functions, `apply` and `pull_back`, under a small object with state.
 
-``y, saved = layer.apply(x)`` and ``dx, grads = layer.pull_back(saved, dy)`` change nothing in the layer, so several threads may run
-shards of a batch through one model. `forward` and `backward` are the same for one caller: they keep `saved` and `grads`.
+``y, saved = layer.apply(x)`` and ``dx, grads = layer.pull_back(saved, dy)`` change nothing in the layer (but Dropout's random
+generator), so several threads may run shards of a batch through one model. `forward` and `backward` are the same for one caller: they
+keep `saved` and `grads`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
+
+from .. import checks
 
 Self = TypeVar("Self", bound="Layer")
 
@@ -129,9 +132,7 @@ def channels_last(layer: Layer, x: np.ndarray) -> np.ndarray:
     Layers exchange images of shape (N, C, H, W) whose memory is channels-last, which is what kernels compute in: nothing is converted
     between layers, only once where an NCHW-contiguous array enters.
     """
-    if np.ndim(x) != 4:
-        raise ValueError(f"{type(layer).__name__}: input must be (N, C, H, W); got shape {np.shape(x)}")
-    return np.asarray(x).transpose(0, 2, 3, 1)
+    return checks.array(type(layer).__name__, "input", x, "NCHW", None).transpose(0, 2, 3, 1)
 
 
 def channels_first(x: np.ndarray) -> np.ndarray:

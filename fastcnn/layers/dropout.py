@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
 from .base import Layer, generator
 
 
@@ -30,6 +31,7 @@ class Dropout(Layer):
         self.rng = generator(rng)
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        x = checks.array("Dropout", "input", x, None)
         if not self.training or self.p == 0:
             return x, 1
         scale = np.zeros_like(x)  # keeps the memory order, so that a channels-last image stays one

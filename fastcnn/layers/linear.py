@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import window
+from .. import checks, window
 from ..init import he_normal
 from ..ops.linear import linear, linear_input, linear_weight
 from .base import Layer, generator
@@ -69,6 +69,9 @@ class Flatten(Layer):
     """(N, C, H, W) to (N, C*H*W), channels slowest, as in torch."""
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        x = checks.array("Flatten", "input", x, None, None)
+        if x.ndim == 0:
+            raise ValueError("Flatten: input must have a batch axis; got a single number")
         return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:

@@ -56,7 +56,7 @@ class Sequential(Layer):
         return next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))
 
     def train(self: Self, mode: bool = True) -> Self:
-        for layer in self:  # type: ignore[attr-defined]
+        for layer in self.layers:  # type: ignore[attr-defined]
             layer.train(mode)
         return super().train(mode)
 
@@ -81,12 +81,12 @@ class Sequential(Layer):
             The layers do not fit together, or the input.
         """
         rows = [("layer", "output shape", "parameters", "FLOPs")]
+        total = self.flops(shape)
         for i, layer in enumerate(self.layers):
             flops = layer.flops(shape)
             shape = layer.output_shape(shape)
             rows.append((f"{i} {layer!r}", str(shape), f"{layer.parameter_count:,}", f"{flops:,}"))
-        total = sum(layer.parameter_count for layer in self.layers)
-        rows.append(("total", "", f"{total:,}", f"{sum(int(row[3].replace(',', '')) for row in rows[1:]):,}"))
+        rows.append(("total", "", f"{self.parameter_count:,}", f"{total:,}"))
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
         rule = "-" * len(lines[0])

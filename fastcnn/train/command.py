@@ -34,9 +34,9 @@ RECIPES = {"mnist": Recipe(3, 128, 0.006), "fashion-mnist": Recipe(6, 128, 0.006
 LABEL_SMOOTHING = 0.05
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
-    p = argparse.ArgumentParser(prog="train_mnist.py", description="Train a small CNN on MNIST on the CPU, and report its test accuracy.")
+    p = argparse.ArgumentParser(prog=prog, description="Train a small CNN on MNIST on the CPU, and report its test accuracy.")
     p.add_argument("--dataset", choices=("auto", *RECIPES), default="auto",
                    help="auto: MNIST, or scikit-learn's small digits where MNIST can neither be found nor downloaded")  # fmt: skip
     p.add_argument("--data-dir", type=Path, help="folder that holds the *-ubyte.gz files (default: $FASTCNN_DATA, the cache, a download)")
@@ -49,19 +49,19 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "train_mnist.py") -> int:
     """Run the command; return its exit code: 0, 2 for what the user must mend, 130 after Ctrl-C."""
-    arguments = parser().parse_args(argv)
+    arguments = parser(prog).parse_args(argv)
     try:
         return _run(arguments)
-    except (DatasetNotFound, IdxError, OSError) as error:
+    except (DatasetNotFound, IdxError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing was written", file=sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
         return 130
 
 
@@ -70,6 +70,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.threads and arguments.threads > machine.max_threads():
         print(f"error: --threads {arguments.threads}: this machine lets us use {machine.max_threads()}", file=sys.stderr)
         return 2
+    for path in filter(None, (arguments.json, arguments.out and arguments.out / "result.json")):
+        files.require_writable(path)  # now, rather than after the training
     dataset = _load(arguments.dataset, arguments.data_dir)
     recipe = RECIPES[dataset.name]
     epochs, batch_size = arguments.epochs or recipe.epochs, arguments.batch_size or recipe.batch_size
@@ -141,7 +143,7 @@ def _load(name: str, folder: Path | None) -> Dataset:
 
 def _compile(model: Any, inputs: np.ndarray, labels: np.ndarray, loss: SoftmaxCrossEntropy) -> None:
     begin = time.perf_counter()
-    print("compiling kernels (first run only; they are kept on disk) ... ", end="", flush=True)
+    print("preparing kernels (a first run compiles them; they are kept on disk) ... ", end="", flush=True)
     warm_up(model, inputs, labels, loss)
     print(f"ready after {time.perf_counter() - begin:.1f} s", flush=True)
 

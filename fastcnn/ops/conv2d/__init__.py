@@ -42,7 +42,8 @@ def conv2d(
     bias : (K,), the input's dtype, optional
     stride, dilation : int or (vertical, horizontal)
     padding : int, pair, ((top, bottom), (left, right)), "valid" or "same"
-        "same" gives ceil(H / stride) outputs; an odd total puts the extra zeros at the end.
+        "same" gives ceil(H / stride) outputs, for any stride (torch takes it for stride 1 only); an odd total puts the extra zeros
+        at the end.
     groups : int
         Divides C and K; each group of K / groups filters sees its own C / groups channels.
     algorithm : str
@@ -186,7 +187,8 @@ def conv2d_backward(
         The message names the argument, what was expected and what arrived.
     """
     call = _Call("conv2d_backward", stride, padding, dilation, groups, algorithm, checks.layout("conv2d_backward", layout))
-    w = checks.array(call.op, "weight", weight, "KCRS")
+    w, dy = checks.array(call.op, "weight", weight, "KCRS"), call.image("grad_output", grad_output)[0]
+    checks.same_dtype(call.op, weight=w, grad_output=dy)  # before anything is computed; the rest is checked below
     dweight = _weight_gradient(call, input, w.shape, grad_output)
     dx = _input_gradient(call, np.shape(input), w, grad_output)
     return dx, dweight, _bias_gradient(call, grad_output)
@@ -226,7 +228,12 @@ class _Call(NamedTuple):
 
     def problem(self, x: tuple[int, ...], weight: tuple[int, ...]) -> Conv2dProblem:
         """Return the checked problem of an input (N, C, H, W) and a weight of these shapes."""
-        return checked_problem(self.op, x, weight, self.stride, self.padding, self.dilation, self.groups)
+        problem = checked_problem(self.op, x, weight, self.stride, self.padding, self.dilation, self.groups)
+        if isinstance(self.algorithm, str) and self.algorithm == "reference":  # the only one that pads a whole batch
+            N, C, H, W = problem.input_shape
+            padded = (N, C, H + problem.top + problem.bottom, W + problem.left + problem.right)
+            checks.require_memory(self.op, "the padded input", padded, 8)
+        return problem
 
     def result(self, image: np.ndarray, unbatched: bool) -> np.ndarray:
         """Return an (N, C, H, W) view as the caller's layout has it, C-contiguous."""

@@ -26,7 +26,7 @@ def refuses(problem: Conv2dProblem) -> str | None:
     if problem.groups != 1:
         return "groups is not 1"
     p = problem
-    if p.R * ((p.Q - 1) * p.stride_w + p.S) * max(p.C, p.K) * 8 > _ROW_BYTES:
+    if p.R * ((p.Q - 1) * p.stride_w + p.S) * max(p.C, p.K, 32) * 8 > _ROW_BYTES:  # K is padded to a block of at most 32
         return f"the input rows of one output row take more than {_ROW_BYTES // 2**20} MiB with their padding"
     return tiles_available()
 

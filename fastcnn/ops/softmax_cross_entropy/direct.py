@@ -32,7 +32,7 @@ def _losses(job, x, target, losses):
         total += math.exp(value - top)
     log_total = math.log(total)
     for c in range(row.size):
-        if wanted[c] != 0:  # 0 * log 0 counts as 0 nowhere else: a NaN logit must reach the loss through `total`
+        if wanted[c] != 0:  # 0 log 0 = 0: a logit of -inf that is not wanted costs nothing
             loss += wanted[c] * (log_total - (row[c] - top))
         else:
             loss += wanted[c] * log_total
