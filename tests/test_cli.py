@@ -82,9 +82,9 @@ def test_train_gets_the_remaining_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     import fastcnn.train.command
 
     given = []
-    monkeypatch.setattr(fastcnn.train.command, "main", lambda argv: given.append(argv) or 3)
+    monkeypatch.setattr(fastcnn.train.command, "main", lambda argv, prog: given.append((argv, prog)) or 3)
     assert main(["train", "--epochs", "1", "--help"]) == 3
-    assert given == [["--epochs", "1", "--help"]]
+    assert given == [(["--epochs", "1", "--help"], "fastcnn train")]
 
 
 @pytest.mark.parametrize(
