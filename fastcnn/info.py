@@ -18,6 +18,7 @@ _MOST_CHANNELS = 128  # tile shapes repeat beyond it
 
 def describe() -> dict[str, Any]:
     """Return the environment as plain values. Holds no path and no name of the machine, so that it may be published."""
+    machine.numba()
     import llvmlite.binding as llvm
 
     return {

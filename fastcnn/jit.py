@@ -103,6 +103,7 @@ class Kernel:
         key = tuple([(a.dtype, a.ndim) for a in arrays])
         address = self._native.get(key)
         if address is None:
+            machine.numba()
             from numba import int64, typeof
 
             signature = (int64, *map(typeof, arrays))
@@ -127,8 +128,7 @@ _compiling = threading.RLock()  # Numba's own lock does not cover our first-use 
 
 
 def _compile(function: Callable[..., Any], specialisation: Hashable, version: str | None, **flags: Any) -> Any:
-    import numba
-
+    numba = machine.numba()
     _teach_numba_kernels()
     dispatcher = numba.njit(**_FLAGS, **flags)(function)
     if version is not None and not machine.jit_is_disabled():
@@ -139,6 +139,7 @@ def _compile(function: Callable[..., Any], specialisation: Hashable, version: st
 @functools.cache
 def _teach_numba_kernels() -> None:
     """Let compiled code call a Kernel as if it were the dispatcher inside."""
+    machine.numba()
     from numba import types
     from numba.extending import typeof_impl
 
@@ -168,14 +169,9 @@ def kernel_version(folder: Path) -> str | None:
     return digest.hexdigest()
 
 
-def _config() -> Any:
-    import numba
-
-    return numba.config
-
-
 @functools.cache
 def _cache_class() -> Any:
+    machine.numba()
     from numba.core.caching import FunctionCache
 
     class KernelCache(FunctionCache):
@@ -189,9 +185,8 @@ def _cache_class() -> Any:
         version = ""
 
         def _file(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
-            import numba
-
-            versions = numba.__version__, np.__version__, bool(_config().BOUNDSCHECK)
+            numba = machine.numba()
+            versions = numba.__version__, np.__version__, bool(numba.config.BOUNDSCHECK)
             key = repr((str(signature), codegen.magic_tuple(), versions, self.specialisation))
             name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
             return Path(self._cache_path) / name, (key + self.version).encode()
@@ -249,6 +244,7 @@ def _cache_for(function: Callable[..., Any], specialisation: Hashable, version: 
 @functools.cache
 def _call_by_address() -> Any:
     """Return an intrinsic `call(address, args)` that calls compiled Numba code by address, typed by its arguments."""
+    machine.numba()
     from numba.core import cgutils, types
     from numba.extending import intrinsic
 
@@ -272,6 +268,7 @@ def _call_by_address() -> Any:
 
 @functools.cache
 def _driver(parallel: bool) -> Any:
+    machine.numba()
     from numba import prange
 
     call = _call_by_address()
@@ -305,8 +302,7 @@ def _run_serial(address: int, jobs: int, arrays: tuple[np.ndarray, ...]) -> None
 
 
 def _run_parallel(address: int, jobs: int, arrays: tuple[np.ndarray, ...], threads: int) -> None:
-    import numba
-
+    numba = machine.numba()
     layer = _ThreadingLayer
     if layer.name is None or layer.name == "workqueue":
         with layer.lock:
@@ -320,8 +316,7 @@ def _run_parallel(address: int, jobs: int, arrays: tuple[np.ndarray, ...], threa
 
 def _run_on(threads: int, address: int, jobs: int, arrays: tuple[np.ndarray, ...]) -> None:
     """Run on so many threads; Numba's setting belongs to the calling thread and is put back."""
-    import numba
-
+    numba = machine.numba()
     before = numba.get_num_threads()
     numba.set_num_threads(threads)
     try:

@@ -11,6 +11,7 @@ import functools
 import importlib.metadata
 import operator
 import os
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -32,9 +33,25 @@ class Isa(NamedTuple):
 ISAS = {isa.name: isa for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))}
 
 
+_importing = threading.RLock()
+
+
+def numba() -> Any:
+    """Return the module Numba, imported at first use by one thread at a time.
+
+    Its submodules import one another in circles: two threads that begin at different ends meet half-made modules. So whoever is about to
+    import from Numba or llvmlite calls this first.
+    """
+    with _importing:
+        import numba
+
+        return numba
+
+
 @functools.cache
 def cpu_features() -> frozenset[str]:
     """Return LLVM's names of the host's CPU features."""
+    numba()
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -137,10 +154,7 @@ _thread_limit: ContextVar[int | None] = ContextVar("fastcnn_threads", default=No
 
 def max_threads() -> int:
     """Return how many threads Numba can use in this process: the usable cores, or NUMBA_NUM_THREADS."""
-    import numba
-
-    config: Any = numba.config  # its values are made at import, which mypy cannot see
-    return int(config.NUMBA_NUM_THREADS)
+    return int(numba().config.NUMBA_NUM_THREADS)
 
 
 def get_threads() -> int:

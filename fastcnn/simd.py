@@ -44,6 +44,7 @@ def tile(shape: TileShape, dtype: np.dtype, accumulate: bool) -> Any:
     -----
     A switch picks one of `shape.height` unrolled bodies, so that a row of 13 pixels is 7 + 6 with no remainder loop.
     """
+    machine.numba()
     from llvmlite import ir
     from numba.core import cgutils, types
     from numba.extending import intrinsic
@@ -163,6 +164,7 @@ def transpose_block(lanes: int, dtype: np.dtype) -> Any:
     -----
     Step s of log2(lanes) exchanges the off-diagonal halves of all 2s x 2s blocks: two shuffles per pair of registers.
     """
+    machine.numba()
     from llvmlite import ir
     from numba.core import types
     from numba.extending import intrinsic

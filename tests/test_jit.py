@@ -349,6 +349,23 @@ def test_a_forked_child_computes(layer: str) -> None:
     assert _on_layer(layer, code).strip().endswith("0")
 
 
+def test_threads_may_be_the_first_to_need_numba() -> None:
+    """Numba's modules import one another in circles; each thread begins at another one."""
+    code = """
+        import sys, threading, numpy as np
+        from fastcnn import jit, machine, simd
+        sys.setswitchinterval(1e-6)
+        shape, dtype = machine.TileShape(4, 1, 2), np.dtype(np.float32)
+        starts = [lambda: simd.tile(shape, dtype, False), lambda: simd.transpose_block(4, dtype), machine.cpu_features,
+                  machine.max_threads, jit._call_by_address, jit._cache_class, lambda: jit._driver(True)]
+        ready = threading.Barrier(len(starts))
+        threads = [threading.Thread(target=lambda f=f: (ready.wait(), f())) for f in starts]
+        [t.start() for t in threads]; [t.join() for t in threads]
+    """
+    for _ in range(3):
+        assert _python(code) == ""
+
+
 def test_concurrent_first_calls_compile_once() -> None:
     calls = []
 
