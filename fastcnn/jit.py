@@ -59,8 +59,12 @@ class Kernel:
         self._dispatcher: Any = None
 
     def __call__(self, *args: Any) -> Any:
-        """Run the compiled function."""
-        return self.dispatcher(*args)
+        """Run the compiled function, one caller at a time; `launch` has no such limit.
+
+        A first call compiles, and meets other kernels: always our lock before Numba's, or it and a launch lock each other out.
+        """
+        with _compiling:
+            return self.dispatcher(*args)
 
     @property
     def dispatcher(self) -> Any:

@@ -148,23 +148,33 @@ def test_from_a_zip_there_is_no_cache_but_results(tmp_path: Path) -> None:
     assert out.strip() == "[2.]"
 
 
-def test_direct_calls_and_launches_do_not_lock_each_other_out() -> None:
-    _python(
-        """
-        import threading, numpy as np
+def test_direct_calls_and_launches_do_not_lock_each_other_out(tmp_path: Path) -> None:
+    """Both compile a kernel that calls another one, at once, from an empty cache."""
+    code = """
+        import sys, threading, numpy as np
         from fastcnn.jit import kernel
-        @kernel
-        def helper(x): return x + 1
-        @kernel
-        def caller(job, y): y[job] = helper(job)
+        sys.setswitchinterval(1e-6)
+        def make(i):
+            @kernel(specialisation=("helper", i))
+            def helper(x): return x + 1
+            @kernel(specialisation=("direct", i))
+            def direct(x): return helper(x)
+            @kernel(specialisation=("job", i))
+            def job(j, y): y[j] = helper(j)
+            return direct, job
+        pairs = [make(i) for i in range(4)]
         ready = threading.Barrier(2)
-        def call(): ready.wait(); assert helper(1) == 2
-        def launch(): ready.wait(); y = np.empty(3); caller.launch(3, y, work=0); assert (y == [1, 2, 3]).all()
+        def call():
+            for direct, _ in pairs:
+                ready.wait(); assert direct(1) == 2
+        def launch():
+            for _, job in pairs:
+                ready.wait(); y = np.empty(3); job.launch(3, y, work=0); assert (y == [1, 2, 3]).all()
         threads = [threading.Thread(target=f, daemon=True) for f in (call, launch)]
         [t.start() for t in threads]; [t.join(60) for t in threads]
         assert not any(t.is_alive() for t in threads), "deadlock"
-        """
-    )
+    """
+    _python(code, NUMBA_CACHE_DIR=str(tmp_path))
 
 
 def test_no_writable_place_for_a_cache(tmp_path: Path) -> None:
