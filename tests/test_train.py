@@ -138,7 +138,12 @@ def test_results_that_cannot_be_written_are_noticed_before_the_training(option: 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_ends_with_a_message() -> None:
     command = [*SCRIPT, "--dataset", "digits", "--epochs", "100000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=_environment()) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": _environment()}
+
+    def listen() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job inherits it ignored
+
+    with subprocess.Popen(command, preexec_fn=listen, **pipes) as process:
         for line in process.stdout:
             if line.startswith("epoch 2"):
                 break
