@@ -122,7 +122,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     tall = -(-(g.Q - q) // (tiles - t))  # 13 pixels become 7 + 6
                     tile(
                         tall, image, origin + row * g.stride_h * pitch + q * step, step, pitch, 1,
-                        weight, w_block, reach * block, block, bias, k, target, out + row * y_row + q * y_pixel, y_pixel, g.R, reach,
+                        weight, w_block, reach * block, block, bias, k, -np.inf,
+                        target, out + row * y_row + q * y_pixel, y_pixel, g.R, reach,
                     )  # fmt: skip
                     q += tall
             if not g.direct_out:

@@ -122,7 +122,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                         out = (r * reach + m) * padded_K + k
                         tile(
                             tall, image, origin + r * pitch + m, 1, g.stride_h * pitch, g.stride_w * g.C,
-                            errors, y_origin + k, g.Q * padded_K, padded_K, gradient, out, gradient, out, padded_K, rows, g.Q,
+                            errors, y_origin + k, g.Q * padded_K, padded_K, gradient, out, -np.inf, gradient, out, padded_K, rows, g.Q,
                         )  # fmt: skip
                         m += tall
 
