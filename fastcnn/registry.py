@@ -1,7 +1,8 @@
 """Operations and their variants: one folder per operation, one file per variant, found by looking into the folder.
 
 A variant is a module that defines one function per *direction* that it computes, each with the parameters of the same function in
-the folder's `reference.py`, and, if it cannot do everything, ``refuses(problem) -> str | None`` with the reason. That one file
+the folder's `reference.py`, and, if it cannot do everything, ``refuses(problem) -> str | None`` with the reason; ``ERROR_GROWTH``
+where it rounds worse than sums of products in the working precision. That one file
 gives it its tests, benchmarks and table rows. Which variant serves a call is `Operation.choose`: the first of the ordered preference
 that has the direction, does not refuse, and does not leave the problem to others (``defers(problem, direction) -> str | None``, the
 reason why it would be slow).
@@ -182,16 +183,20 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
             raise RegistryError(f"{module.__file__}: {name}() must take ({', '.join(expected)}), as reference.py; got ({', '.join(got)})")
     if not own:
         raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
-    directions = {name: _quiet(function) for name, function in own.items()}
+    directions = {name: _quiet(function, getattr(module, "ERROR_GROWTH", 1.0)) for name, function in own.items()}
     return Variant(module.__name__.rpartition(".")[2], directions, refuses, defers)
 
 
-def _quiet(function: Callable[..., None]) -> Callable[..., None]:
-    """Return the function without NumPy's warnings of infinities and NaN: they are data, and kernels do not warn of them either."""
+def _quiet(function: Callable[..., None], error_growth: float) -> Callable[..., None]:
+    """Return the function without NumPy's warnings of infinities and NaN: they are data, and kernels do not warn of them either.
+
+    Its attribute `error_growth` says by how much its rounding errors may exceed those of plain sums.
+    """
 
     @functools.wraps(function)
     def run(*arguments: Any) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             function(*arguments)
 
+    run.error_growth = error_growth  # type: ignore[attr-defined]
     return run

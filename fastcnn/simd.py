@@ -1,6 +1,6 @@
 """The register tile: the one piece of arithmetic under every fast kernel, emitted as LLVM vector code.
 
-    y[m, v] = max(floor, start[m, v] + sum over r < R, k < K of  x[xo + m*x_m + r*x_r + k*x_k] * w[wo + r*w_r + k*w_k + v])
+    y[m, v] = max(floor, start[so + m*start_m + v] + sum over r < R, k < K of  x[xo + m*x_m + r*x_r + k*x_k] * w[wo + r*w_r + k*w_k + v])
 
 `x` is read one scalar at a time and broadcast, `w` as `vectors` vectors of `lanes` elements; the height x vectors accumulators
 stay in registers for the whole reduction. Only the strides and the loops around the tile change with its use:
@@ -29,17 +29,14 @@ from .machine import TileShape
 
 
 @functools.cache
-def tile(shape: TileShape, dtype: np.dtype, accumulate: bool) -> Any:
+def tile(shape: TileShape, dtype: np.dtype) -> Any:
     """Return an intrinsic for tiles of 1 to `shape.height` rows.
 
-    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, floor, y, yo, y_m, R, K)``: offsets and strides count
+    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K)``: offsets and strides count
     elements; R and K must be at least 1; `floor` is -inf, or 0 for a ReLU in the same store, which NaN passes. Writes
     y[yo + m*y_m + v] for m < height and v < shape.block, and touches nothing else.
 
-    Parameters
-    ----------
-    accumulate : bool
-        Start from y itself; otherwise from start[so + v] (the bias), the same for every row.
+    The sums begin at `start`: a bias, the same for every row (start_m = 0), or y itself (start_m = y_m), which accumulates.
 
     Notes
     -----
@@ -57,17 +54,17 @@ def tile(shape: TileShape, dtype: np.dtype, accumulate: bool) -> Any:
     fma_name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{shape.lanes}f{8 * dtype.itemsize}"
 
     @intrinsic
-    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, floor, y, yo, y_m, R, K):
+    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K):
         n = types.int64
-        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, floor, y, n, n, n, n)
+        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, floor, y, n, n, n, n)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, floor, y, yo, y_m, R, K = args
+            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K = args
 
             def data(position: int, value: Any, offset: Any) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
 
-            x0, w0, y0 = data(1, x, xo), data(6, w, wo), data(13, y, yo)
+            x0, w0, y0 = data(1, x, xo), data(6, w, wo), data(14, y, yo)
             start0 = data(10, start, so)
             fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), fma_name)
 
@@ -96,11 +93,7 @@ def tile(shape: TileShape, dtype: np.dtype, accumulate: bool) -> Any:
                 y_steps = [b.mul(y_m, const(m)) for m in range(rows)]
                 cells = [(m, v) for m in range(rows) for v in range(shape.vectors)]
                 columns = [const(v * shape.lanes) for v in range(shape.vectors)]
-                if accumulate:
-                    first = {(m, v): load_vector(y0, b.add(y_steps[m], columns[v])) for m, v in cells}
-                else:
-                    initial = [load_vector(start0, column) for column in columns]
-                    first = {(m, v): initial[v] for m, v in cells}
+                first = {(m, v): load_vector(start0, b.add(b.mul(start_m, const(m)), columns[v])) for m, v in cells}
                 entry = b.block
                 outer, inner, next_r, done = (b.append_basic_block(f"{name}{rows}") for name in ("r", "k", "next", "done"))
 
@@ -142,7 +135,7 @@ def tile(shape: TileShape, dtype: np.dtype, accumulate: bool) -> Any:
                     b.store(b.select(low, least, new[m, v]), vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)
                 b.branch(after)
 
-            least = broadcast(context.cast(b, floor, sig.args[12], scalar_type))
+            least = broadcast(context.cast(b, floor, sig.args[13], scalar_type))
             after = b.append_basic_block("after")
             choice = b.switch(height, after)
             for rows in range(1, shape.height + 1):
@@ -208,3 +201,106 @@ def transpose_block(lanes: int, dtype: np.dtype) -> Any:
         return types.void(x, n, n, y, n, n), codegen
 
     return transpose
+
+
+@functools.cache
+def two_sided(matrix: tuple[tuple[float, ...], ...], lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic for Y = max(floor, M X M' + start), one small matrix product on either side, in `lanes` vector lanes at once.
+
+    ``transform(x, xo, x_row, x_column, start, so, floor, y, yo, y_row, y_column)``: reads x[xo + i*x_row + j*x_column + lane] for
+    i, j < columns of M, writes y[yo + i*y_row + j*y_column + lane] for i, j < rows of M; start[so + lane] is added to each element.
+
+    Notes
+    -----
+    The transforms of Winograd's algorithm: M is constant, so zeros cost nothing, ones an addition, and what two rows (or columns) share
+    up to alternating signs is computed once. Everything stays in registers, as far as there are enough.
+    """
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    scalar = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}[dtype]
+    scalar_type = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}[dtype]
+    vector = ir.VectorType(scalar, lanes)
+    fma_name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{lanes}f{8 * dtype.itemsize}"
+    M = np.array(matrix)
+
+    @intrinsic
+    def transform(typingctx, x, xo, x_row, x_column, start, so, floor, y, yo, y_row, y_column):
+        n = types.int64
+        signature = types.void(x, n, n, n, start, n, floor, y, n, n, n)
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            x, xo, x_row, x_column, start, so, floor, y, yo, y_row, y_column = args
+            fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), fma_name)
+
+            def at(position: int, value: Any, first: Any, *steps: tuple[Any, int]) -> Any:
+                offset = first
+                for stride, index in steps:
+                    offset = b.add(offset, b.mul(stride, ir.Constant(ir.IntType(64), index)))
+                base = context.make_array(sig.args[position])(context, b, value).data
+                return b.bitcast(b.gep(base, [offset]), vector.as_pointer())
+
+            def dot(coefficients: Any, values: list[Any]) -> Any:
+                """Return the sum of coefficients times values, None where all are zero."""
+                total = None
+                for c, value in sorted(
+                    ((float(c), v) for c, v in zip(coefficients, values, strict=True)), key=lambda term: abs(term[0]) != 1
+                ):
+                    if c == 0 or value is None:
+                        continue
+                    if total is None:
+                        total = value if c == 1 else b.fneg(value) if c == -1 else b.fmul(ir.Constant(vector, [c] * lanes), value)
+                    elif abs(c) == 1:
+                        total = b.fadd(total, value) if c == 1 else b.fsub(total, value)
+                    else:
+                        total = b.call(fma, [ir.Constant(vector, [c] * lanes), value, total])
+                return total
+
+            def apply(values: list[Any]) -> list[Any]:
+                """Return M values, sharing what `_paired` rows and columns have in common."""
+                columns, coefficients = list(values), M.copy()
+                for i, j in _paired(M.T):
+                    alike, opposed = columns[i], columns[j]
+                    columns[i], columns[j] = b.fadd(alike, opposed), b.fsub(alike, opposed)
+                    same = np.isclose(M[:, i], M[:, j])
+                    coefficients[:, i], coefficients[:, j] = np.where(same, M[:, i], 0), np.where(same, 0, M[:, i])
+                result: list[Any] = [None] * len(M)
+                if not _paired(M.T):
+                    for i, j in _paired(M):
+                        same = np.isclose(M[i], M[j])
+                        even, odd = dot(np.where(same, M[i], 0), values), dot(np.where(same, 0, M[i]), values)
+                        result[i], result[j] = b.fadd(even, odd), b.fsub(even, odd)
+                return [dot(row, columns) if done is None else done for row, done in zip(coefficients, result, strict=True)]
+
+            rows, width = M.shape
+            grid = [[b.load(at(0, x, xo, (x_row, i), (x_column, j)), align=dtype.itemsize) for j in range(width)] for i in range(width)]
+            half = [apply([grid[i][j] for i in range(width)]) for j in range(width)]  # half[j][i]: columns transformed
+            added = b.load(at(4, start, so), align=dtype.itemsize)
+            undefined = ir.Constant(vector, ir.Undefined)
+            first = b.insert_element(undefined, context.cast(b, floor, sig.args[6], scalar_type), ir.Constant(ir.IntType(32), 0))
+            least = b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes))
+            for i in range(rows):
+                for j, value in enumerate(apply([half[column][i] for column in range(width)])):
+                    total = b.fadd(value, added)
+                    total = b.select(b.fcmp_ordered(">", least, total), least, total)
+                    b.store(total, at(7, y, yo, (y_row, i), (y_column, j)), align=dtype.itemsize)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return transform
+
+
+def _paired(M: np.ndarray) -> list[tuple[int, int]]:
+    """Return the rows (i, i + 1) whose elements differ in sign at most, in some and not in all places."""
+    pairs, i = [], 0
+    while i + 1 < len(M):
+        same, opposed = np.isclose(M[i], M[i + 1]), np.isclose(M[i], -M[i + 1])
+        nonzero = ~np.isclose(M[i], 0)
+        if (same | opposed).all() and (same & nonzero).any() and (opposed & nonzero).any():
+            pairs.append((i, i + 1))
+            i += 1
+        i += 1
+    return pairs

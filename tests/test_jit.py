@@ -366,7 +366,7 @@ def test_threads_may_be_the_first_to_need_numba() -> None:
         from fastcnn import jit, machine, simd
         sys.setswitchinterval(1e-6)
         shape, dtype = machine.TileShape(4, 1, 2), np.dtype(np.float32)
-        starts = [lambda: simd.tile(shape, dtype, False), lambda: simd.transpose_block(4, dtype), machine.cpu_features,
+        starts = [lambda: simd.tile(shape, dtype), lambda: simd.transpose_block(4, dtype), machine.cpu_features,
                   machine.max_threads, jit._call_by_address, jit._cache_class, lambda: jit._driver(True)]
         ready = threading.Barrier(len(starts))
         threads = [threading.Thread(target=lambda f=f: (ready.wait(), f())) for f in starts]

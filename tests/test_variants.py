@@ -46,7 +46,12 @@ def test_agrees_with_reference(op: Operation, variant: str, direction: str, prob
 
 
 POOLS = [p for p in GRID if p.values[0].name == "max_pool2d" and p.values[2] == "forward"]
-EXACT = [p for p in GRID if p.values[0].name != "softmax_cross_entropy"]  # exponentials of integers are no integers
+EXACT = [
+    p
+    for p in GRID
+    if p.values[0].name != "softmax_cross_entropy"  # exponentials of integers are no integers
+    and p.values[0].variants[p.values[1]].directions[p.values[2]].error_growth == 1  # nor are transforms with roots
+]
 MARGIN = 64  # elements on either side of an array, more than the widest vector
 
 

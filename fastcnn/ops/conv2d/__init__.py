@@ -15,7 +15,7 @@ from .problem import Conv2dProblem, checked_problem
 __all__ = ["OPERATION", "Conv2dProblem", "conv2d", "conv2d_backward", "conv2d_input", "conv2d_weight"]
 
 # The order of automatic choice. `fastcnn compare conv2d` shows direct ahead of im2col by 1.5 to 5 times wherever it does not defer.
-OPERATION = Operation(__name__, ("direct", "im2col", "reference"), _problem)
+OPERATION = Operation(__name__, ("winograd", "direct", "im2col", "reference"), _problem)
 
 
 def conv2d(

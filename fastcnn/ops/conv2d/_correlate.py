@@ -1,7 +1,8 @@
 """The loops around the tile for forward and backward-input: a stride-s correlation of an image with packed weights.
 
-Work is cut into jobs of one image and a band of output rows. A job copies the input rows that it needs into a padded
-channels-last buffer (unless the input is already that), then runs all blocks of output channels over it.
+Work is cut into jobs: an image of a group, a band of its output rows, a run of columns, and a run of blocks of output channels. A job
+copies the input pixels that it needs into a padded channels-last buffer (unless they lie in x as the tiles want them) and runs its
+blocks over it.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import checks, simd
+from ... import checks, machine, simd
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._packing import pack_weight, row_packer, row_unpacker
+from ._filters import Filters, block_packer, pack, record
+from ._packing import row_packer, row_unpacker
 
 
 class Geometry(NamedTuple):
     """A correlation: y[n,k,p,q] += x[n, c, p*stride_h + r - top, q*stride_w + s - left] * w[k,c,r,s], strides in elements.
 
-    `top` and `left` may be negative (the rim is cropped). y begins at element `y_first`, so that it may be one phase of an image.
+    `top` and `left` may be negative (the rim is cropped). x and y begin at elements `x_first` and `y_first`, so that they may be one
+    phase of an image. C and K count the channels of one group. What follows `relu` is filled in by `correlate`.
     """
 
     N: int
     C: int
     H: int
     W: int
+    x_first: int
     x_n: int
     x_c: int
     x_h: int
@@ -45,98 +49,172 @@ class Geometry(NamedTuple):
     y_c: int
     y_h: int
     y_w: int
-    rows: int  # output rows of a job
-    bands: int  # jobs of an image
-    in_place: int  # 1: tiles read x itself
-    direct_out: int  # 1: tiles write y itself
+    groups: int = 1
+    relu: int = 0
+    rows: int = 0  # output rows of a job
+    bands: int = 0  # jobs of an image's height
+    width: int = 0  # output columns of a job
+    chunks: int = 0  # jobs of an image's width
+    blocks: int = 0  # of output channels
+    splits: int = 0  # jobs of these
+    pixel: int = 0  # elements from pixel to pixel of what the tiles read
+    in_place: int = 0  # 1: tiles read x itself
+    direct_out: int = 0  # 1: tiles write y itself
+    local: int = 0  # 1: `weight` is not packed yet; each job packs its blocks
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
-_BUFFER_BYTES = 256 * 1024  # input rows of a job: half of a small L2, the other half is for weights and output
+_BUFFER_BYTES = 256 * 1024  # input pixels of a job: half of a small L2, the other half is for weights and output
+_JOBS = 4  # per thread, at least, where an image can be cut: the last ones to finish then wait little
 
 
-def correlate(geometry: Geometry, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
-    """Run a correlation on flat arrays; `weight` is (K, C, R, S), `rows`, `bands` and the two flags are filled in here."""
-    g = geometry
-    if g.N * g.K * g.P * g.Q == 0:
-        return
-    shape = tile_shape(g.K, x.itemsize)
-    blocks = -(-g.K // shape.block)
-    padded_bias = np.zeros(blocks * shape.block, x.dtype)
-    if bias is not None:
-        padded_bias[: g.K] = bias
-    columns = (g.Q - 1) * g.stride_w + g.S
-    row_bytes = columns * g.C * x.itemsize
-    rows = max(1, min(g.P, (_BUFFER_BYTES // row_bytes - g.R) // g.stride_h + 1))
-    rows = -(-g.P // -(-g.P // rows))  # bands of equal height
-    inside = g.top <= 0 and g.left <= 0 and (g.P - 1) * g.stride_h + g.R - g.top <= g.H and columns - g.left <= g.W
-    packed = g._replace(
-        rows=rows,
-        bands=-(-g.P // rows),
-        in_place=int(inside and g.x_c == 1 and g.x_w == g.C),
-        direct_out=int(g.y_c == 1 and g.K % shape.block == 0),
-    )
-    flops = 2.0 * g.N * g.K * g.P * g.Q * g.C * g.R * g.S
-    _kernel(shape, x.dtype).launch(
-        g.N * packed.bands, np.array([packed], GEOMETRY), x, pack_weight(weight, shape.block), padded_bias, y, work=flops
-    )
+def geometry_of(problem_sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, groups: int = 1, relu: bool = False) -> Geometry:
+    """Return the geometry of (K, R, S, stride_h, stride_w, top, left) from image x to image y, both `checks.dense`.
 
-
-@functools.cache
-def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
-    tile = simd.tile(shape, dtype, accumulate=False)
-    pack_rows = row_packer(dtype)
-    unpack_rows = row_unpacker(dtype)
-    block, height = shape.block, shape.height
-
-    @kernel(specialisation=(shape, dtype.str))
-    def correlate_band(job, geometry, x, weight, bias, y):
-        g = geometry[0]
-        n, first = job // g.bands, job % g.bands * g.rows
-        rows = min(g.rows, g.P - first)
-        if g.in_place:
-            image, origin = x, n * g.x_n + (first * g.stride_h - g.top) * g.x_h - g.left * g.x_w
-            pitch = g.x_h
-        else:
-            columns = (g.Q - 1) * g.stride_w + g.S
-            needed = (rows - 1) * g.stride_h + g.R
-            image, origin = np.empty(needed * columns * g.C, x.dtype), 0
-            pitch = columns * g.C
-            pack_rows(x, g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, n, first * g.stride_h - g.top, -g.left, image, needed, columns, g.C)
-        # Bounds. Tiles read up to ((rows - 1) * stride_h + R) * pitch of the buffer, which is its size; in place, `inside` has compared
-        # the same row and column with H and W. Weights and bias are padded to whole blocks. Tiles write y itself only where K is whole
-        # blocks, else a scratch of whole blocks, of which unpack_rows stores the first K channels.
-        step, reach = g.stride_w * g.C, g.S * g.C  # from pixel to pixel; a kernel row
-        y_image = g.y_first + n * g.y_n + first * g.y_h
-        if g.direct_out:
-            target, y_row, y_pixel = y, g.y_h, g.y_w
-        else:
-            target, y_row, y_pixel = np.empty(rows * g.Q * block, x.dtype), g.Q * block, block
-        tiles = -(-g.Q // height)
-        for k in range(0, g.K, block):
-            w_block = k * g.R * reach
-            out = y_image + k if g.direct_out else 0
-            for row in range(rows):
-                q = 0
-                for t in range(tiles):
-                    tall = -(-(g.Q - q) // (tiles - t))  # 13 pixels become 7 + 6
-                    tile(
-                        tall, image, origin + row * g.stride_h * pitch + q * step, step, pitch, 1,
-                        weight, w_block, reach * block, block, bias, k, -np.inf,
-                        target, out + row * y_row + q * y_pixel, y_pixel, g.R, reach,
-                    )  # fmt: skip
-                    q += tall
-            if not g.direct_out:
-                unpack_rows(target, block, min(block, g.K - k), y, y_image + k * g.y_c, g.y_c, g.y_h, g.y_w, rows, g.Q)
-
-    return correlate_band
-
-
-def geometry_of(problem_sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> Geometry:
-    """Return the geometry of (K, R, S, stride_h, stride_w, top, left) from image x to image y, both `checks.dense`."""
+    K and the channels of x are those of all groups.
+    """
     K, R, S, stride_h, stride_w, top, left = problem_sizes
     N, C, H, W = x.shape
     P, Q = y.shape[2:]
     return Geometry(
-        N, C, H, W, *checks.strides(x), K, R, S, stride_h, stride_w, top, left, P, Q, 0, *checks.strides(y), 0, 0, 0, 0
+        N, C // groups, H, W, 0, *checks.strides(x), K // groups, R, S, stride_h, stride_w, top, left, P, Q, 0, *checks.strides(y),
+        groups, int(relu),
     )  # fmt: skip
+
+
+def block_of(outputs: int, itemsize: int) -> int:
+    """Return the output channels of one tile where a correlation has `outputs` of them; weights are packed in such blocks."""
+    return tile_shape(outputs, itemsize).block
+
+
+def correlate(
+    geometry: Geometry, x: np.ndarray, filters: Filters, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, packed: bool = False
+) -> None:
+    """Run a correlation on flat arrays; `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs."""
+    if geometry.N * geometry.P * geometry.Q == 0:
+        return
+    shape = tile_shape(geometry.K, x.itemsize)
+    g = _cut(geometry, shape, x.itemsize, packed)
+    padded_bias = np.zeros((g.groups, g.blocks * shape.block), x.dtype)
+    if bias is not None:
+        padded_bias[:, : g.K] = bias.reshape(g.groups, g.K)
+    if not packed and not g.local:
+        weight = pack(weight, filters, shape.block, g.groups)
+    jobs = g.N * g.groups * g.bands * g.chunks * g.splits
+    flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
+    _kernel(shape, x.dtype).launch(
+        jobs, np.array([g], GEOMETRY), record(filters), x, weight.reshape(-1), padded_bias.reshape(-1), y, work=flops
+    )
+
+
+def _cut(geometry: Geometry, shape: TileShape, itemsize: int, packed: bool) -> Geometry:
+    """Return the geometry with its jobs: bands whose pixels stay in L2, and enough of them for all threads."""
+    g = _as_lines(geometry) if geometry.R == geometry.S == 1 else geometry
+    columns = (g.Q - 1) * g.stride_w + g.S
+    inside = g.top <= 0 and g.left <= 0 and (g.P - 1) * g.stride_h + g.R - g.top <= g.H and columns - g.left <= g.W
+    # 4 KiB from pixel to pixel would put a tile's rows into one set of the L1 cache.
+    thrashes = g.S == 1 and g.x_w * g.stride_w * itemsize % 4096 == 0
+    in_place = inside and g.x_c == 1 and (g.x_w == g.C or g.S == 1) and not thrashes
+    pixel = g.x_w if in_place else g.C + (64 // itemsize if thrashes else 0)
+    budget = _BUFFER_BYTES // (g.C * itemsize)  # pixels
+    width = g.Q
+    if g.P == 1 or columns * g.R > 2 * budget:
+        width = min(g.Q, max(4 * shape.height, (budget // g.R - g.S) // g.stride_w + 1))
+    rows = max(1, min(g.P, (budget // ((width - 1) * g.stride_w + g.S) - g.R) // g.stride_h + 1))
+    blocks = -(-g.K // shape.block)
+    units, splits = g.N * g.groups, 1
+    wanted = _JOBS * machine.get_threads() if machine.get_threads() > 1 else 1
+    bands, chunks = -(-g.P // rows), -(-g.Q // width)
+    if units * bands * chunks < wanted:
+        shortest = 4 if g.R > 1 and not in_place else 1  # a short band copies its neighbours' rows again
+        bands = max(bands, min(-(-g.P // shortest), -(-wanted // (units * chunks))))
+        if g.P == 1:
+            chunks = max(chunks, min(-(-g.Q // (2 * shape.height)), -(-wanted // units)))
+        if units * bands * chunks < wanted:
+            splits = min(blocks, -(-wanted // (units * bands * chunks)))
+    rows, width = -(-g.P // bands), -(-g.Q // chunks)
+    bands, chunks = -(-g.P // rows), -(-g.Q // width)
+    return g._replace(
+        rows=rows, bands=bands, width=width, chunks=chunks, blocks=blocks, splits=splits, pixel=pixel, in_place=int(in_place),
+        direct_out=int(g.y_c == 1 and g.K % shape.block == 0), local=int(not packed and units * bands * chunks == 1),
+    )  # fmt: skip
+
+
+def _as_lines(g: Geometry) -> Geometry:
+    """Return a correlation with one tap as one of long lines: skipped pixels are passed over, rows that follow one another joined."""
+    if g.top > 0 or g.left > 0 or (g.P - 1) * g.stride_h - g.top >= g.H or (g.Q - 1) * g.stride_w - g.left >= g.W:
+        return g
+    g = g._replace(
+        x_first=g.x_first - g.top * g.x_h - g.left * g.x_w, x_h=g.x_h * g.stride_h, x_w=g.x_w * g.stride_w,
+        H=g.P, W=g.Q, stride_h=1, stride_w=1, top=0, left=0,
+    )  # fmt: skip
+    if g.x_h == g.Q * g.x_w and g.y_h == g.Q * g.y_w:
+        g = g._replace(H=1, W=g.P * g.Q, P=1, Q=g.P * g.Q)
+        if g.groups == 1 and g.x_n == g.Q * g.x_w and g.y_n == g.Q * g.y_w:
+            g = g._replace(N=1, W=g.N * g.Q, Q=g.N * g.Q)
+    return g
+
+
+@functools.cache
+def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
+    tile = simd.tile(shape, dtype)
+    pack_rows, unpack_rows = row_packer(dtype), row_unpacker(dtype)
+    block, height = shape.block, shape.height
+    pack_block = block_packer(block, dtype)
+
+    @kernel(specialisation=(shape, dtype.str))
+    def correlate_band(job, geometry, filters, x, weight, bias, y):
+        g = geometry[0]
+        split, unit = job % g.splits, job // g.splits
+        chunk, unit = unit % g.chunks, unit // g.chunks
+        band, unit = unit % g.bands, unit // g.bands
+        group, n = unit % g.groups, unit // g.groups
+        first_row, first_column = band * g.rows, chunk * g.width
+        rows, width = min(g.rows, g.P - first_row), min(g.width, g.Q - first_column)
+        k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
+        x_group, pixel = g.x_first + group * g.C * g.x_c, g.pixel
+        h, w = first_row * g.stride_h - g.top, first_column * g.stride_w - g.left
+        if g.in_place:
+            image, origin, pitch = x, x_group + n * g.x_n + h * g.x_h + w * g.x_w, g.x_h
+        else:
+            columns, needed = (width - 1) * g.stride_w + g.S, (rows - 1) * g.stride_h + g.R
+            image, origin, pitch = np.empty(needed * columns * pixel, x.dtype), 0, columns * pixel
+            pack_rows(x, x_group + n * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, image, needed, columns, pixel)
+        # Bounds. Tiles read up to ((rows - 1) * stride_h + R) * pitch of the buffer, which is its size; in place, `inside` has compared
+        # the same row and column with H and W. Weights and bias are padded to whole blocks. Tiles write y itself only where K is whole
+        # blocks, else a scratch of whole blocks, of which unpack_rows stores the first K channels.
+        reach = g.S * g.C if g.S > 1 else g.C  # a kernel row
+        step, panel = g.stride_w * pixel, g.R * g.S * g.C * block
+        floor = 0.0 if g.relu else -np.inf
+        y_image = g.y_first + n * g.y_n + first_row * g.y_h + first_column * g.y_w + group * g.K * g.y_c
+        if g.direct_out:
+            target, y_row, y_pixel = y, g.y_h, g.y_w
+        else:
+            target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
+        filter_block = np.empty(panel if g.local else 0, x.dtype)
+        tiles = -(-width // height)
+        for k in range(k_first, k_last):
+            w_block, b_block = (group * g.blocks + k) * panel, (group * g.blocks + k) * block
+            out = y_image + k * block if g.direct_out else 0
+            if g.local:
+                pack_block(filters, weight, group, k, filter_block, 0)
+            for row in range(rows):
+                q = 0
+                for t in range(tiles):
+                    tall = -(-(width - q) // (tiles - t))  # 13 pixels become 7 + 6
+                    at, to = origin + row * g.stride_h * pitch + q * step, out + row * y_row + q * y_pixel
+                    if g.local:
+                        tile(
+                            tall, image, at, step, pitch, 1, filter_block, 0, reach * block, block,
+                            bias, b_block, 0, floor, target, to, y_pixel, g.R, reach,
+                        )  # fmt: skip
+                    else:
+                        tile(
+                            tall, image, at, step, pitch, 1, weight, w_block, reach * block, block,
+                            bias, b_block, 0, floor, target, to, y_pixel, g.R, reach,
+                        )  # fmt: skip
+                    q += tall
+            if not g.direct_out:
+                unpack_rows(target, block, min(block, g.K - k * block), y, y_image + k * block * g.y_c, g.y_c, g.y_h, g.y_w, rows, width)
+
+    return correlate_band

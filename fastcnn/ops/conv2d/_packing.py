@@ -54,16 +54,16 @@ def clear(out, first, last):
 
 @functools.cache
 def row_packer(dtype: np.dtype) -> Kernel:
-    """Return a kernel that copies pixels of image n into a padded channels-last buffer.
+    """Return a kernel that copies pixels of the image at x[at] into a padded channels-last buffer.
 
-    ``pack(x, x_n, x_c, x_h, x_w, H, W, C, n, first_row, first_column, out, rows, columns, pitch)`` fills
+    ``pack(x, at, x_c, x_h, x_w, H, W, C, first_row, first_column, out, rows, columns, pitch)`` fills
     out[row, column, :pitch] from (first_row, first_column); pixels outside the image, and the channels from C to `pitch`, become 0.
-    Strides count elements; either channels (x_c = 1) or columns (x_w = 1) are contiguous in x.
+    Strides count elements; x is fastest where channels (x_c = 1) or columns (x_w = 1) are contiguous.
     """
     transpose = transposer(dtype)
 
     @kernel(specialisation=dtype.str)
-    def pack(x, x_n, x_c, x_h, x_w, H, W, C, n, first_row, first_column, out, rows, columns, pitch):
+    def pack(x, at, x_c, x_h, x_w, H, W, C, first_row, first_column, out, rows, columns, pitch):
         first, last = min(columns, max(0, -first_column)), max(0, min(columns, W - first_column))
         for i in range(rows):
             h = first_row + i
@@ -76,8 +76,13 @@ def row_packer(dtype: np.dtype) -> Kernel:
             if pitch != C:
                 for j in range(first, last):
                     clear(out, row + j * pitch + C, row + (j + 1) * pitch)
-            source, to = n * x_n + h * x_h + (first_column + first) * x_w, row + first * pitch
-            if x_c != 1:
+            source, to = at + h * x_h + (first_column + first) * x_w, row + first * pitch
+            if x_c != 1 and x_w != 1:
+                for c in range(C):
+                    plane = x[source + c * x_c : source + c * x_c + (last - first - 1) * x_w + 1]
+                    for j in range(last - first):
+                        out[to + j * pitch + c] = plane[j * x_w]
+            elif x_c != 1:
                 transpose(x, source, x_c, out, to, pitch, C, last - first)
             else:
                 run, runs = (last - first) * C, 1
@@ -114,17 +119,3 @@ def row_unpacker(dtype: np.dtype) -> Kernel:
                         y[at + c * y_c + i * y_h + j * y_w] = pixels[(i * columns + j) * block + c]
 
     return unpack
-
-
-def pack_weight(weight: np.ndarray, block: int) -> np.ndarray:
-    """Return (K, C, R, S) weights as (K / block, R, S, C, block), padded with zeros to whole blocks."""
-    K, C, R, S = weight.shape
-    blocks = -(-K // block)
-    if K % block:
-        weight = np.concatenate([weight, np.zeros((blocks * block - K, C, R, S), weight.dtype)])
-    return np.ascontiguousarray(weight.reshape(blocks, block, C, R, S).transpose(0, 3, 4, 2, 1)).reshape(-1)
-
-
-def unpack_weight(packed: np.ndarray, dweight: np.ndarray) -> None:
-    """Copy an (R, S, C, padded K) gradient into dweight (K, C, R, S)."""
-    dweight[...] = packed[..., : dweight.shape[0]].transpose(3, 2, 0, 1)

@@ -14,7 +14,8 @@ import numpy as np
 from ... import checks, machine, simd
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._packing import row_packer, unpack_weight
+from ._filters import unpack_gradient
+from ._packing import row_packer
 from .problem import Conv2dProblem, work
 
 
@@ -79,12 +80,12 @@ def weight_gradient(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweig
     _kernel(shape, x.dtype).launch(
         jobs, np.array([geometry], GEOMETRY), checks.flat(x), checks.flat(dy), partial.reshape(jobs, -1), work=work(p, "backward_weight")
     )
-    unpack_weight(partial[0] if jobs == 1 else partial.sum(axis=0), dweight)
+    unpack_gradient(partial, dweight)
 
 
 @functools.cache
 def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
-    tile = simd.tile(shape, dtype, accumulate=True)
+    tile = simd.tile(shape, dtype)
     pack_rows = row_packer(dtype)
     block, height = shape.block, shape.height
 
@@ -106,12 +107,14 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
             else:
                 image, origin, pitch = x_buffer, 0, columns * g.C
                 needed = (rows - 1) * g.stride_h + g.R
-                pack_rows(x, g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, n, first * g.stride_h - g.top, -g.left, image, needed, columns, g.C)
+                pack_rows(
+                    x, n * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, first * g.stride_h - g.top, -g.left, image, needed, columns, g.C
+                )
             if g.y_in_place:
                 errors, y_origin = dy, n * g.y_n + first * g.y_h
             else:
                 errors, y_origin = y_buffer, 0
-                pack_rows(dy, g.y_n, g.y_c, g.y_h, g.y_w, g.P, g.Q, g.K, n, first, 0, errors, rows, g.Q, padded_K)
+                pack_rows(dy, n * g.y_n, g.y_c, g.y_h, g.y_w, g.P, g.Q, g.K, first, 0, errors, rows, g.Q, padded_K)
             # Bounds. The last row read is (rows - 1) * stride_h + r, r < R, its last element (Q - 1) * stride_w * C + S * C - 1: within the
             # buffer, or within x by `inside`. dy is read, and the gradient written, in whole blocks of padded_K.
             for r in range(g.R):
@@ -122,7 +125,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                         out = (r * reach + m) * padded_K + k
                         tile(
                             tall, image, origin + r * pitch + m, 1, g.stride_h * pitch, g.stride_w * g.C,
-                            errors, y_origin + k, g.Q * padded_K, padded_K, gradient, out, -np.inf, gradient, out, padded_K, rows, g.Q,
+                            errors, y_origin + k, g.Q * padded_K, padded_K, gradient, out, padded_K, -np.inf, gradient, out, padded_K, rows, g.Q,
                         )  # fmt: skip
                         m += tall
 

@@ -13,6 +13,7 @@ from ... import checks
 from ...machine import tiles_available
 from . import im2col
 from ._correlate import correlate, geometry_of
+from ._filters import Taps, all_taps, flipped
 from ._weight_gradient import weight_gradient
 from .problem import Conv2dProblem
 
@@ -43,8 +44,8 @@ def defers(problem: Conv2dProblem, direction: str) -> str | None:
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Correlate x with the weights; the accumulators start from the bias."""
     p = problem
-    geometry = geometry_of((p.K, p.R, p.S, p.stride_h, p.stride_w, p.top, p.left), x, y)
-    correlate(geometry, checks.flat(x), weight, bias, checks.flat(y))
+    geometry = geometry_of((p.K, p.R, p.S, p.stride_h, p.stride_w, p.top, p.left), x, y, p.groups)
+    correlate(geometry, checks.flat(x), all_taps(weight.shape, p.groups), weight, bias, checks.flat(y))
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
@@ -54,19 +55,19 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
         return im2col.backward_input(problem, dy, weight, dx)
     if p.stride_h > p.R or p.stride_w > p.S:
         dx[...] = 0  # some phases meet no tap
-    transposed = weight.transpose(1, 0, 2, 3)
     dx_n, dx_c, dx_h, dx_w = checks.strides(dx)
     for a in _phases(p.R, p.stride_h, p.top, p.H):
         first_r, up = _phase(a, p.top, p.stride_h)
         for b in _phases(p.S, p.stride_w, p.left, p.W):
             first_s, back = _phase(b, p.left, p.stride_w)
-            taps = transposed[:, :, first_r :: p.stride_h, first_s :: p.stride_w]
-            J, L = taps.shape[2:]
+            vertical = Taps(first_r, p.stride_h, -(-(p.R - first_r) // p.stride_h))
+            horizontal = Taps(first_s, p.stride_w, -(-(p.S - first_s) // p.stride_w))
+            J, L = vertical.count, horizontal.count
             phase = dx[:, :, a :: p.stride_h, b :: p.stride_w]
-            geometry = geometry_of((p.C, J, L, 1, 1, J - 1 - up, L - 1 - back), dy, phase)._replace(
+            geometry = geometry_of((p.C, J, L, 1, 1, J - 1 - up, L - 1 - back), dy, phase, p.groups)._replace(
                 y_first=a * dx_h + b * dx_w, y_n=dx_n, y_c=dx_c, y_h=p.stride_h * dx_h, y_w=p.stride_w * dx_w
             )
-            correlate(geometry, checks.flat(dy), taps[:, :, ::-1, ::-1], None, checks.flat(dx))
+            correlate(geometry, checks.flat(dy), flipped(weight.shape, vertical, horizontal, p.groups), weight, None, checks.flat(dx))
     return None
 
 

@@ -1,0 +1,336 @@
+"""The loops of Winograd's algorithm F(m x m, 3 x 3): transform tiles of the image, multiply them per element, transform back.
+
+    Y = A' [sum over c of (G g G') * (B' d B)] A        n x n products give m x m outputs where direct convolution needs 9 m m
+
+A job takes a run of units (a unit is a row of tiles, or a piece of a long one) and a run of blocks of output channels. Its transformed
+inputs V and products Z stay in the L2 cache, if they fit; the n*n products are matrix products on the register tile.
+Reference: Lavin & Gray, arXiv 1509.09308, section 4.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from ... import checks, machine, simd
+from ...jit import Kernel, kernel
+from ...machine import TileShape, tile_shape
+from ._correlate import Geometry as Correlation
+from ._filters import CHUNK, Filters, gatherer, record
+from ._packing import row_packer, row_unpacker
+from ._winograd_matrices import TAPS, transforms
+
+
+class Geometry(NamedTuple):
+    """A stride-1 correlation with 3 x 3 taps, and how it is cut into jobs; strides in elements."""
+
+    N: int
+    C: int
+    H: int
+    W: int
+    x_n: int
+    x_c: int
+    x_h: int
+    x_w: int
+    K: int
+    top: int
+    left: int
+    P: int
+    Q: int
+    y_n: int
+    y_c: int
+    y_h: int
+    y_w: int
+    padded_C: int  # whole vectors
+    rows: int  # of tiles in an image
+    pieces: int  # units of a row of tiles
+    length: int  # tiles of a unit, at most
+    units: int  # in all
+    batches: int  # runs of units
+    blocks: int  # of output channels
+    splits: int  # runs of blocks
+    group: int  # blocks whose products are held at once
+    relu: int
+
+
+GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
+_BUFFER_BYTES = 640 * 1024  # of V and Z: what a 1 MiB L2 has room for beside the transformed weights that stream through
+GROUP = 2
+LOCAL_TILES = 64
+PAD = 32  # elements
+_LONGEST = 64  # tiles of a unit
+
+
+def pack(weight: np.ndarray, filters: Filters, m: int) -> np.ndarray:
+    """Return (n*n, outputs / block, inputs, block) transformed weights in one axis."""
+    block = tile_shape(filters.outputs, weight.itemsize).block
+    blocks = -(-filters.outputs // block)
+    chunks = -(-filters.inputs // CHUNK)
+    packed = np.empty((m + TAPS - 1) ** 2 * blocks * filters.inputs * block, weight.dtype)
+    sizes = np.array([blocks, chunks])
+    _packer(m, tile_shape(filters.outputs, weight.itemsize), weight.dtype).launch(
+        blocks * chunks, record(filters), sizes, weight.reshape(-1), packed, work=16.0 * packed.size
+    )
+    return packed
+
+
+@functools.cache
+def _packer(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
+    transform_filters = _filter_transformer(m, shape, dtype)
+    block = shape.block
+
+    @kernel(specialisation=(m, shape, dtype.str))
+    def pack_chunk(job, filters, sizes, weight, packed):
+        blocks, chunks = sizes
+        k, inputs = job // chunks, filters[0].inputs
+        transform_filters(filters, weight, k, job % chunks * CHUNK, packed, k * inputs * block, blocks * inputs * block)
+
+    return pack_chunk
+
+
+@functools.cache
+def _filter_transformer(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
+    n, block, lanes = m + TAPS - 1, shape.block, shape.lanes
+    transform = simd.two_sided(transforms(m).filter, lanes, dtype)
+    gather = gatherer(block, dtype)
+
+    @kernel(specialisation=(m, shape, dtype.str))
+    def transform_filters(filters, weight, k, c, out, at, pitch):
+        """out[at + (i*n + j)*pitch + input*block + v]: the transformed taps of a block of outputs and up to CHUNK inputs."""
+        f = filters[0]
+        count = min(CHUNK, f.inputs - c)
+        scratch = np.empty(CHUNK * TAPS * TAPS * block, weight.dtype)
+        zeros = np.zeros(lanes, weight.dtype)
+        gather(weight, filters, 0, k * block, c, count, scratch)
+        for i in range(count):
+            first = (i * TAPS * TAPS + f.r_first * TAPS + f.s_first) * block
+            for v in range(0, block, lanes):
+                transform(
+                    scratch, first + v, f.r_step * TAPS * block, f.s_step * block, zeros, 0, -np.inf,
+                    out, at + (c + i) * block + v, n * pitch, pitch,
+                )  # fmt: skip
+
+    return transform_filters
+
+
+def correlate(
+    correlation: Correlation, x: np.ndarray, filters: Filters, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, m: int,
+    packed: bool = False, relu: bool = False,
+) -> None:  # fmt: skip
+    """Run a stride-1 correlation of 3 x 3 taps on flat arrays; `weight` is (K, C, 3, 3), or comes `packed` from `pack`.
+
+    Where one batch takes the whole image, each job transforms the filters of its blocks as it comes to them, and they never leave its
+    cache; otherwise they are transformed before, once for all batches.
+    """
+    c = correlation
+    if c.N * c.K * c.P * c.Q == 0:
+        return
+    n = m + TAPS - 1
+    shape = tile_shape(c.K, x.itemsize)
+    blocks = -(-c.K // shape.block)
+    padded_bias = np.zeros(blocks * shape.block, x.dtype)
+    if bias is not None:
+        padded_bias[: c.K] = bias
+    padded_C = -(-c.C // shape.lanes) * shape.lanes
+    rows, columns = -(-c.P // m), -(-c.Q // m)
+    pieces = -(-columns // _LONGEST)
+    length = -(-columns // pieces)
+    units = c.N * rows * pieces
+    threads = machine.get_threads()
+    tiles = max(2 * shape.height, min(8 * shape.height, _BUFFER_BYTES // (n * n * (padded_C + blocks * shape.block) * x.itemsize)))
+    batches = -(-units // max(1, tiles // length))
+    if not packed and units * length <= LOCAL_TILES:
+        batches = 1
+    splits = 1
+    if threads > 1 and batches == 1 and not packed:
+        splits = min(blocks, threads)
+    elif threads > 1 and batches < 4 * threads:
+        batches = max(batches, min(units, -(-batches // threads) * threads))
+        splits = min(blocks, -(-threads // batches))
+    local = not packed and batches == 1
+    if not packed and not local:
+        weight = pack(weight, filters, m)
+    group = 1 if local else min(GROUP, -(-blocks // splits))
+    geometry = Geometry(
+        c.N, c.C, c.H, c.W, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.top, c.left, c.P, c.Q, c.y_n, c.y_c, c.y_h, c.y_w,
+        padded_C, rows, pieces, length, units, batches, blocks, splits, group, int(relu),
+    )  # fmt: skip
+    flops = 2.0 * n * n * units * length * c.C * c.K
+    _kernel(m, shape, x.dtype).launch(
+        batches * splits,
+        np.array([geometry], GEOMETRY),
+        record(filters),
+        np.array([local]),
+        x,
+        weight.reshape(-1),
+        padded_bias,
+        y,
+        work=flops,
+    )
+
+
+@functools.cache
+def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
+    n, block, height, lanes = m + TAPS - 1, shape.block, shape.height, shape.lanes
+    matrices = transforms(m)
+    transform_input = simd.two_sided(matrices.input, lanes, dtype)
+    transform_output = simd.two_sided(matrices.output, lanes, dtype)
+    tile = simd.tile(shape, dtype)
+    transform_filters = _filter_transformer(m, shape, dtype)
+    pack_rows, unpack_rows = row_packer(dtype), row_unpacker(dtype)
+
+    @kernel(specialisation=("in", m, shape, dtype.str))
+    def transform_units(geometry, x, V, pitch_V, first, last, zeros):
+        """V[(i*n + j)*pitch_V + t*padded_C + c]: the transformed tiles of units first..last. What lies outside the image is 0."""
+        g = geometry[0]
+        pitch_C = g.padded_C
+        convert = g.x_c != 1
+        in_place = not convert and g.C == pitch_C
+        width = g.length * m + TAPS - 1
+        band = np.empty(n * width * pitch_C if convert else n * n * pitch_C, x.dtype)
+        t = 0
+        for unit in range(first, last):
+            image, row, start = unit // (g.rows * g.pieces), unit // g.pieces % g.rows, unit % g.pieces * g.length
+            count = min(g.length, (g.Q + m - 1) // m - start)
+            h, w0 = row * m - g.top, start * m - g.left
+            if convert:
+                pack_rows(x, image * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w0, band, n, width, pitch_C)
+            inner_row = h >= 0 and h + n <= g.H
+            for i in range(count):
+                w = w0 + i * m
+                out = t * pitch_C
+                if convert:
+                    for c in range(0, pitch_C, lanes):
+                        transform_input(
+                            band, i * m * pitch_C + c, width * pitch_C, pitch_C, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V
+                        )
+                elif in_place and inner_row and w >= 0 and w + n <= g.W:
+                    origin = image * g.x_n + h * g.x_h + w * g.x_w
+                    for c in range(0, pitch_C, lanes):
+                        transform_input(x, origin + c, g.x_h, g.x_w, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V)
+                else:
+                    pack_rows(x, image * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, band, n, n, pitch_C)
+                    for c in range(0, pitch_C, lanes):
+                        transform_input(band, c, n * pitch_C, pitch_C, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V)
+                t += 1
+
+    @kernel(specialisation=("out", m, shape, dtype.str))
+    def store_units(geometry, Z, pitch_Z, bias, y, first, last, k_first, pitch_K):
+        """Transform the products Z[(i*n + j)*pitch_Z + t*pitch_K + k - k_first] of units first..last back into y."""
+        g = geometry[0]
+        floor = 0.0 if g.relu else -np.inf
+        valid = min(pitch_K, g.K - k_first)
+        convert = g.y_c != 1
+        whole = not convert and valid % lanes == 0
+        width = g.length * m
+        band = np.empty(m * width * pitch_K if convert else m * m * pitch_K, y.dtype)
+        t = 0
+        for unit in range(first, last):
+            image, row, start = unit // (g.rows * g.pieces), unit // g.pieces % g.rows, unit % g.pieces * g.length
+            count = min(g.length, (g.Q + m - 1) // m - start)
+            p, q0 = row * m, start * m
+            high = min(m, g.P - p)
+            origin = image * g.y_n + p * g.y_h + k_first * g.y_c
+            for i in range(count):
+                q = q0 + i * m
+                wide = min(m, g.Q - q)
+                if convert:
+                    for k in range(0, pitch_K, lanes):
+                        transform_output(
+                            Z,
+                            t * pitch_K + k,
+                            n * pitch_Z,
+                            pitch_Z,
+                            bias,
+                            k_first + k,
+                            floor,
+                            band,
+                            i * m * pitch_K + k,
+                            width * pitch_K,
+                            pitch_K,
+                        )
+                elif whole and high == m and wide == m:
+                    for k in range(0, valid, lanes):
+                        transform_output(
+                            Z, t * pitch_K + k, n * pitch_Z, pitch_Z, bias, k_first + k, floor, y, origin + q * g.y_w + k, g.y_h, g.y_w
+                        )
+                else:
+                    for k in range(0, pitch_K, lanes):
+                        transform_output(Z, t * pitch_K + k, n * pitch_Z, pitch_Z, bias, k_first + k, floor, band, k, m * pitch_K, pitch_K)
+                    for i_p in range(high):
+                        for i_q in range(wide):
+                            at = origin + i_p * g.y_h + (q + i_q) * g.y_w
+                            target = y[at : at + valid]
+                            source = band[(i_p * m + i_q) * pitch_K : (i_p * m + i_q) * pitch_K + valid]
+                            for k in range(target.size):
+                                target[k] = source[k]
+                t += 1
+            if convert:
+                for i_p in range(high):
+                    pixels = band[i_p * width * pitch_K : (i_p + 1) * width * pitch_K]
+                    unpack_rows(
+                        pixels, pitch_K, valid, y, origin + i_p * g.y_h + q0 * g.y_w, g.y_c, g.y_h, g.y_w, 1, min(count * m, g.Q - q0)
+                    )
+
+    @kernel(specialisation=(m, shape, dtype.str))
+    def correlate_units(job, geometry, filters, local, x, weight, bias, y):
+        g = geometry[0]
+        batch, split = job // g.splits, job % g.splits
+        first, last = batch * g.units // g.batches, (batch + 1) * g.units // g.batches
+        k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
+        T = (last - first) * g.length  # the last unit of a row may be shorter: T is where its tiles would end
+        pitch_C, group = g.padded_C, min(g.group, k_last - k_first)
+        pitch_V, pitch_Z, pitch_U = T * pitch_C + PAD, T * group * block + PAD, g.C * block + PAD
+        V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
+        U = np.empty(n * n * pitch_U if local[0] else 0, x.dtype)
+        zeros = np.zeros(block, x.dtype)
+        transform_units(geometry, x, V, pitch_V, first, last, zeros)
+        used = 0
+        for unit in range(first, last):
+            used += min(g.length, (g.Q + m - 1) // m - unit % g.pieces * g.length)
+        tiles = -(-used // height)
+        for k0 in range(k_first, k_last, group):
+            k1 = min(k0 + group, k_last)
+            pitch_K = (k1 - k0) * block
+            if local[0]:
+                for c in range(0, g.C, CHUNK):
+                    transform_filters(filters, weight, k0, c, U, 0, pitch_U)
+            for e in range(n * n):
+                for k in range(k0, k1):
+                    t = 0
+                    for i in range(tiles):
+                        tall = -(-(used - t) // (tiles - i))
+                        xo, yo = e * pitch_V + t * pitch_C, e * pitch_Z + t * pitch_K + (k - k0) * block
+                        if local[0]:
+                            tile(tall, V, xo, pitch_C, 0, 1, U, e * pitch_U, 0, block, zeros, 0, 0, -np.inf, Z, yo, pitch_K, 1, g.C)
+                        else:
+                            wo = (e * g.blocks + k) * g.C * block
+                            tile(tall, V, xo, pitch_C, 0, 1, weight, wo, 0, block, zeros, 0, 0, -np.inf, Z, yo, pitch_K, 1, g.C)
+                        t += tall
+            store_units(geometry, Z, pitch_Z, bias, y, first, last, k0 * block, pitch_K)
+
+    return correlate_units
+
+
+def effort(g: Correlation, itemsize: int, m: int, packed: bool) -> float:
+    """Return an estimate of the time of `correlate`, in vector multiply-adds."""
+    n, lanes = m + TAPS - 1, tile_shape(g.K, itemsize).lanes
+    block = tile_shape(g.K, itemsize).block
+    C, K = -(-g.C // lanes), -(-g.K // block) * block // lanes  # vectors
+    tiles = g.N * -(-g.P // m) * -(-g.Q // m)
+    products = 1.05 * n * n * tiles * g.C * K
+    transforms = _TRANSFORM[m] * tiles * (C + K)
+    filters = 0.0 if packed else _FILTERS[m] * g.C * K
+    return products + transforms + filters
+
+
+# Cycles of one vector through a transform of the image (there and back are alike), and of a filter, both measured on Zen 4.
+_TRANSFORM = {2: 60.0, 4: 220.0}
+_FILTERS = {2: 90.0, 4: 160.0}
+
+
+def output_tile(g: Correlation, itemsize: int, packed: bool = False) -> int:
+    """Return the m of F(m x m) that takes less time."""
+    return min((2, 4), key=lambda m: effort(g, itemsize, m, packed))
