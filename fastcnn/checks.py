@@ -162,8 +162,13 @@ def strides(value: np.ndarray) -> tuple[int, int, int, int]:
     They come from the shape: NumPy may give an axis of length 1 any stride. What is both NCHW and NHWC (C = 1, or H = W = 1)
     counts as NHWC, which needs no conversion.
     """
-    _, c, h, w = value.shape
-    return (h * w * c, 1, w * c, c) if is_channels_last(value) else (c * h * w, h * w, w, 1)
+    return strides_of(value.shape, is_channels_last(value))
+
+
+def strides_of(shape: tuple[int, ...], channels_last: bool) -> tuple[int, int, int, int]:
+    """Return the strides (n, c, h, w) in elements of an (N, C, H, W) array that is contiguous as NHWC or as NCHW."""
+    _, c, h, w = shape
+    return (h * w * c, 1, w * c, c) if channels_last else (c * h * w, h * w, w, 1)
 
 
 def empty(op: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

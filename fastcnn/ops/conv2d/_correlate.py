@@ -8,6 +8,7 @@ blocks over it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ... import checks, machine, simd
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._filters import Filters, block_packer, pack, record
+from ._filters import Filters, block_packer, filter_packer, record
 from ._packing import row_packer, row_unpacker
 
 
@@ -68,17 +69,13 @@ _BUFFER_BYTES = 256 * 1024  # input pixels of a job: half of a small L2, the oth
 _JOBS = 4  # per thread, at least, where an image can be cut: the last ones to finish then wait little
 
 
-def geometry_of(problem_sizes: tuple[int, ...], x: np.ndarray, y: np.ndarray, groups: int = 1, relu: bool = False) -> Geometry:
-    """Return the geometry of (K, R, S, stride_h, stride_w, top, left) from image x to image y, both `checks.dense`.
-
-    K and the channels of x are those of all groups.
-    """
-    K, R, S, stride_h, stride_w, top, left = problem_sizes
-    N, C, H, W = x.shape
-    P, Q = y.shape[2:]
+def geometry_of(
+    sizes: tuple[int, ...], x: tuple[tuple[int, ...], bool], y: tuple[tuple[int, ...], bool], groups: int = 1, relu: bool = False
+) -> Geometry:
+    """Return the geometry of (R, S, stride_h, stride_w, top, left) from x to y, each (its shape, whether its memory is channels-last)."""
+    (N, C, H, W), (_, K, P, Q) = x[0], y[0]
     return Geometry(
-        N, C // groups, H, W, 0, *checks.strides(x), K // groups, R, S, stride_h, stride_w, top, left, P, Q, 0, *checks.strides(y),
-        groups, int(relu),
+        N, C // groups, H, W, 0, *checks.strides_of(*x), K // groups, *sizes, P, Q, 0, *checks.strides_of(*y), groups, int(relu)
     )  # fmt: skip
 
 
@@ -87,29 +84,39 @@ def block_of(outputs: int, itemsize: int) -> int:
     return tile_shape(outputs, itemsize).block
 
 
-def correlate(
-    geometry: Geometry, x: np.ndarray, filters: Filters, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, packed: bool = False
-) -> None:
-    """Run a correlation on flat arrays; `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs."""
+def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: bool = False) -> Callable[..., None]:
+    """Return a function ``(x, weight, bias, y)`` on flat arrays that runs a correlation; for the threads that the caller has now.
+
+    `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs; `bias` may be None.
+    """
     if geometry.N * geometry.P * geometry.Q == 0:
-        return
-    shape = tile_shape(geometry.K, x.itemsize)
-    g = _cut(geometry, shape, x.itemsize, packed)
-    padded_bias = np.zeros((g.groups, g.blocks * shape.block), x.dtype)
-    if bias is not None:
-        padded_bias[:, : g.K] = bias.reshape(g.groups, g.K)
-    if not packed and not g.local:
-        weight = pack(weight, filters, shape.block, g.groups)
+        return lambda *_: None
+    shape = tile_shape(geometry.K, dtype.itemsize)
+    g = _cut(geometry, shape, dtype.itemsize, packed)
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
-    _kernel(shape, x.dtype).launch(
-        jobs, np.array([g], GEOMETRY), record(filters), x, weight.reshape(-1), padded_bias.reshape(-1), y, work=flops
-    )
+    fixed, taps = np.array([g], GEOMETRY), record(filters)
+    sample = np.empty(0, dtype)
+    run = _kernel(shape, dtype).bound(jobs, fixed, taps, sample, sample, sample, sample, work=flops)
+    pack_before = None if packed or g.local else filter_packer(filters, shape.block, dtype, g.groups)
+    padded_K = g.blocks * shape.block
+    zeros = np.zeros(g.groups * padded_K, dtype)
+
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+        if bias is None:
+            bias = zeros
+        elif padded_K != g.K:
+            bias = np.pad(bias.reshape(g.groups, g.K), ((0, 0), (0, padded_K - g.K))).reshape(-1)
+        if pack_before is not None:
+            weight = pack_before(weight)
+        run(fixed, taps, x, weight, bias, y)
+
+    return correlate
 
 
 def _cut(geometry: Geometry, shape: TileShape, itemsize: int, packed: bool) -> Geometry:
     """Return the geometry with its jobs: bands whose pixels stay in L2, and enough of them for all threads."""
-    g = _as_lines(geometry) if geometry.R == geometry.S == 1 else geometry
+    g = as_lines(geometry) if geometry.R == geometry.S == 1 else geometry
     columns = (g.Q - 1) * g.stride_w + g.S
     inside = g.top <= 0 and g.left <= 0 and (g.P - 1) * g.stride_h + g.R - g.top <= g.H and columns - g.left <= g.W
     # 4 KiB from pixel to pixel would put a tile's rows into one set of the L1 cache.
@@ -140,7 +147,7 @@ def _cut(geometry: Geometry, shape: TileShape, itemsize: int, packed: bool) -> G
     )  # fmt: skip
 
 
-def _as_lines(g: Geometry) -> Geometry:
+def as_lines(g: Geometry) -> Geometry:
     """Return a correlation with one tap as one of long lines: skipped pixels are passed over, rows that follow one another joined."""
     if g.top > 0 or g.left > 0 or (g.P - 1) * g.stride_h - g.top >= g.H or (g.Q - 1) * g.stride_w - g.left >= g.W:
         return g

@@ -1,19 +1,20 @@
 """Weights as the kernels want them: which taps a correlation uses, packed in blocks of output channels, and gradients back from there.
 
 A correlation may use the weight as it is (forward), with input and output channels swapped and the taps flipped (backward-input),
-or only every s-th tap (one phase of a strided backward-input): `Filters` says which, and `pack` copies them.
+or only every s-th tap (one phase of a strided backward-input): `Filters` says which, and `filter_packer` copies them.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ... import machine
 from ...jit import Kernel, kernel
-from ._packing import transposer
+from ._packing import clear, transposer
 
 
 class Taps(NamedTuple):
@@ -72,40 +73,51 @@ def record(filters: Filters) -> np.ndarray:
     return np.array([values], RECORD)
 
 
-def pack(weight: np.ndarray, filters: Filters, block: int, groups: int = 1) -> np.ndarray:
-    """Return (groups, outputs / block, J, L, inputs, block) values in one axis, zeros where the last block has no output channel."""
+def filter_packer(filters: Filters, block: int, dtype: np.dtype, groups: int = 1) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from a flat weight to (groups, outputs / block, J, L, inputs, block) values in one axis.
+
+    Where the last block has no output channel it has zeros.
+    """
     jobs = groups * -(-filters.outputs // block)
-    packed = np.empty(jobs * filters.vertical.count * filters.horizontal.count * filters.inputs * block, weight.dtype)
-    _packer(block, weight.dtype).launch(jobs, record(filters), weight.reshape(-1), packed, work=16.0 * packed.size)
-    return packed
+    size = jobs * filters.vertical.count * filters.horizontal.count * filters.inputs * block
+    taps, sample = record(filters), np.empty(0, dtype)
+    run = _packer(block, dtype).bound(jobs, taps, sample, sample, work=16.0 * size)
+
+    def pack(weight: np.ndarray) -> np.ndarray:
+        packed = np.empty(size, dtype)
+        run(taps, weight, packed)
+        return packed
+
+    return pack
 
 
 @functools.cache
 def gatherer(block: int, dtype: np.dtype) -> Kernel:
     """Return a kernel that copies taps of a block of outputs, from weights with outputs slowest, into scratch[input, r, s, output].
 
-    ``gather(weight, filters, group, k, c, count, scratch)`` takes inputs c..c+count of a group; outputs from the last valid one to `block` become 0.
+    ``gather(weight, filters, group, k, c, count, scratch, out)`` takes inputs c..c+count of a group;
+    outputs from the last valid one to `block` become 0.
     """
     transpose = transposer(dtype)
 
     @kernel(specialisation=(block, dtype.str))
-    def gather(weight, filters, group, k, c, count, scratch):
+    def gather(weight, filters, group, k, c, count, scratch, out):
         f = filters[0]
         taps, valid = f.R * f.S, min(block, f.outputs - k)
         if valid < block:
-            for i in range(count * taps * block):
-                scratch[i] = 0
+            clear(scratch, out, out + count * taps * block)
         if f.swapped and taps == 1:
             for i in range(count):
-                at = (group * f.K + c + i) * f.C + k
-                source, target = weight[at : at + valid], scratch[i * block : i * block + valid]
+                at, to = (group * f.K + c + i) * f.C + k, out + i * block
+                source, target = weight[at : at + valid], scratch[to : to + valid]
                 for v in range(target.size):
                     target[v] = source[v]
         elif f.swapped:
             for i in range(count):
-                transpose(weight, ((group * f.K + c + i) * f.C + k) * taps, taps, scratch, i * taps * block, block, valid, taps)
+                at = ((group * f.K + c + i) * f.C + k) * taps
+                transpose(weight, at, taps, scratch, out + i * taps * block, block, valid, taps)
         else:
-            transpose(weight, ((group * f.K + k) * f.C + c) * taps, f.C * taps, scratch, 0, block, valid, count * taps)
+            transpose(weight, ((group * f.K + k) * f.C + c) * taps, f.C * taps, scratch, out, block, valid, count * taps)
 
     return gather
 
@@ -132,10 +144,13 @@ def block_packer(block: int, dtype: np.dtype) -> Kernel:
     def pack_block(filters, weight, group, k, packed, out):
         f = filters[0]
         taps = f.R * f.S
+        if taps == 1:
+            gather(weight, filters, group, k * block, 0, f.inputs, packed, out)
+            return
         scratch = np.empty(CHUNK * taps * block, weight.dtype)
         for c in range(0, f.inputs, CHUNK):
             count = min(CHUNK, f.inputs - c)
-            gather(weight, filters, group, k * block, c, count, scratch)
+            gather(weight, filters, group, k * block, c, count, scratch, 0)
             for j in range(f.J):
                 for n in range(f.L):
                     tap = (f.r_first + j * f.r_step) * f.S + f.s_first + n * f.s_step
@@ -150,45 +165,61 @@ def block_packer(block: int, dtype: np.dtype) -> Kernel:
 
 
 def unpack_gradient(partial: np.ndarray, dweight: np.ndarray) -> None:
-    """Sum (jobs, R, S, C, padded K) gradients over the jobs, in order, into dweight (K, C, R, S)."""
+    """Sum (parts, groups, R*S*C, pitch) gradients over the parts, in order, into dweight (K, C, R, S), which is C-contiguous."""
     K, C, R, S = dweight.shape
-    sizes = np.array([(len(partial), K, C, R * S, partial.shape[-1])], SIZES)
-    flat = dweight.reshape(-1) if dweight.flags.c_contiguous else np.empty(dweight.size, dweight.dtype)
-    jobs = min(machine.get_threads(), C)
-    _unpacker(dweight.dtype).launch(jobs, sizes, partial.reshape(-1), flat, np.array([jobs]), work=8.0 * partial.size)
-    if not dweight.flags.c_contiguous:
-        dweight[...] = flat.reshape(dweight.shape)
+    parts, groups, _, pitch = partial.shape
+    chunks = min(machine.get_threads(), C)
+    sizes = np.array([(parts, groups, K // groups, C, R * S, pitch, chunks)], SIZES)
+    _summer(dweight.dtype).launch(groups * chunks, sizes, partial.reshape(-1), dweight.reshape(-1), work=8.0 * partial.size)
 
 
-SIZES = np.dtype([(name, np.int64) for name in ("jobs", "K", "C", "taps", "pitch")])
+SIZES = np.dtype([(name, np.int64) for name in ("parts", "groups", "K", "C", "taps", "pitch", "chunks")])
 _STRIP = 32  # output channels of one transposition
 
 
 @functools.cache
-def _unpacker(dtype: np.dtype) -> Kernel:
+def _summer(dtype: np.dtype) -> Kernel:
+    unpack = unpacker(dtype)
+
+    @kernel(specialisation=dtype.str)
+    def sum_channels(job, sizes, partial, dweight):
+        g = sizes[0]
+        group, chunk = job // g.chunks, job % g.chunks
+        first, last = chunk * g.C // g.chunks, (chunk + 1) * g.C // g.chunks
+        size = g.taps * g.C * g.pitch
+        unpack(partial, group * size, g.parts, g.groups * size, g.pitch, g.taps, g.C, first, last, g.K, dweight, group * g.K * g.C * g.taps)
+
+    return sum_channels
+
+
+@functools.cache
+def unpacker(dtype: np.dtype) -> Kernel:
+    """Return a kernel that sums parts of a gradient [tap, c, k] into weights [k, c, tap].
+
+    ``unpack(gradient, at, parts, part, pitch, taps, C, first, last, K, dweight, out)``: the first part begins at element `at`, one is
+    `part` elements from the next, k is `pitch` long; channels first..last are written, weights begin at element `out`.
+    """
     transpose = transposer(dtype)
 
     @kernel(specialisation=dtype.str)
-    def unpack_channels(job, sizes, partial, dweight, jobs):
-        g = sizes[0]
-        scratch = np.empty(CHUNK * g.taps * _STRIP, partial.dtype)
-        first, last = job * g.C // jobs[0], (job + 1) * g.C // jobs[0]
-        size = g.taps * g.C * g.pitch
+    def unpack(gradient, at, parts, part, pitch, taps, C, first, last, K, dweight, out):
+        scratch = np.empty(CHUNK * taps * _STRIP, dweight.dtype)
         for c in range(first, last, CHUNK):
             count = min(CHUNK, last - c)
-            for k in range(0, g.K, _STRIP):
-                valid = min(_STRIP, g.K - k)
+            for k in range(0, K, _STRIP):
+                valid = min(_STRIP, K - k)
                 for i in range(count):
-                    for tap in range(g.taps):
-                        at = (tap * g.C + c + i) * g.pitch + k
-                        total = scratch[(i * g.taps + tap) * _STRIP : (i * g.taps + tap) * _STRIP + valid]
-                        source = partial[at : at + valid]
+                    for tap in range(taps):
+                        source = at + (tap * C + c + i) * pitch + k
+                        total = scratch[(i * taps + tap) * _STRIP : (i * taps + tap) * _STRIP + valid]
+                        term = gradient[source : source + valid]
                         for v in range(total.size):
-                            total[v] = source[v]
-                        for part in range(1, g.jobs):
-                            source = partial[part * size + at : part * size + at + valid]
+                            total[v] = term[v]
+                        for _ in range(1, parts):
+                            source += part
+                            term = gradient[source : source + valid]
                             for v in range(total.size):
-                                total[v] += source[v]
-                transpose(scratch, 0, _STRIP, dweight, (k * g.C + c) * g.taps, g.C * g.taps, count * g.taps, valid)
+                                total[v] += term[v]
+                transpose(scratch, 0, _STRIP, dweight, out + (k * C + c) * taps, C * taps, count * taps, valid)
 
-    return unpack_channels
+    return unpack

@@ -1,30 +1,35 @@
 """The loops around the tile for backward-weight: rows are (kernel column, channel), the reduction runs over output pixels.
 
-Jobs are runs of row bands (an image's, then the next image's); each adds into a gradient of its own, and these are summed in order:
-the same bits for the same number of threads. Within a band x and dy stay in the L2 cache while every kernel row reads them.
+A job owns a run of blocks of output channels, small enough for its gradient to stay in the L2 cache, and a run of units (a band of an
+image's rows, or a piece of a long line). Where jobs share output channels each has a gradient of its own, and these are summed in order:
+the same bits for the same number of threads. Within a unit x and dy stay in L2 while every kernel row reads them.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ... import checks, machine, simd
+from ... import machine, simd
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._filters import unpack_gradient
+from ._correlate import Geometry as Correlation
+from ._correlate import as_lines, geometry_of
+from ._filters import unpack_gradient, unpacker
 from ._packing import row_packer
-from .problem import Conv2dProblem, work
+from .problem import Conv2dProblem
 
 
 class Geometry(NamedTuple):
-    """dweight[r,s,c,k] = sum over n,p,q of x[n, c, p*stride_h + r - top, q*stride_w + s - left] * dy[n,k,p,q]."""
+    """dweight[r,s,c,k] = sum over n,p,q of x[n, c, p*stride_h + r - top, q*stride_w + s - left] * dy[n,k,p,q], strides in elements."""
 
     C: int
     H: int
     W: int
+    x_first: int
     x_n: int
     x_c: int
     x_h: int
@@ -42,91 +47,174 @@ class Geometry(NamedTuple):
     y_c: int
     y_h: int
     y_w: int
-    rows: int  # output rows of a band
-    bands: int  # bands of an image
-    units: int  # bands of all images
-    jobs: int
+    groups: int
+    rows: int  # output rows of a unit
+    bands: int  # units of an image's height
+    width: int  # output columns of a unit
+    chunks: int  # units of an image's width
+    units: int  # of all images
+    parts: int  # runs of units, each with a gradient of its own
+    blocks: int  # of output channels
+    splits: int  # runs of these
     x_in_place: int  # 1: tiles read x itself
     y_in_place: int  # 1: tiles read dy itself
+    swapped: int  # 1: x is dy and dy is x; the gradient is not transposed
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 192 * 1024  # of x, and as much of dy; best of 64-512 KiB on 56 x 56 and 28 x 28 maps
+_GRADIENT_BYTES = 640 * 1024  # of a job's gradient
 
 
-def weight_gradient(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
-    """Write the gradient of a problem without dilation or groups; x and dy are `checks.dense`."""
-    p = problem
-    if p.N == 0:
-        dweight[...] = 0
-        return
-    shape = tile_shape(p.K, x.itemsize)
-    padded_K = -(-p.K // shape.block) * shape.block
-    x_strides, y_strides = checks.strides(x), checks.strides(dy)
-    columns = (p.Q - 1) * p.stride_w + p.S
-    widest = max(columns * p.stride_h * p.C, p.Q * padded_K) * x.itemsize
-    rows = max(1, min(p.P, _BUFFER_BYTES // widest))
-    rows = -(-p.P // -(-p.P // rows))
-    bands = -(-p.P // rows)
-    inside = p.top == p.left == 0  # what lies right of and below the last window is never read
-    inside = inside and (p.P - 1) * p.stride_h + p.R <= p.H and columns <= p.W
-    jobs = min(machine.get_threads(), p.N * bands)
-    geometry = Geometry(
-        p.C, p.H, p.W, *x_strides, p.K, p.R, p.S, p.stride_h, p.stride_w, p.top, p.left, p.P, p.Q, *y_strides,
-        rows, bands, p.N * bands, jobs,
-        int(inside and x_strides[1] == 1), int(y_strides[1] == 1 and padded_K == p.K),
+def weight_gradient(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype) -> Callable[..., None]:
+    """Return a function ``(x, dy, dweight)`` on flat x and dy for a problem without dilation, for the threads that the caller has now."""
+    if p.N * p.P * p.Q == 0:
+        return _write_zeros
+    c = geometry_of((p.R, p.S, p.stride_h, p.stride_w, p.top, p.left), (p.input_shape, x_last), (p.output_shape, dy_last), p.groups)
+    swapped = p.R == p.S == 1 and p.top == p.left == 0 and (p.P - 1) * p.stride_h < p.H and (p.Q - 1) * p.stride_w < p.W
+    if swapped:  # x and dy play the same part: with dy as rows the gradient comes out as (K, C) and needs no transposition
+        c = _exchanged(as_lines(c))
+    shape = tile_shape(c.K, dtype.itemsize)
+    g = _cut(c, shape, dtype.itemsize, swapped)
+    size = (g.parts, g.groups, g.R * g.S * g.C, g.blocks * shape.block) if g.parts > 1 else (0, 0, 0, 0)
+    fixed, sample = np.array([g], GEOMETRY), np.empty(0, dtype)
+    flops = 2.0 * p.N * p.P * p.Q * p.K * (p.C // p.groups) * p.R * p.S
+    run = _kernel(shape, dtype).bound(g.groups * g.splits * g.parts, fixed, sample, sample, sample, sample, work=flops)
+
+    def gradient(x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
+        partial = np.empty(size, dtype)
+        target = dweight if dweight.flags.c_contiguous else np.empty(dweight.shape, dtype)
+        first, second = (dy, x) if swapped else (x, dy)
+        run(fixed, first, second, partial.reshape(-1), target.reshape(-1))
+        if g.parts > 1 and swapped:
+            np.sum(partial.reshape(g.parts, g.groups * g.C, -1)[..., : g.K], axis=0, out=target.reshape(g.groups * g.C, g.K))
+        elif g.parts > 1:
+            unpack_gradient(partial, target)
+        if target is not dweight:
+            dweight[...] = target
+
+    return gradient
+
+
+def _write_zeros(x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
+    dweight[...] = 0
+
+
+def _exchanged(c: Correlation) -> Correlation:
+    """Return the correlation of one tap with x and y in each other's place."""
+    return c._replace(C=c.K, H=c.P, W=c.Q, x_n=c.y_n, x_c=c.y_c, x_h=c.y_h, x_w=c.y_w, K=c.C, y_n=c.x_n, y_c=c.x_c, y_h=c.x_h, y_w=c.x_w)
+
+
+def _cut(c: Correlation, shape: TileShape, itemsize: int, swapped: bool) -> Geometry:
+    """Return the geometry with its jobs."""
+    threads = machine.get_threads()
+    blocks = -(-c.K // shape.block)
+    gradient = c.R * c.S * c.C * shape.block * itemsize  # of a block
+    splits = min(blocks, max(1, -(-blocks * gradient // _GRADIENT_BYTES)))
+    columns = (c.Q - 1) * c.stride_w + c.S
+    inside = c.top <= 0 and c.left <= 0  # what lies right of and below the last window is never read
+    inside = inside and (c.P - 1) * c.stride_h + c.R - c.top <= c.H and columns - c.left <= c.W
+    pixel = max(c.stride_h * c.stride_w * c.C, blocks * shape.block) * itemsize
+    budget = max(1, _BUFFER_BYTES // pixel)  # output pixels of a unit
+    width = c.Q if c.P > 1 and 2 * budget >= c.Q else min(c.Q, max(64, budget))
+    rows = max(1, min(c.P, budget // width))
+    bands, chunks = -(-c.P // rows), -(-c.Q // width)
+    tasks = c.groups * splits
+    if tasks * c.N * bands * chunks < threads:  # a few large units: cut them
+        if c.P > 1:
+            bands = min(c.P, -(-threads // (tasks * c.N)))
+        else:
+            chunks = min(-(-c.Q // 32), -(-threads // (tasks * c.N)))
+    rows, width = -(-c.P // bands), -(-c.Q // chunks)
+    bands, chunks = -(-c.P // rows), -(-c.Q // width)
+    units = c.N * bands * chunks
+    parts = 1
+    if tasks % threads and tasks < 4 * threads:  # gradients of parts cost memory and a sum: only where whole tasks leave threads idle
+        parts = min(units, threads)
+    if parts == 1 and 1 < threads <= blocks and tasks < threads:
+        splits = threads
+    return Geometry(
+        c.C, c.H, c.W, c.x_first, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.R, c.S, c.stride_h, c.stride_w, c.top, c.left, c.P, c.Q,
+        c.y_n, c.y_c, c.y_h, c.y_w, c.groups, rows, bands, width, chunks, units, parts, blocks, splits,
+        int(inside and ((c.x_c == 1 and c.x_w == c.C) or c.S == c.R == 1)), int(c.y_c == 1 and c.K % shape.block == 0),
+        int(swapped),
     )  # fmt: skip
-    partial = np.zeros((jobs, p.R, p.S, p.C, padded_K), x.dtype)
-    _kernel(shape, x.dtype).launch(
-        jobs, np.array([geometry], GEOMETRY), checks.flat(x), checks.flat(dy), partial.reshape(jobs, -1), work=work(p, "backward_weight")
-    )
-    unpack_gradient(partial, dweight)
 
 
 @functools.cache
 def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     tile = simd.tile(shape, dtype)
     pack_rows = row_packer(dtype)
+    unpack = unpacker(dtype)
     block, height = shape.block, shape.height
 
     @kernel(specialisation=(shape, dtype.str))
-    def gradient_of_bands(job, geometry, x, dy, partial):
+    def gradient_of_units(job, geometry, x, dy, partial, dweight):
         g = geometry[0]
-        gradient = partial[job]
-        padded_K = -(-g.K // block) * block
-        columns = (g.Q - 1) * g.stride_w + g.S
-        x_buffer = np.empty(0 if g.x_in_place else ((g.rows - 1) * g.stride_h + g.R) * columns * g.C, x.dtype)
-        y_buffer = np.empty(0 if g.y_in_place else g.rows * g.Q * padded_K, x.dtype)
+        part, task = job % g.parts, job // g.parts
+        split, group = task % g.splits, task // g.splits
+        b_first, b_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
+        k_first, k_width = b_first * block, (b_last - b_first) * block
+        valid = min(k_width, g.K - k_first)
         reach = g.S * g.C  # rows of the tile: kernel columns x channels, contiguous in a channels-last image
+        if g.parts == 1 and g.swapped and g.K % block == 0:
+            gradient, origin_g, pitch_g = dweight, group * g.C * g.K + k_first, g.K
+        elif g.parts == 1:
+            gradient, origin_g, pitch_g = np.empty(g.R * reach * k_width, x.dtype), 0, k_width
+        else:
+            pitch_g = g.blocks * block
+            gradient, origin_g = partial, (part * g.groups + group) * g.R * reach * pitch_g + k_first
+        columns = (g.width - 1) * g.stride_w + g.S
+        x_buffer = np.empty(0 if g.x_in_place else ((g.rows - 1) * g.stride_h + g.R) * columns * g.C, x.dtype)
+        y_buffer = np.empty(0 if g.y_in_place else g.rows * g.width * k_width, x.dtype)
+        zeros = np.zeros(block, x.dtype)
         tiles = -(-reach // height)
-        for unit in range(job * g.units // g.jobs, (job + 1) * g.units // g.jobs):
-            n, first = unit // g.bands, unit % g.bands * g.rows
-            rows = min(g.rows, g.P - first)
+        fresh = True
+        for unit in range(part * g.units // g.parts, (part + 1) * g.units // g.parts):
+            chunk, at = unit % g.chunks, unit // g.chunks
+            n, first, q0 = at // g.bands, at % g.bands * g.rows, chunk * g.width
+            rows, width = min(g.rows, g.P - first), min(g.width, g.Q - q0)
+            h, w = first * g.stride_h - g.top, q0 * g.stride_w - g.left
+            x_image = g.x_first + n * g.x_n + group * g.C * g.x_c
             if g.x_in_place:
-                image, origin, pitch = x, n * g.x_n + first * g.stride_h * g.x_h, g.x_h
+                image, origin, x_m, pitch, pixel = x, x_image + h * g.x_h + w * g.x_w, g.x_c, g.x_h, g.x_w
             else:
-                image, origin, pitch = x_buffer, 0, columns * g.C
-                needed = (rows - 1) * g.stride_h + g.R
-                pack_rows(
-                    x, n * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, first * g.stride_h - g.top, -g.left, image, needed, columns, g.C
-                )
+                columns, needed = (width - 1) * g.stride_w + g.S, (rows - 1) * g.stride_h + g.R
+                image, origin, x_m, pitch, pixel = x_buffer, 0, 1, columns * g.C, g.C
+                pack_rows(x, x_image, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, image, needed, columns, g.C)
+            y_image = n * g.y_n + (group * g.K + k_first) * g.y_c
             if g.y_in_place:
-                errors, y_origin = dy, n * g.y_n + first * g.y_h
+                errors, y_origin, y_row, y_pixel = dy, y_image + first * g.y_h + q0 * g.y_w, g.y_h, g.y_w
             else:
-                errors, y_origin = y_buffer, 0
-                pack_rows(dy, n * g.y_n, g.y_c, g.y_h, g.y_w, g.P, g.Q, g.K, first, 0, errors, rows, g.Q, padded_K)
-            # Bounds. The last row read is (rows - 1) * stride_h + r, r < R, its last element (Q - 1) * stride_w * C + S * C - 1: within the
-            # buffer, or within x by `inside`. dy is read, and the gradient written, in whole blocks of padded_K.
+                errors, y_origin, y_row, y_pixel = y_buffer, 0, width * k_width, k_width
+                pack_rows(dy, y_image, g.y_c, g.y_h, g.y_w, g.P, g.Q, valid, first, q0, errors, rows, width, k_width)
+            # Bounds. The last row read is (rows - 1) * stride_h + r, r < R, its last element (width - 1) * stride_w * C + S * C - 1: within
+            # the buffer, or within x by `inside`. dy is read, and the gradient written, in whole blocks.
             for r in range(g.R):
-                for k in range(0, g.K, block):
+                for k in range(0, k_width, block):
                     m = 0
                     for t in range(tiles):
                         tall = -(-(reach - m) // (tiles - t))
-                        out = (r * reach + m) * padded_K + k
-                        tile(
-                            tall, image, origin + r * pitch + m, 1, g.stride_h * pitch, g.stride_w * g.C,
-                            errors, y_origin + k, g.Q * padded_K, padded_K, gradient, out, padded_K, -np.inf, gradient, out, padded_K, rows, g.Q,
-                        )  # fmt: skip
+                        out = origin_g + (r * reach + m) * pitch_g + k
+                        if fresh:
+                            tile(
+                                tall, image, origin + r * pitch + m * x_m, x_m, g.stride_h * pitch, g.stride_w * pixel,
+                                errors, y_origin + k, y_row, y_pixel, zeros, 0, 0, -np.inf, gradient, out, pitch_g, rows, width,
+                            )  # fmt: skip
+                        else:
+                            tile(
+                                tall, image, origin + r * pitch + m * x_m, x_m, g.stride_h * pitch, g.stride_w * pixel,
+                                errors, y_origin + k, y_row, y_pixel, gradient, out, pitch_g, -np.inf, gradient, out, pitch_g, rows, width,
+                            )  # fmt: skip
                         m += tall
+            fresh = False
+        if g.parts == 1 and g.swapped and g.K % block != 0:
+            for c in range(g.C):
+                at = (group * g.C + c) * g.K + k_first
+                source, target = gradient[c * k_width : c * k_width + valid], dweight[at : at + valid]
+                for k in range(target.size):
+                    target[k] = source[k]
+        elif g.parts == 1 and not g.swapped:
+            unpack(gradient, 0, 1, 0, k_width, g.R * g.S, g.C, 0, g.C, valid, dweight, (group * g.K + k_first) * g.C * g.R * g.S)
 
-    return gradient_of_bands
+    return gradient_of_units

@@ -10,11 +10,12 @@ Reference: Lavin & Gray, arXiv 1509.09308, section 4.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from ... import checks, machine, simd
+from ... import machine, simd
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
 from ._correlate import Geometry as Correlation
@@ -57,23 +58,27 @@ class Geometry(NamedTuple):
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 640 * 1024  # of V and Z: what a 1 MiB L2 has room for beside the transformed weights that stream through
-GROUP = 2
-LOCAL_TILES = 64
-PAD = 32  # elements
+_GROUP = 2  # blocks whose products are held at once: 1 to 8 differ by 5 %
+_LOCAL_TILES = 64  # so few tiles are one batch, if that spares the transformed filters a way through memory
 _LONGEST = 64  # tiles of a unit
+_PAD = 32  # elements between the n*n matrices: a multiple of 4 KiB would put them all into one set of the L1 cache
 
 
-def pack(weight: np.ndarray, filters: Filters, m: int) -> np.ndarray:
-    """Return (n*n, outputs / block, inputs, block) transformed weights in one axis."""
-    block = tile_shape(filters.outputs, weight.itemsize).block
-    blocks = -(-filters.outputs // block)
+def filter_packer(filters: Filters, m: int, dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from a flat weight to (n*n, outputs / block, inputs, block) transformed values in one axis."""
+    shape = tile_shape(filters.outputs, dtype.itemsize)
+    blocks = -(-filters.outputs // shape.block)
     chunks = -(-filters.inputs // CHUNK)
-    packed = np.empty((m + TAPS - 1) ** 2 * blocks * filters.inputs * block, weight.dtype)
-    sizes = np.array([blocks, chunks])
-    _packer(m, tile_shape(filters.outputs, weight.itemsize), weight.dtype).launch(
-        blocks * chunks, record(filters), sizes, weight.reshape(-1), packed, work=16.0 * packed.size
-    )
-    return packed
+    size = (m + TAPS - 1) ** 2 * blocks * filters.inputs * shape.block
+    taps, sizes, sample = record(filters), np.array([blocks, chunks]), np.empty(0, dtype)
+    run = _packer(m, shape, dtype).bound(blocks * chunks, taps, sizes, sample, sample, work=16.0 * size)
+
+    def pack(weight: np.ndarray) -> np.ndarray:
+        packed = np.empty(size, dtype)
+        run(taps, sizes, weight, packed)
+        return packed
+
+    return pack
 
 
 @functools.cache
@@ -103,7 +108,7 @@ def _filter_transformer(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         count = min(CHUNK, f.inputs - c)
         scratch = np.empty(CHUNK * TAPS * TAPS * block, weight.dtype)
         zeros = np.zeros(lanes, weight.dtype)
-        gather(weight, filters, 0, k * block, c, count, scratch)
+        gather(weight, filters, 0, k * block, c, count, scratch, 0)
         for i in range(count):
             first = (i * TAPS * TAPS + f.r_first * TAPS + f.s_first) * block
             for v in range(0, block, lanes):
@@ -115,60 +120,63 @@ def _filter_transformer(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
     return transform_filters
 
 
-def correlate(
-    correlation: Correlation, x: np.ndarray, filters: Filters, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, m: int,
-    packed: bool = False, relu: bool = False,
-) -> None:  # fmt: skip
-    """Run a stride-1 correlation of 3 x 3 taps on flat arrays; `weight` is (K, C, 3, 3), or comes `packed` from `pack`.
+def correlation(c: Correlation, filters: Filters, m: int, dtype: np.dtype, packed: bool = False) -> Callable[..., None]:
+    """Return a function ``(x, weight, bias, y)`` on flat arrays that runs a stride-1 correlation of 3 x 3 taps.
 
-    Where one batch takes the whole image, each job transforms the filters of its blocks as it comes to them, and they never leave its
-    cache; otherwise they are transformed before, once for all batches.
+    `weight` is the operation's (K, C, 3, 3), or comes `packed` by `filter_packer`. Where one batch takes the whole image, each job
+    transforms the filters of its blocks as it comes to them, and they never leave its cache; otherwise they are transformed before, once
+    for all batches.
     """
-    c = correlation
-    if c.N * c.K * c.P * c.Q == 0:
-        return
+    if c.N * c.P * c.Q == 0:
+        return lambda *_: None
     n = m + TAPS - 1
-    shape = tile_shape(c.K, x.itemsize)
+    shape = tile_shape(c.K, dtype.itemsize)
+    g = _cut(c, m, shape, dtype.itemsize, packed)
+    local = not packed and g.batches == 1
+    pack_before = None if packed or local else filter_packer(filters, m, dtype)
+    fixed, taps, sample = np.array([g], GEOMETRY), record(filters), np.empty(0, dtype)
+    flops = 2.0 * n * n * g.units * g.length * g.C * g.K
+    flag = np.array([local])
+    run = _kernel(m, shape, dtype).bound(g.batches * g.splits, fixed, taps, flag, sample, sample, sample, sample, work=flops)
+    padded_K = g.blocks * shape.block
+    zeros = np.zeros(padded_K, dtype)
+
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+        if bias is None:
+            bias = zeros
+        elif padded_K != g.K:
+            bias = np.pad(bias, (0, padded_K - g.K))
+        if pack_before is not None:
+            weight = pack_before(weight)
+        run(fixed, taps, flag, x, weight, bias, y)
+
+    return correlate
+
+
+def _cut(c: Correlation, m: int, shape: TileShape, itemsize: int, packed: bool) -> Geometry:
+    """Return the geometry with its jobs."""
+    n = m + TAPS - 1
     blocks = -(-c.K // shape.block)
-    padded_bias = np.zeros(blocks * shape.block, x.dtype)
-    if bias is not None:
-        padded_bias[: c.K] = bias
     padded_C = -(-c.C // shape.lanes) * shape.lanes
     rows, columns = -(-c.P // m), -(-c.Q // m)
     pieces = -(-columns // _LONGEST)
     length = -(-columns // pieces)
     units = c.N * rows * pieces
     threads = machine.get_threads()
-    tiles = max(2 * shape.height, min(8 * shape.height, _BUFFER_BYTES // (n * n * (padded_C + blocks * shape.block) * x.itemsize)))
-    batches = -(-units // max(1, tiles // length))
-    if not packed and units * length <= LOCAL_TILES:
+    tiles = max(2 * shape.height, min(8 * shape.height, _BUFFER_BYTES // (n * n * (padded_C + blocks * shape.block) * itemsize)))
+    batches, splits = -(-units // max(1, tiles // length)), 1
+    if not packed and units * length <= _LOCAL_TILES:
         batches = 1
-    splits = 1
     if threads > 1 and batches == 1 and not packed:
         splits = min(blocks, threads)
     elif threads > 1 and batches < 4 * threads:
         batches = max(batches, min(units, -(-batches // threads) * threads))
         splits = min(blocks, -(-threads // batches))
-    local = not packed and batches == 1
-    if not packed and not local:
-        weight = pack(weight, filters, m)
-    group = 1 if local else min(GROUP, -(-blocks // splits))
-    geometry = Geometry(
+    group = 1 if batches == 1 and not packed else min(_GROUP, -(-blocks // splits))
+    return Geometry(
         c.N, c.C, c.H, c.W, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.top, c.left, c.P, c.Q, c.y_n, c.y_c, c.y_h, c.y_w,
-        padded_C, rows, pieces, length, units, batches, blocks, splits, group, int(relu),
+        padded_C, rows, pieces, length, units, batches, blocks, splits, group, c.relu,
     )  # fmt: skip
-    flops = 2.0 * n * n * units * length * c.C * c.K
-    _kernel(m, shape, x.dtype).launch(
-        batches * splits,
-        np.array([geometry], GEOMETRY),
-        record(filters),
-        np.array([local]),
-        x,
-        weight.reshape(-1),
-        padded_bias,
-        y,
-        work=flops,
-    )
 
 
 @functools.cache
@@ -187,7 +195,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         g = geometry[0]
         pitch_C = g.padded_C
         convert = g.x_c != 1
-        in_place = not convert and g.C == pitch_C
+        in_place = not convert and pitch_C == g.C
         width = g.length * m + TAPS - 1
         band = np.empty(n * width * pitch_C if convert else n * n * pitch_C, x.dtype)
         t = 0
@@ -282,7 +290,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
         T = (last - first) * g.length  # the last unit of a row may be shorter: T is where its tiles would end
         pitch_C, group = g.padded_C, min(g.group, k_last - k_first)
-        pitch_V, pitch_Z, pitch_U = T * pitch_C + PAD, T * group * block + PAD, g.C * block + PAD
+        pitch_V, pitch_Z, pitch_U = T * pitch_C + _PAD, T * group * block + _PAD, g.C * block + _PAD
         V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
         U = np.empty(n * n * pitch_U if local[0] else 0, x.dtype)
         zeros = np.zeros(block, x.dtype)
@@ -314,15 +322,15 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
     return correlate_units
 
 
-def effort(g: Correlation, itemsize: int, m: int, packed: bool) -> float:
-    """Return an estimate of the time of `correlate`, in vector multiply-adds."""
-    n, lanes = m + TAPS - 1, tile_shape(g.K, itemsize).lanes
-    block = tile_shape(g.K, itemsize).block
-    C, K = -(-g.C // lanes), -(-g.K // block) * block // lanes  # vectors
-    tiles = g.N * -(-g.P // m) * -(-g.Q // m)
-    products = 1.05 * n * n * tiles * g.C * K
-    transforms = _TRANSFORM[m] * tiles * (C + K)
-    filters = 0.0 if packed else _FILTERS[m] * g.C * K
+def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, packed: bool = False) -> float:
+    """Return an estimate of the time of a correlation with `pixels` (N, P, Q) of output, in vector multiply-adds."""
+    n, shape = m + TAPS - 1, tile_shape(K, itemsize)
+    C_vectors, K_vectors = -(-C // shape.lanes), -(-K // shape.block) * shape.vectors
+    N, P, Q = pixels
+    tiles = N * -(-P // m) * -(-Q // m)
+    products = 1.05 * n * n * tiles * C * K_vectors
+    transforms = _TRANSFORM[m] * tiles * (C_vectors + K_vectors)
+    filters = 0.0 if packed else _FILTERS[m] * C * K_vectors
     return products + transforms + filters
 
 
@@ -331,6 +339,6 @@ _TRANSFORM = {2: 60.0, 4: 220.0}
 _FILTERS = {2: 90.0, 4: 160.0}
 
 
-def output_tile(g: Correlation, itemsize: int, packed: bool = False) -> int:
+def output_tile(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, packed: bool = False) -> int:
     """Return the m of F(m x m) that takes less time."""
-    return min((2, 4), key=lambda m: effort(g, itemsize, m, packed))
+    return min((2, 4), key=lambda m: effort(K, C, pixels, itemsize, m, packed))

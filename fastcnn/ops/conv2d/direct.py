@@ -7,12 +7,15 @@ References: Zhang, Franchetti & Low, arXiv 1809.10170; Georganas et al., arXiv 1
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
-from ... import checks
+from ... import checks, machine
 from ...machine import tiles_available
 from . import im2col
-from ._correlate import correlate, geometry_of
+from ._correlate import correlation, geometry_of
 from ._filters import Taps, all_taps, flipped
 from ._weight_gradient import weight_gradient
 from .problem import Conv2dProblem
@@ -33,42 +36,73 @@ def refuses(problem: Conv2dProblem) -> str | None:
 
 
 def defers(problem: Conv2dProblem, direction: str) -> str | None:
-    """Two shapes on which im2col with BLAS was 2 to 5 times faster; `fastcnn compare conv2d` shows it."""
+    """Shapes on which im2col with BLAS was 2 to 5 times faster; `fastcnn compare conv2d` shows it."""
     if direction == "backward_input" and problem.C < 4:
         return f"{problem.C} input channel(s) fill too little of a tile"
-    if direction == "backward_weight" and problem.K * problem.C * problem.R * problem.S > 2**20 and problem.N * problem.P * problem.Q < 512:
-        return "the weight is larger than the cache, and too few pixels are summed into it"
     return None
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Correlate x with the weights; the accumulators start from the bias."""
-    p = problem
-    geometry = geometry_of((p.K, p.R, p.S, p.stride_h, p.stride_w, p.top, p.left), x, y, p.groups)
-    correlate(geometry, checks.flat(x), all_taps(weight.shape, p.groups), weight, bias, checks.flat(y))
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads())
+    run(checks.flat(x), weight.reshape(-1), bias, checks.flat(y))
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Correlate dy with the flipped taps of each phase of the stride."""
-    p = problem
-    if not np.isfinite(weight.sum()):  # the zeros around dy times Inf are NaN; im2col has no such products
+    phases, complete = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads())
+    # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
+    before = weight.size <= dx.size
+    if before and not np.isfinite(weight.sum()):
         return im2col.backward_input(problem, dy, weight, dx)
-    if p.stride_h > p.R or p.stride_w > p.S:
-        dx[...] = 0  # some phases meet no tap
-    dx_n, dx_c, dx_h, dx_w = checks.strides(dx)
+    if not complete:
+        dx[...] = 0
+    errors, filters, out = checks.flat(dy), weight.reshape(-1), checks.flat(dx)
+    for run in phases:
+        run(errors, filters, None, out)
+    if not before and not np.isfinite(out.sum()):
+        im2col.backward_input(problem, dy, weight, dx)
+    return None
+
+
+def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
+    """Sum x times dy over all output pixels."""
+    run = _backward_weight(problem, checks.is_channels_last(x), checks.is_channels_last(dy), x.dtype, machine.get_threads())
+    run(checks.flat(x), checks.flat(dy), dweight)
+
+
+@functools.lru_cache(maxsize=1024)
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups)
+    return correlation(geometry, all_taps(p.weight_shape, p.groups), dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_input(
+    p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, threads: int
+) -> tuple[list[Callable[..., None]], bool]:
+    """Return a correlation per phase of the stride, and whether together they write every pixel."""
+    n, c, h, w = checks.strides_of(p.input_shape, dx_last)
+    phases = []
     for a in _phases(p.R, p.stride_h, p.top, p.H):
         first_r, up = _phase(a, p.top, p.stride_h)
+        vertical = Taps(first_r, p.stride_h, -(-(p.R - first_r) // p.stride_h))
         for b in _phases(p.S, p.stride_w, p.left, p.W):
             first_s, back = _phase(b, p.left, p.stride_w)
-            vertical = Taps(first_r, p.stride_h, -(-(p.R - first_r) // p.stride_h))
             horizontal = Taps(first_s, p.stride_w, -(-(p.S - first_s) // p.stride_w))
-            J, L = vertical.count, horizontal.count
-            phase = dx[:, :, a :: p.stride_h, b :: p.stride_w]
-            geometry = geometry_of((p.C, J, L, 1, 1, J - 1 - up, L - 1 - back), dy, phase, p.groups)._replace(
-                y_first=a * dx_h + b * dx_w, y_n=dx_n, y_c=dx_c, y_h=p.stride_h * dx_h, y_w=p.stride_w * dx_w
+            sizes = vertical.count, horizontal.count, 1, 1, vertical.count - 1 - up, horizontal.count - 1 - back
+            phase = p.N, p.C, -(-(p.H - a) // p.stride_h), -(-(p.W - b) // p.stride_w)
+            geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
+                y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w
             )
-            correlate(geometry, checks.flat(dy), flipped(weight.shape, vertical, horizontal, p.groups), weight, None, checks.flat(dx))
-    return None
+            phases.append(correlation(geometry, flipped(p.weight_shape, vertical, horizontal, p.groups), dtype))
+    return phases, p.stride_h <= p.R and p.stride_w <= p.S
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    return weight_gradient(p, x_last, dy_last, dtype)
 
 
 def _phases(taps: int, stride: int, before: int, size: int) -> list[int]:
@@ -80,8 +114,3 @@ def _phase(offset: int, before: int, stride: int) -> tuple[int, int]:
     """Return the first tap that pixels at `offset` of a stride meet, and the output row of that tap for the first pixel."""
     first = (offset + before) % stride
     return first, (offset + before - first) // stride
-
-
-def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
-    """Sum x times dy over all output pixels."""
-    weight_gradient(problem, x, dy, dweight)

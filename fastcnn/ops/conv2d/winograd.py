@@ -9,9 +9,12 @@ has 3-6e-7, and an infinity or NaN spreads over its tile of outputs. ``precision
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
-from ... import checks
+from ... import checks, machine
 from ...machine import tiles_available
 from . import _winograd
 from ._correlate import geometry_of
@@ -37,17 +40,27 @@ def refuses(problem: Conv2dProblem) -> str | None:
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Correlate x with the weights."""
-    p = problem
-    geometry = geometry_of((p.K, TAPS, TAPS, 1, 1, p.top, p.left), x, y)
-    _winograd.correlate(
-        geometry, checks.flat(x), all_taps(weight.shape), weight, bias, checks.flat(y), _winograd.output_tile(geometry, x.itemsize)
-    )
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads())
+    run(checks.flat(x), weight.reshape(-1), bias, checks.flat(y))
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Correlate dy with the flipped weights."""
-    p = problem
+    run = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads())
+    run(checks.flat(dy), weight.reshape(-1), None, checks.flat(dx))
+
+
+@functools.lru_cache(maxsize=1024)
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    geometry = geometry_of((TAPS, TAPS, 1, 1, p.top, p.left), (p.input_shape, x_last), (p.output_shape, y_last))
+    m = _winograd.output_tile(p.K, p.C, (p.N, p.P, p.Q), dtype.itemsize)
+    return _winograd.correlation(geometry, all_taps(p.weight_shape), m, dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    sizes = TAPS, TAPS, 1, 1, TAPS - 1 - p.top, TAPS - 1 - p.left
+    geometry = geometry_of(sizes, (p.output_shape, dy_last), (p.input_shape, dx_last))
+    m = _winograd.output_tile(p.C, p.K, (p.N, p.H, p.W), dtype.itemsize)
     taps = Taps(0, 1, TAPS)
-    geometry = geometry_of((p.C, TAPS, TAPS, 1, 1, TAPS - 1 - p.top, TAPS - 1 - p.left), dy, dx)
-    filters = flipped(weight.shape, taps, taps)
-    _winograd.correlate(geometry, checks.flat(dy), filters, weight, None, checks.flat(dx), _winograd.output_tile(geometry, dy.itemsize))
+    return _winograd.correlation(geometry, flipped(p.weight_shape, taps, taps), m, dtype)
