@@ -34,6 +34,9 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
     ValueError
         Another rank.
     """
+    accepted = (dims,) if isinstance(dims, str) else dims or ()
+    if type(value) is np.ndarray and dtypes is FLOATS and value.dtype in FLOATS and value.flags.carray and value.ndim in map(len, accepted):
+        return value  # what most calls bring: native, aligned, contiguous
     if not isinstance(value, np.ndarray):
         if not hasattr(value, "__array__") or isinstance(value, (np.generic, type)):
             raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
@@ -44,7 +47,6 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{op}: {name} must not be a masked array (its mask would be ignored); use .filled()")
     value = np.asarray(value)
-    accepted = (dims,) if isinstance(dims, str) else dims or ()
     if dims is not None and value.ndim not in [len(d) for d in accepted]:
         raise ValueError(f"{op}: {name} must be {' or '.join(shape_of_letters(d) for d in accepted)}; got shape {value.shape}")
     native = value.dtype.newbyteorder("=")

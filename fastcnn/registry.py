@@ -2,10 +2,10 @@
 
 A variant is a module that defines one function per *direction* that it computes, each with the parameters of the same function in
 the folder's `reference.py`, and, if it cannot do everything, ``refuses(problem) -> str | None`` with the reason; ``ERROR_GROWTH``
-where it rounds worse than sums of products in the working precision. That one file
-gives it its tests, benchmarks and table rows. Which variant serves a call is `Operation.choose`: the first of the ordered preference
-that has the direction, does not refuse, and does not leave the problem to others (``defers(problem, direction) -> str | None``, the
-reason why it would be slow).
+where it rounds worse than sums of products in the working precision, ``WARNS = False`` where NumPy never warns in it. That one file
+gives it its tests, benchmarks and table rows. Which variant serves a call is `Operation.choose`: of the ordered preference, those that
+have the direction, do not refuse and are precise enough (``PRECISION``, "highest" unless a module says "high" or "medium"); of these the
+cheapest by ``cost(problem, direction) -> float``, an estimate of the time in vector multiply-adds, or the first where none estimates.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
@@ -23,6 +24,10 @@ import numpy as np
 from .window import shown
 
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
+PRECISIONS = ("highest", "high", "medium")  # torch's names: plain sums; algebra that rounds more; bfloat16 products
+
+
+_REMEMBERED = 4096  # choices of an operation; making one costs as much as a small kernel
 
 
 class RegistryError(ImportError):
@@ -44,11 +49,13 @@ class Variant:
         name: str,
         directions: Mapping[str, Callable[..., None]],
         refuses: Callable[[Any], str | None] | None = None,
-        defers: Callable[[Any, str], str | None] | None = None,
+        cost: Callable[[Any, str], float] | None = None,
+        precision: str = "highest",
     ) -> None:
         self.name = name
         self.directions = dict(directions)
-        self._refuses, self._defers = refuses, defers
+        self.precision = precision
+        self._refuses, self._cost = refuses, cost
 
     def refuses(self, problem: Any, direction: str) -> str | None:
         """Return why this variant does not compute `direction` of `problem`; None where it does."""
@@ -56,9 +63,9 @@ class Variant:
             return f"has no {direction}"
         return self._refuses(problem) if self._refuses else None
 
-    def defers(self, problem: Any, direction: str) -> str | None:
-        """Return why another variant should be chosen for a problem that this one accepts; None where it is at its best."""
-        return self._defers(problem, direction) if self._defers else None
+    def cost(self, problem: Any, direction: str) -> float | None:
+        """Return an estimate of the time of `direction` in vector multiply-adds; None where the variant makes none."""
+        return self._cost(problem, direction) if self._cost else None
 
     def __repr__(self) -> str:
         return f"<variant {self.name}: {', '.join(self.directions)}>"
@@ -84,6 +91,7 @@ class Operation:
         self.name = package.rpartition(".")[2]
         self.problem = problem
         self.variants = _discover(package)
+        self._choices: dict[Any, Callable[..., None]] = {}
         self.preference = tuple(preference)
         if self.preference[-1:] != ("reference",) or not set(self.preference) <= set(self.variants):
             known = sorted(self.variants)
@@ -94,7 +102,9 @@ class Operation:
         """The directions of this operation: those of its reference."""
         return tuple(self.variants["reference"].directions)
 
-    def choose(self, problem: Any, direction: str, algorithm: str = "auto", op: str | None = None) -> Callable[..., None]:
+    def choose(
+        self, problem: Any, direction: str, algorithm: str = "auto", op: str | None = None, precision: str = "high"
+    ) -> Callable[..., None]:
         """Return the function that computes `direction` of `problem`; `op` is the public function that errors speak of.
 
         Raises
@@ -103,11 +113,14 @@ class Operation:
             `algorithm` is unknown, or refuses the problem (the message has its reason).
         """
         if isinstance(algorithm, str) and algorithm == "auto":
-            for name in self.preference:
-                variant = self.variants[name]
-                if variant.refuses(problem, direction) is None and variant.defers(problem, direction) is None:
-                    return variant.directions[direction]
-            raise AssertionError(f"{self.name}: reference refused {problem}")  # excluded by tests/test_registry.py
+            key = problem, direction, precision
+            choice = self._choices.get(key)
+            if choice is None:
+                choice = self.variants[self.candidates(problem, direction, precision)[0][0]].directions[direction]
+                if len(self._choices) >= _REMEMBERED:
+                    self._choices.clear()
+                self._choices[key] = choice
+            return choice
         if not isinstance(algorithm, str) or algorithm not in self.variants:
             raise ValueError(f"{op or self.name}: algorithm must be 'auto' or one of {sorted(self.variants)}; got {shown(algorithm)}")
         variant = self.variants[algorithm]
@@ -116,18 +129,31 @@ class Operation:
             raise ValueError(f"{op or self.name}: algorithm {algorithm!r} cannot compute {direction} of this problem: {reason}")
         return variant.directions[direction]
 
-    def explain(self, problem: Any, direction: str) -> Iterator[tuple[str, str]]:
-        """Yield (variant, "chosen" | "accepts" | "defers: ..." | "refuses: ..."), the preferred ones first."""
-        chosen = self.choose(problem, direction)
+    def candidates(self, problem: Any, direction: str, precision: str = "high") -> list[tuple[str, float | None]]:
+        """Return (variant, its cost) of the automatic choice, best first: by cost, then those without an estimate by preference."""
+        level = PRECISIONS.index(precision)
+        able = [
+            (name, self.variants[name].cost(problem, direction))
+            for name in self.preference
+            if PRECISIONS.index(self.variants[name].precision) <= level and self.variants[name].refuses(problem, direction) is None
+        ]
+        return sorted(able, key=lambda candidate: math.inf if candidate[1] is None else candidate[1])
+
+    def explain(self, problem: Any, direction: str, precision: str = "high") -> Iterator[tuple[str, str]]:
+        """Yield (variant, "chosen" | "accepts ..." | "refuses: ..."), the preferred ones first."""
+        candidates = dict(self.candidates(problem, direction, precision))
+        chosen, best = next(iter(candidates.items()))
         for name in sorted(self.variants, key=lambda name: (self.rank(name), name)):
             variant = self.variants[name]
             if reason := variant.refuses(problem, direction):
                 yield name, f"refuses: {reason}"
-            elif variant.directions[direction] is chosen:
+            elif name == chosen:
                 yield name, "chosen"
+            elif name not in candidates:
+                yield name, "accepts, by name" if name not in self.preference else f"accepts, at precision {variant.precision!r}"
             else:
-                reason = variant.defers(problem, direction)
-                yield name, f"defers: {reason}" if reason else "accepts"
+                cost = candidates[name]
+                yield name, f"accepts, {cost / best:.1f} times the cost" if cost and best else "accepts"
 
     def rank(self, name: str) -> int:
         """Return the place of a variant in the preference; the unlisted come last."""
@@ -170,7 +196,10 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
         for name, value in vars(module).items()
         if not name.startswith("_") and inspect.isfunction(value) and value.__module__ == module.__name__
     }
-    refuses, defers = own.pop("refuses", None), own.pop("defers", None)
+    refuses, cost = own.pop("refuses", None), own.pop("cost", None)
+    precision = getattr(module, "PRECISION", "highest")
+    if precision not in PRECISIONS:
+        raise RegistryError(f"{module.__file__}: PRECISION must be one of {PRECISIONS}; got {precision!r}")
     for name, function in own.items():
         if name not in DIRECTIONS:
             rule = f"expected one of {DIRECTIONS} (helpers start with an underscore)"
@@ -183,8 +212,9 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
             raise RegistryError(f"{module.__file__}: {name}() must take ({', '.join(expected)}), as reference.py; got ({', '.join(got)})")
     if not own:
         raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
-    directions = {name: _quiet(function, getattr(module, "ERROR_GROWTH", 1.0)) for name, function in own.items()}
-    return Variant(module.__name__.rpartition(".")[2], directions, refuses, defers)
+    growth, wrap = getattr(module, "ERROR_GROWTH", 1.0), getattr(module, "WARNS", True)
+    directions = {name: _quiet(function, growth) if wrap else _tagged(function, growth) for name, function in own.items()}
+    return Variant(module.__name__.rpartition(".")[2], directions, refuses, cost, precision)
 
 
 def _quiet(function: Callable[..., None], error_growth: float) -> Callable[..., None]:
@@ -198,5 +228,9 @@ def _quiet(function: Callable[..., None], error_growth: float) -> Callable[..., 
         with np.errstate(over="ignore", invalid="ignore"):
             function(*arguments)
 
-    run.error_growth = error_growth  # type: ignore[attr-defined]
-    return run
+    return _tagged(run, error_growth)
+
+
+def _tagged(function: Callable[..., None], error_growth: float) -> Callable[..., None]:
+    function.error_growth = error_growth  # type: ignore[attr-defined]
+    return function

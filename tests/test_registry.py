@@ -49,14 +49,27 @@ def test_a_file_is_a_variant(operation) -> None:
         op.choose(3, "forward", None)
 
 
-def test_a_variant_may_leave_a_problem_to_others(operation) -> None:
+def test_the_cheapest_is_chosen(operation) -> None:
     op = operation(
-        fast=REFERENCE + "def defers(problem, direction):\n    return 'slow here' if problem > 9 else None\n",
-        preference=("fast", "reference"),
+        fast=REFERENCE + "def cost(problem, direction):\n    return problem\n",
+        steady=REFERENCE + "def cost(problem, direction):\n    return 9.0\n",
+        preference=("fast", "steady", "reference"),
     )
-    assert dict(op.explain(9, "forward")) == {"fast": "chosen", "reference": "accepts"}
-    assert dict(op.explain(10, "forward")) == {"fast": "defers: slow here", "reference": "chosen"}
-    assert op.choose(10, "forward", "fast") is op.variants["fast"].directions["forward"], "forced, it computes"
+    assert dict(op.explain(3, "forward")) == {"fast": "chosen", "steady": "accepts, 3.0 times the cost", "reference": "accepts"}
+    assert dict(op.explain(18, "forward")) == {"fast": "accepts, 2.0 times the cost", "steady": "chosen", "reference": "accepts"}
+    assert op.choose(18, "forward") is op.choose(18, "forward") is op.variants["steady"].directions["forward"]
+    assert op.choose(18, "forward", "fast") is op.variants["fast"].directions["forward"], "forced, it computes"
+
+
+def test_precision_bounds_the_choice(operation) -> None:
+    op = operation(
+        rough=REFERENCE + "PRECISION = 'medium'\ndef cost(problem, direction):\n    return 1.0\n",
+        fair=REFERENCE + "PRECISION = 'high'\ndef cost(problem, direction):\n    return 2.0\n",
+        preference=("rough", "fair", "reference"),
+    )
+    for precision, name in (("medium", "rough"), ("high", "fair"), ("highest", "reference")):
+        assert op.choose(1, "forward", precision=precision) is op.variants[name].directions["forward"]
+    assert dict(op.explain(1, "forward"))["rough"] == "accepts, at precision 'medium'"
 
 
 def test_an_unlisted_variant_is_reached_by_name_only(operation) -> None:
@@ -72,6 +85,7 @@ def test_an_unlisted_variant_is_reached_by_name_only(operation) -> None:
         ("def backward_input(problem, dy, dx):\n    pass\n", r"bad\.py: reference\.py defines no backward_input"),
         ("def forward(problem, x):\n    pass\n", r"bad\.py: forward\(\) must take \(problem, x, y\), as reference\.py; got \(problem, x\)"),
         ("def _helper():\n    pass\n", r"bad\.py: defines none of"),
+        ("PRECISION = 'low'\ndef forward(problem, x, y):\n    pass\n", r"bad\.py: PRECISION must be one of .*got 'low'"),
     ],
 )
 def test_mistakes_name_the_file(operation, source: str, message: str) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import checks
-from ...registry import Operation
+from ...registry import PRECISIONS, Operation
 from . import problem as _problem
 from ._bias_gradient import sum_over_pixels
 from .problem import Conv2dProblem, checked_problem
 
 __all__ = ["OPERATION", "Conv2dProblem", "conv2d", "conv2d_backward", "conv2d_input", "conv2d_weight"]
 
-# The order of automatic choice. `fastcnn compare conv2d` shows direct ahead of im2col by 1.5 to 5 times wherever it does not defer.
+# The candidates of automatic choice, which compares their costs; `bench.peers` shows the choice beside the measured times.
 OPERATION = Operation(__name__, ("winograd", "direct", "im2col", "reference"), _problem)
 
 
@@ -28,6 +30,7 @@ def conv2d(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    precision: str = "high",
     layout: str = "NCHW",
 ) -> np.ndarray:
     """Convolve images with filters (cross-correlation, as in `torch.nn.functional.conv2d`).
@@ -48,6 +51,10 @@ def conv2d(
         Divides C and K; each group of K / groups filters sees its own C / groups channels.
     algorithm : str
         "auto", or a variant of this operation; ValueError with its reason where that variant cannot.
+    precision : "highest", "high" or "medium"
+        What "auto" may use. "highest": sums of products in the arrays' dtype (relative error, Frobenius, up to 1e-6 in float32).
+        "high": also Winograd's algorithm (up to 5e-6). "medium": also products of bfloat16 factors with float32 sums (up to 3e-3),
+        where the CPU has them.
     layout : "NCHW" or "NHWC"
         Of input and output; channels-last is faster, as kernels compute in it.
 
@@ -70,7 +77,7 @@ def conv2d(
     array([[[[45., 54.],
              [81., 90.]]]], dtype=float32)
     """
-    call = _Call("conv2d", stride, padding, dilation, groups, algorithm, checks.layout("conv2d", layout))
+    call = _Call("conv2d", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d", layout))
     x, unbatched = call.image("input", input)
     w = checks.array(call.op, "weight", weight, "KCRS")
     b = None if bias is None else checks.array(call.op, "bias", bias, "K")
@@ -79,7 +86,7 @@ def conv2d(
     if b is None:
         b = np.zeros(problem.K, dtype)
     checks.same_shape(call.op, "bias", b, (problem.K,), "one per filter of the weight")
-    run = OPERATION.choose(problem, "forward", algorithm)
+    run = call.choose(problem, "forward")
     y = checks.empty_image(call.op, problem.output_shape, dtype, layout)
     if y.size:
         run(problem, checks.dense(x), checks.contiguous(w), checks.contiguous(b), y)
@@ -96,6 +103,7 @@ def conv2d_input(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    precision: str = "high",
     layout: str = "NCHW",
 ) -> np.ndarray:
     """Return the gradient of `conv2d` with respect to its input (`torch.nn.grad.conv2d_input`).
@@ -103,7 +111,7 @@ def conv2d_input(
     Parameters
     ----------
     input_size : shape of the forward's input, in `layout`
-    weight, stride, padding, dilation, groups, algorithm, layout
+    weight, stride, padding, dilation, groups, algorithm, precision, layout
         As given to `conv2d`.
     grad_output : (N, K, P, Q), or unbatched, in `layout`
         Gradient of the loss with respect to the forward's output.
@@ -117,7 +125,7 @@ def conv2d_input(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    call = _Call("conv2d_input", stride, padding, dilation, groups, algorithm, checks.layout("conv2d_input", layout))
+    call = _Call("conv2d_input", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_input", layout))
     return _input_gradient(call, input_size, weight, grad_output)
 
 
@@ -131,13 +139,14 @@ def conv2d_weight(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    precision: str = "high",
     layout: str = "NCHW",
 ) -> np.ndarray:
     """Return the gradient of `conv2d` with respect to its weight (`torch.nn.grad.conv2d_weight`).
 
     Parameters
     ----------
-    input, stride, padding, dilation, groups, algorithm, layout
+    input, stride, padding, dilation, groups, algorithm, precision, layout
         As given to `conv2d`.
     weight_size : (K, C / groups, R, S)
     grad_output : (N, K, P, Q), or unbatched, in `layout`
@@ -151,7 +160,7 @@ def conv2d_weight(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    call = _Call("conv2d_weight", stride, padding, dilation, groups, algorithm, checks.layout("conv2d_weight", layout))
+    call = _Call("conv2d_weight", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_weight", layout))
     return _weight_gradient(call, input, weight_size, grad_output)
 
 
@@ -165,6 +174,7 @@ def conv2d_backward(
     groups: int = 1,
     *,
     algorithm: str = "auto",
+    precision: str = "high",
     layout: str = "NCHW",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the gradients of `conv2d` with respect to input, weight and bias.
@@ -172,7 +182,7 @@ def conv2d_backward(
     Parameters
     ----------
     grad_output : (N, K, P, Q), or unbatched, in `layout`
-    input, weight, stride, padding, dilation, groups, algorithm, layout
+    input, weight, stride, padding, dilation, groups, algorithm, precision, layout
         As given to `conv2d`.
 
     Returns
@@ -186,7 +196,7 @@ def conv2d_backward(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    call = _Call("conv2d_backward", stride, padding, dilation, groups, algorithm, checks.layout("conv2d_backward", layout))
+    call = _Call("conv2d_backward", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_backward", layout))
     w, dy = checks.array(call.op, "weight", weight, "KCRS"), call.image("grad_output", grad_output)[0]
     checks.same_dtype(call.op, weight=w, grad_output=dy)  # before anything is computed; the rest is checked below
     dweight = _weight_gradient(call, input, w.shape, grad_output)
@@ -208,6 +218,16 @@ def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:
     return _bias_gradient(_Call("bias_gradient", layout=checks.layout("bias_gradient", layout)), grad_output)
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a window's argument is an int, a word or a pair of ints and no more, so that equal ones mean the same (True == 1)."""
+    return type(value) is int or type(value) is str or (type(value) is tuple and all(type(item) is int for item in value))
+
+
+@functools.lru_cache(maxsize=1024)
+def _known_problem(op: str, x: tuple[int, ...], weight: tuple[int, ...], window: tuple[Any, ...]) -> Conv2dProblem:
+    return checked_problem(op, x, weight, *window)
+
+
 class _Call(NamedTuple):
     """How a public function was called: its name, for errors, and the arguments that all of them share."""
 
@@ -217,6 +237,7 @@ class _Call(NamedTuple):
     dilation: Any = 1
     groups: Any = 1
     algorithm: Any = "auto"
+    precision: Any = "high"
     layout: str = "NCHW"
 
     def image(self, name: str, value: Any, unbatched: bool | None = None) -> tuple[np.ndarray, bool]:
@@ -228,12 +249,21 @@ class _Call(NamedTuple):
 
     def problem(self, x: tuple[int, ...], weight: tuple[int, ...]) -> Conv2dProblem:
         """Return the checked problem of an input (N, C, H, W) and a weight of these shapes."""
-        problem = checked_problem(self.op, x, weight, self.stride, self.padding, self.dilation, self.groups)
+        window = self.stride, self.padding, self.dilation, self.groups
+        if all(map(_is_plain, window)):
+            problem = _known_problem(self.op, x, weight, window)
+        else:
+            problem = checked_problem(self.op, x, weight, *window)
         if isinstance(self.algorithm, str) and self.algorithm == "reference":  # the only one that pads a whole batch
             N, C, H, W = problem.input_shape
             padded = (N, C, H + problem.top + problem.bottom, W + problem.left + problem.right)
             checks.require_memory(self.op, "the padded input", padded, 8)
         return problem
+
+    def choose(self, problem: Conv2dProblem, direction: str) -> Callable[..., None]:
+        """Return the variant's function that serves this call."""
+        precision = checks.choice(self.op, "precision", self.precision, PRECISIONS)
+        return OPERATION.choose(problem, direction, self.algorithm, self.op, precision)
 
     def result(self, image: np.ndarray, unbatched: bool) -> np.ndarray:
         """Return an (N, C, H, W) view as the caller's layout has it, C-contiguous."""
@@ -249,7 +279,7 @@ def _input_gradient(call: _Call, input_size: Any, weight: Any, grad_output: Any)
     dtype = checks.same_dtype(call.op, weight=w, grad_output=dy)
     problem = call.problem(tuple(sizes.get(letter, 1) for letter in "NCHW"), w.shape)
     checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
-    run = OPERATION.choose(problem, "backward_input", call.algorithm, call.op)
+    run = call.choose(problem, "backward_input")
     dx = checks.empty_image(call.op, problem.input_shape, dtype, call.layout)
     if dx.size:
         run(problem, checks.dense(dy), checks.contiguous(w), dx)
@@ -262,7 +292,7 @@ def _weight_gradient(call: _Call, input: Any, weight_size: Any, grad_output: Any
     dtype = checks.same_dtype(call.op, input=x, grad_output=dy)
     problem = call.problem(x.shape, checks.shape(call.op, "weight_size", weight_size, "KCRS"))
     checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
-    run = OPERATION.choose(problem, "backward_weight", call.algorithm, call.op)
+    run = call.choose(problem, "backward_weight")
     dweight = checks.empty(call.op, problem.weight_shape, dtype)
     run(problem, checks.dense(x), checks.dense(dy), dweight)
     return dweight

@@ -79,6 +79,14 @@ def geometry_of(
     )  # fmt: skip
 
 
+def tile_effort(outputs: int, pixels: int) -> float:
+    """Return the vector multiply-adds (float32) per term of the sums of `outputs` channels of `pixels`; narrow tiles count as slower."""
+    shape = tile_shape(outputs, 4)
+    full = tile_shape(2 * shape.lanes * 64, 4)
+    speed = 1.0 if shape.vectors > 1 else 0.85 if shape.lanes == full.lanes else 0.6
+    return pixels * -(-outputs // shape.block) * shape.vectors * shape.lanes / full.lanes / speed / 0.95
+
+
 def block_of(outputs: int, itemsize: int) -> int:
     """Return the output channels of one tile where a correlation has `outputs` of them; weights are packed in such blocks."""
     return tile_shape(outputs, itemsize).block

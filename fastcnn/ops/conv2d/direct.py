@@ -15,11 +15,12 @@ import numpy as np
 from ... import checks, machine
 from ...machine import tiles_available
 from . import im2col
-from ._correlate import correlation, geometry_of
-from ._filters import Taps, all_taps, flipped
+from ._correlate import correlation, geometry_of, tile_effort
+from ._filters import Taps, all_taps, filter_effort, flipped
 from ._weight_gradient import weight_gradient
 from .problem import Conv2dProblem
 
+WARNS = False
 _ROW_BYTES = 2**28  # of a job's padded rows, in float64; only absurd padding comes near
 
 
@@ -35,11 +36,15 @@ def refuses(problem: Conv2dProblem) -> str | None:
     return tiles_available()
 
 
-def defers(problem: Conv2dProblem, direction: str) -> str | None:
-    """Shapes on which im2col with BLAS was 2 to 5 times faster; `fastcnn compare conv2d` shows it."""
-    if direction == "backward_input" and problem.C < 4:
-        return f"{problem.C} input channel(s) fill too little of a tile"
-    return None
+def cost(problem: Conv2dProblem, direction: str) -> float:
+    """Tiles times the length of their sums, and the copies of the filters."""
+    p = problem
+    C, K, taps = p.C // p.groups, p.K // p.groups, p.R * p.S
+    if direction == "forward":
+        return p.groups * (tile_effort(K, p.N * p.P * p.Q) * C * taps + filter_effort(C * K * taps))
+    if direction == "backward_input":  # the phases of a stride share the taps between them
+        return p.groups * (tile_effort(C, p.N * p.P * p.Q) * K * taps + filter_effort(C * K * taps))
+    return p.groups * (tile_effort(K, C * taps) * p.N * p.P * p.Q + filter_effort(C * K * taps))
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:

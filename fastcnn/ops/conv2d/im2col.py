@@ -18,6 +18,14 @@ from .problem import Conv2dProblem
 _COLUMN_BYTES = 4 * 2**20  # of columns at once: they stay in the last-level cache between im2col and the product
 
 
+def cost(problem: Conv2dProblem, direction: str) -> float:
+    """BLAS at two thirds of the peak, and columns, R * S times the image, written and read."""
+    p = problem
+    products = p.N * p.P * p.Q * p.K * (p.C // p.groups) * p.R * p.S / 16 / 0.65
+    columns = p.N * p.P * p.Q * p.C * p.R * p.S
+    return products + (1.0 if direction == "forward" else 1.6) * columns + 2000.0 * p.N
+
+
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Multiply the weights, as a (K, C*R*S) matrix per group, with the columns."""
     p = problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,12 +54,12 @@ class Conv2dProblem(NamedTuple):
     @property
     def P(self) -> int:
         """Output height."""
-        return self.vertical.output
+        return _outputs(self)[0]
 
     @property
     def Q(self) -> int:
         """Output width."""
-        return self.horizontal.output
+        return _outputs(self)[1]
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -73,7 +74,12 @@ class Conv2dProblem(NamedTuple):
     @property
     def output_shape(self) -> tuple[int, int, int, int]:
         """(N, K, P, Q)."""
-        return self.N, self.K, self.P, self.Q
+        return self.N, self.K, *_outputs(self)
+
+
+@functools.lru_cache(maxsize=1024)
+def _outputs(problem: Conv2dProblem) -> tuple[int, int]:
+    return problem.vertical.output, problem.horizontal.output
 
 
 def checked_problem(

@@ -24,6 +24,8 @@ from .problem import Conv2dProblem
 
 # F(4 x 4) computes on 36 numbers what its matrices cancel to 16: its rounding errors are this many times a direct convolution's.
 ERROR_GROWTH = 100
+PRECISION = "high"
+WARNS = False
 
 
 def refuses(problem: Conv2dProblem) -> str | None:
@@ -36,6 +38,13 @@ def refuses(problem: Conv2dProblem) -> str | None:
     if p.groups != 1:
         return "groups is not 1"
     return tiles_available()
+
+
+def cost(problem: Conv2dProblem, direction: str) -> float:
+    """Take the cheaper of F(2 x 2) and F(4 x 4)."""
+    p = problem
+    sizes = (p.K, p.C, (p.N, p.P, p.Q)) if direction == "forward" else (p.C, p.K, (p.N, p.H, p.W))
+    return _winograd.effort(*sizes, 4, _winograd.output_tile(*sizes, 4))
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
