@@ -165,13 +165,14 @@ def kernel_version(folder: Path) -> str | None:
     """Return a digest of every file that the kernels of a folder are made of: an edited kernel is never served stale.
 
     Numba itself looks only at the file that holds the cached function, not at the ones that it calls. A kernel may call what lies in
-    its own folder or in the modules below all operations. Taken when a kernel is defined: it must describe the code that was imported,
+    its own folder, in the engine or in the modules below it. Taken when a kernel is defined: it must describe the code that was imported,
     not what lies on the disk later. None where the files cannot be read (a zip, say), which means no cache.
     """
     core = Path(__file__).parent
     digest = hashlib.sha256()
     try:
-        for path in [*(core / f"{name}.py" for name in ("jit", "machine", "simd")), *sorted(folder.glob("*.py"))]:
+        shared = [*(core / f"{name}.py" for name in ("jit", "machine", "simd")), *(core / "engine").glob("*.py")]
+        for path in sorted({*shared, *folder.glob("*.py")}):
             digest.update(path.name.encode() + path.read_bytes())
     except OSError:
         return None

@@ -114,7 +114,7 @@ def test_an_edited_file_is_never_served_stale(tmp_path: Path) -> None:
         print(fastcnn.conv2d(np.ones((1, 2, 4, 4), np.float32), np.ones((1, 2, 3, 3), np.float32), padding=1)[0, 0, 0, 0])
     """
     assert _python(code, **env).strip() == "8.0"
-    packing = tmp_path / "fastcnn/ops/conv2d/_packing.py"
+    packing = tmp_path / "fastcnn/engine/packing.py"
     source = packing.read_text()
     assert source.count("out.dtype.type(0)") == 1
     packing.write_text(source.replace("out.dtype.type(0)", "out.dtype.type(1)"))  # pads with ones
@@ -130,7 +130,7 @@ def test_code_edited_under_a_running_process_is_not_saved_as_the_new_one(tmp_pat
     call = "print(fastcnn.conv2d(np.ones((1, 2, 4, 4), np.float32), np.ones((1, 2, 3, 3), np.float32), padding=1)[0, 0, 0, 0])"
     edit = f"""
         import pathlib, numpy as np, fastcnn
-        path = pathlib.Path({str(tmp_path / "fastcnn/ops/conv2d/_packing.py")!r})
+        path = pathlib.Path({str(tmp_path / "fastcnn/engine/packing.py")!r})
         path.write_text(path.read_text().replace("out.dtype.type(0)", "out.dtype.type(1)"))
         {call}
     """

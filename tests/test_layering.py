@@ -10,7 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "fastcnn"
 LAYERS = [
-    {"simd", "jit", "machine", "registry", "checks", "window", "files", "agreement", "timing"},
+    {"simd", "bf16", "jit", "machine", "registry", "checks", "window", "files", "agreement", "timing"},
+    {"engine"},
     {"ops"},
     {"layers", "optim", "losses", "init", "schedules", "models", "data"},
     {"train", "compare", "report", "cli", "info", "__main__"},

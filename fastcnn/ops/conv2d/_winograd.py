@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import machine, simd
+from ...engine.correlate import Geometry as Correlation
+from ...engine.filters import CHUNK, Filters, gatherer, record
+from ...engine.packing import row_packer, row_unpacker
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._correlate import Geometry as Correlation
-from ._filters import CHUNK, Filters, gatherer, record
-from ._packing import row_packer, row_unpacker
 from ._winograd_matrices import TAPS, transforms
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import checks, machine
+from ...engine.correlate import correlation, geometry_of, tile_effort
+from ...engine.filters import Taps, all_taps, filter_effort, flipped
+from ...engine.weight_gradient import weight_gradient
 from ...machine import tiles_available
 from . import im2col
-from ._correlate import correlation, geometry_of, tile_effort
-from ._filters import Taps, all_taps, filter_effort, flipped
-from ._weight_gradient import weight_gradient
 from .problem import Conv2dProblem
 
 WARNS = False
@@ -107,7 +107,8 @@ def _backward_input(
 
 @functools.lru_cache(maxsize=1024)
 def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    return weight_gradient(p, x_last, dy_last, dtype)
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    return weight_gradient(geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, dy_last), p.groups), dtype)
 
 
 def _phases(taps: int, stride: int, before: int, size: int) -> list[int]:

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import checks, machine
+from ...engine.correlate import geometry_of
+from ...engine.filters import Taps, all_taps, flipped
 from ...machine import tiles_available
 from . import _winograd
-from ._correlate import geometry_of
-from ._filters import Taps, all_taps, flipped
 from ._winograd_matrices import TAPS
 from .problem import Conv2dProblem
 

@@ -10,8 +10,8 @@ import functools
 
 import numpy as np
 
-from ... import simd
-from ...jit import Kernel, kernel
+from .. import simd
+from ..jit import Kernel, kernel
 
 
 @functools.cache

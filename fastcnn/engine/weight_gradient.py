@@ -13,14 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import machine, simd
-from ...jit import Kernel, kernel
-from ...machine import TileShape, tile_shape
-from ._correlate import Geometry as Correlation
-from ._correlate import as_lines, geometry_of
-from ._filters import unpack_gradient, unpacker
-from ._packing import row_packer
-from .problem import Conv2dProblem
+from .. import machine, simd
+from ..jit import Kernel, kernel
+from ..machine import TileShape, tile_shape
+from .correlate import Geometry as Correlation
+from .correlate import as_lines
+from .filters import unpack_gradient, unpacker
+from .packing import row_packer
 
 
 class Geometry(NamedTuple):
@@ -66,19 +65,18 @@ _BUFFER_BYTES = 192 * 1024  # of x, and as much of dy; best of 64-512 KiB on 56 
 _GRADIENT_BYTES = 640 * 1024  # of a job's gradient
 
 
-def weight_gradient(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype) -> Callable[..., None]:
-    """Return a function ``(x, dy, dweight)`` on flat x and dy for a problem without dilation, for the threads that the caller has now."""
-    if p.N * p.P * p.Q == 0:
+def weight_gradient(c: Correlation, dtype: np.dtype) -> Callable[..., None]:
+    """Return a function ``(x, dy, dweight)`` on flat x and dy: the gradient of a correlation, for the threads that the caller has now."""
+    if c.N * c.P * c.Q == 0:
         return _write_zeros
-    c = geometry_of((p.R, p.S, p.stride_h, p.stride_w, p.top, p.left), (p.input_shape, x_last), (p.output_shape, dy_last), p.groups)
-    swapped = p.R == p.S == 1 and p.top == p.left == 0 and (p.P - 1) * p.stride_h < p.H and (p.Q - 1) * p.stride_w < p.W
+    flops = 2.0 * c.N * c.P * c.Q * c.groups * c.K * c.C * c.R * c.S
+    swapped = c.R == c.S == 1 and c.top == c.left == 0 and (c.P - 1) * c.stride_h < c.H and (c.Q - 1) * c.stride_w < c.W
     if swapped:  # x and dy play the same part: with dy as rows the gradient comes out as (K, C) and needs no transposition
         c = _exchanged(as_lines(c))
     shape = tile_shape(c.K, dtype.itemsize)
     g = _cut(c, shape, dtype.itemsize, swapped)
     size = (g.parts, g.groups, g.R * g.S * g.C, g.blocks * shape.block) if g.parts > 1 else (0, 0, 0, 0)
     fixed, sample = np.array([g], GEOMETRY), np.empty(0, dtype)
-    flops = 2.0 * p.N * p.P * p.Q * p.K * (p.C // p.groups) * p.R * p.S
     run = _kernel(shape, dtype).bound(g.groups * g.splits * g.parts, fixed, sample, sample, sample, sample, work=flops)
 
     def gradient(x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:

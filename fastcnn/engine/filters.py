@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import machine
-from ...jit import Kernel, kernel
-from ._packing import clear, transposer
+from .. import machine
+from ..jit import Kernel, kernel
+from .packing import clear, transposer
 
 
 class Taps(NamedTuple):

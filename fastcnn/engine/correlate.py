@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import checks, machine, simd
-from ...jit import Kernel, kernel
-from ...machine import TileShape, tile_shape
-from ._filters import Filters, block_packer, filter_packer, record
-from ._packing import row_packer, row_unpacker
+from .. import checks, machine, simd
+from ..jit import Kernel, kernel
+from ..machine import TileShape, tile_shape
+from .filters import Filters, block_packer, filter_packer, record
+from .packing import row_packer, row_unpacker
 
 
 class Geometry(NamedTuple):
