@@ -140,8 +140,13 @@ def _compile(function: Callable[..., Any], specialisation: Hashable, version: st
     numba = machine.numba()
     _teach_numba_kernels()
     dispatcher = numba.njit(**_FLAGS, **flags)(function)
-    if version is not None and not machine.jit_is_disabled():
+    if machine.jit_is_disabled():
+        return dispatcher
+    if version is not None:
         dispatcher._cache = _cache_for(function, specialisation, version) or dispatcher._cache
+    template, unliteral = dispatcher.get_call_template, numba.types.unliteral
+    # Or a kernel that calls another with a constant 0 has it compiled once more for that 0.
+    dispatcher.get_call_template = lambda args, kws: template(tuple(map(unliteral, args)), kws)
     return dispatcher
 
 
@@ -160,20 +165,28 @@ def _teach_numba_kernels() -> None:
 # --- Disk cache --------------------------------------------------------------------------------------------------------
 
 
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+_CORE = Path(__file__).parent
+# As imported: a file that is edited while the process runs must not lend its digest to code that is compiled later from the old text.
+_IMPORTED = {path: _digest(path) for path in _CORE.rglob("*.py")}
+
+
 @functools.cache
 def kernel_version(folder: Path) -> str | None:
     """Return a digest of every file that the kernels of a folder are made of: an edited kernel is never served stale.
 
     Numba itself looks only at the file that holds the cached function, not at the ones that it calls. A kernel may call what lies in
-    its own folder, in the engine or in the modules below it. Taken when a kernel is defined: it must describe the code that was imported,
-    not what lies on the disk later. None where the files cannot be read (a zip, say), which means no cache.
+    its own folder, in the engine or in the modules below it. None where the files cannot be read (a zip, say), which means no cache.
     """
-    core = Path(__file__).parent
     digest = hashlib.sha256()
     try:
-        shared = [*(core / f"{name}.py" for name in ("jit", "machine", "simd")), *(core / "engine").glob("*.py")]
-        for path in sorted({*shared, *folder.glob("*.py")}):
-            digest.update(path.name.encode() + path.read_bytes())
+        own = [path for path in _IMPORTED if path.parent == folder] if folder.is_relative_to(_CORE) else folder.glob("*.py")
+        shared = [_CORE / f"{name}.py" for name in ("jit", "machine", "simd", "bf16")] + [p for p in _IMPORTED if p.parent.name == "engine"]
+        for path in sorted({*own, *shared}):
+            digest.update(path.name.encode() + (_IMPORTED[path] if path in _IMPORTED else _digest(path)))
     except OSError:
         return None
     return digest.hexdigest()

@@ -25,7 +25,7 @@ def _run(op: Operation, variant: str, direction: str, problem, arguments, channe
     if channels_last:
         arguments, outputs = (tuple(_channels_last(problem, a) for a in arrays) for arrays in (arguments, outputs))
     for output in outputs:
-        output.fill(np.nan if output.dtype.kind == "f" else -7)
+        output.fill(np.nan if output.dtype.kind == "f" else _pattern(output.dtype))
     op.run(variant, direction, problem, arguments, outputs)
     return outputs
 
@@ -55,6 +55,11 @@ EXACT = [
 MARGIN = 64  # elements on either side of an array, more than the widest vector
 
 
+def _pattern(dtype: np.dtype) -> int:
+    """Return a value that no result has."""
+    return 249 if dtype.kind == "u" else -7
+
+
 def _surrounded(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return (a copy of the array in the middle of a larger one, that larger one): NaN, or the smallest integer, lies around it."""
     hostile = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).min
@@ -77,7 +82,7 @@ def test_integers_are_exact_and_nothing_around_is_touched(op: Operation, variant
     for threads in {1, machine.max_threads()}:
         with machine.threads(threads):
             inputs = [_surrounded(a)[0] for a in arguments]
-            outputs = [_surrounded(np.full_like(a, -7)) for a in op.problem.outputs(problem, direction, np.float32)]
+            outputs = [_surrounded(np.full_like(a, _pattern(a.dtype))) for a in op.problem.outputs(problem, direction, np.float32)]
             op.run(variant, direction, problem, inputs, [inside for inside, _ in outputs])
             for (got, around), expected in zip(outputs, want, strict=True):
                 np.testing.assert_array_equal(got, expected)

@@ -24,7 +24,7 @@ class Geometry(NamedTuple):
     """A correlation: y[n,k,p,q] += x[n, c, p*stride_h + r - top, q*stride_w + s - left] * w[k,c,r,s], strides in elements.
 
     `top` and `left` may be negative (the rim is cropped). x and y begin at elements `x_first` and `y_first`, so that they may be one
-    phase of an image. C and K count the channels of one group. What follows `relu` is filled in by `correlate`.
+    phase of an image. C and K count the channels of one group. What follows `skip` is filled in by `correlate`.
     """
 
     N: int
@@ -52,6 +52,7 @@ class Geometry(NamedTuple):
     y_w: int
     groups: int = 1
     relu: int = 0
+    skip: int = 0  # 1: kernel rows outside of the image are left out, instead of multiplied with zeros
     rows: int = 0  # output rows of a job
     bands: int = 0  # jobs of an image's height
     width: int = 0  # output columns of a job
@@ -81,10 +82,9 @@ def geometry_of(
 
 def tile_effort(outputs: int, pixels: int) -> float:
     """Return the vector multiply-adds (float32) per term of the sums of `outputs` channels of `pixels`; narrow tiles count as slower."""
-    shape = tile_shape(outputs, 4)
-    full = tile_shape(2 * shape.lanes * 64, 4)
-    speed = 1.0 if shape.vectors > 1 else 0.85 if shape.lanes == full.lanes else 0.6
-    return pixels * -(-outputs // shape.block) * shape.vectors * shape.lanes / full.lanes / speed / 0.95
+    shape, width = tile_shape(outputs, 4), machine.isa().vector_bytes // 4
+    speed = 0.95 if shape.vectors > 1 else 0.85 if shape.lanes == width else 0.6
+    return pixels * -(-outputs // shape.block) * shape.block / width / speed
 
 
 def block_of(outputs: int, itemsize: int) -> int:
@@ -206,28 +206,28 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
             target, y_row, y_pixel = y, g.y_h, g.y_w
         else:
             target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
-        filter_block = np.empty(panel if g.local else 0, x.dtype)
+        panels = np.empty(panel, x.dtype) if g.local else weight
         tiles = -(-width // height)
         for k in range(k_first, k_last):
-            w_block, b_block = (group * g.blocks + k) * panel, (group * g.blocks + k) * block
+            w_block, b_block = 0 if g.local else (group * g.blocks + k) * panel, (group * g.blocks + k) * block
             out = y_image + k * block if g.direct_out else 0
             if g.local:
-                pack_block(filters, weight, group, k, filter_block, 0)
+                pack_block(filters, weight, group, k, panels, 0)
             for row in range(rows):
+                r_first, r_last = 0, g.R
+                if g.skip:
+                    top = h + row * g.stride_h
+                    r_first, r_last = max(0, -top), min(g.R, g.H - top)
+                    if r_first >= r_last:
+                        r_first, r_last = 0, g.R
                 q = 0
                 for t in range(tiles):
                     tall = -(-(width - q) // (tiles - t))  # 13 pixels become 7 + 6
-                    at, to = origin + row * g.stride_h * pitch + q * step, out + row * y_row + q * y_pixel
-                    if g.local:
-                        tile(
-                            tall, image, at, step, pitch, 1, filter_block, 0, reach * block, block,
-                            bias, b_block, 0, floor, target, to, y_pixel, g.R, reach,
-                        )  # fmt: skip
-                    else:
-                        tile(
-                            tall, image, at, step, pitch, 1, weight, w_block, reach * block, block,
-                            bias, b_block, 0, floor, target, to, y_pixel, g.R, reach,
-                        )  # fmt: skip
+                    at = origin + (row * g.stride_h + r_first) * pitch + q * step
+                    tile(
+                        tall, image, at, step, pitch, 1, panels, w_block + r_first * reach * block, reach * block, block,
+                        bias, b_block, 0, floor, target, out + row * y_row + q * y_pixel, y_pixel, r_last - r_first, reach,
+                    )  # fmt: skip
                     q += tall
             if not g.direct_out:
                 unpack_rows(target, block, min(block, g.K - k * block), y, y_image + k * block * g.y_c, g.y_c, g.y_h, g.y_w, rows, width)

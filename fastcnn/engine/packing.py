@@ -77,11 +77,19 @@ def row_packer(dtype: np.dtype) -> Kernel:
                 for j in range(first, last):
                     clear(out, row + j * pitch + C, row + (j + 1) * pitch)
             source, to = at + h * x_h + (first_column + first) * x_w, row + first * pitch
-            if x_c != 1 and x_w != 1:
+            if x_c != 1 and x_w != 1:  # every x_w-th column of planes: first as rows, then as pixels
+                count = last - first
+                dense = np.empty(C * count, x.dtype)
                 for c in range(C):
-                    plane = x[source + c * x_c : source + c * x_c + (last - first - 1) * x_w + 1]
-                    for j in range(last - first):
-                        out[to + j * pitch + c] = plane[j * x_w]
+                    plane = x[source + c * x_c : source + c * x_c + (count - 1) * x_w + 1]
+                    line = dense[c * count : (c + 1) * count]
+                    if x_w == 2:
+                        for j in range(line.size):
+                            line[j] = plane[2 * j]
+                    else:
+                        for j in range(line.size):
+                            line[j] = plane[j * x_w]
+                transpose(dense, 0, count, out, to, pitch, C, count)
             elif x_c != 1:
                 transpose(x, source, x_c, out, to, pitch, C, last - first)
             else:
@@ -112,10 +120,25 @@ def row_unpacker(dtype: np.dtype) -> Kernel:
                 length, lines = rows * columns, 1
             for i in range(lines):
                 transpose(pixels, i * length * block, block, y, at + i * y_h, y_c, length, valid)
-        else:
+        elif y_c == 1:
             for i in range(rows):
                 for j in range(columns):
-                    for c in range(valid):
-                        y[at + c * y_c + i * y_h + j * y_w] = pixels[(i * columns + j) * block + c]
+                    to = at + i * y_h + j * y_w
+                    target, source = y[to : to + valid], pixels[(i * columns + j) * block : (i * columns + j) * block + valid]
+                    for c in range(target.size):
+                        target[c] = source[c]
+        else:  # every y_w-th column of planes
+            lines = np.empty(valid * columns, y.dtype)
+            for i in range(rows):
+                transpose(pixels, i * columns * block, block, lines, 0, columns, columns, valid)
+                for c in range(valid):
+                    to = at + c * y_c + i * y_h
+                    plane, line = y[to : to + (columns - 1) * y_w + 1], lines[c * columns : (c + 1) * columns]
+                    if y_w == 2:
+                        for j in range(line.size):
+                            plane[2 * j] = line[j]
+                    else:
+                        for j in range(line.size):
+                            plane[j * y_w] = line[j]
 
     return unpack

@@ -167,7 +167,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
         y_buffer = np.empty(0 if g.y_in_place else g.rows * g.width * k_width, x.dtype)
         zeros = np.zeros(block, x.dtype)
         tiles = -(-reach // height)
-        fresh = True
+        fresh, start = True, zeros
         for unit in range(part * g.units // g.parts, (part + 1) * g.units // g.parts):
             chunk, at = unit % g.chunks, unit // g.chunks
             n, first, q0 = at // g.bands, at % g.bands * g.rows, chunk * g.width
@@ -194,18 +194,13 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     for t in range(tiles):
                         tall = -(-(reach - m) // (tiles - t))
                         out = origin_g + (r * reach + m) * pitch_g + k
-                        if fresh:
-                            tile(
-                                tall, image, origin + r * pitch + m * x_m, x_m, g.stride_h * pitch, g.stride_w * pixel,
-                                errors, y_origin + k, y_row, y_pixel, zeros, 0, 0, -np.inf, gradient, out, pitch_g, rows, width,
-                            )  # fmt: skip
-                        else:
-                            tile(
-                                tall, image, origin + r * pitch + m * x_m, x_m, g.stride_h * pitch, g.stride_w * pixel,
-                                errors, y_origin + k, y_row, y_pixel, gradient, out, pitch_g, -np.inf, gradient, out, pitch_g, rows, width,
-                            )  # fmt: skip
+                        tile(
+                            tall, image, origin + r * pitch + m * x_m, x_m, g.stride_h * pitch, g.stride_w * pixel,
+                            errors, y_origin + k, y_row, y_pixel, start, 0 if fresh else out, 0 if fresh else pitch_g, -np.inf,
+                            gradient, out, pitch_g, rows, width,
+                        )  # fmt: skip
                         m += tall
-            fresh = False
+            fresh, start = False, gradient
         if g.parts == 1 and g.swapped and g.K % block != 0:
             for c in range(g.C):
                 at = (group * g.C + c) * g.K + k_first

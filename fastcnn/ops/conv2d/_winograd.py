@@ -17,6 +17,7 @@ import numpy as np
 
 from ... import machine, simd
 from ...engine.correlate import Geometry as Correlation
+from ...engine.correlate import tile_effort
 from ...engine.filters import CHUNK, Filters, gatherer, record
 from ...engine.packing import row_packer, row_unpacker
 from ...jit import Kernel, kernel
@@ -203,25 +204,20 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
             image, row, start = unit // (g.rows * g.pieces), unit // g.pieces % g.rows, unit % g.pieces * g.length
             count = min(g.length, (g.Q + m - 1) // m - start)
             h, w0 = row * m - g.top, start * m - g.left
-            if convert:
-                pack_rows(x, image * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w0, band, n, width, pitch_C)
-            inner_row = h >= 0 and h + n <= g.H
             for i in range(count):
                 w = w0 + i * m
+                direct = in_place and h >= 0 and h + n <= g.H and w >= 0 and w + n <= g.W
+                if not direct and (i == 0 or not convert):  # planes are converted a unit at a time, rims of pixels a tile at a time
+                    columns = width if convert else n
+                    pack_rows(x, image * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, band, n, columns, pitch_C)
+                source, at, row_pitch, pixel = band, 0, n * pitch_C, pitch_C
+                if direct:
+                    source, at, row_pitch, pixel = x, image * g.x_n + h * g.x_h + w * g.x_w, g.x_h, g.x_w
+                elif convert:
+                    at, row_pitch = i * m * pitch_C, width * pitch_C
                 out = t * pitch_C
-                if convert:
-                    for c in range(0, pitch_C, lanes):
-                        transform_input(
-                            band, i * m * pitch_C + c, width * pitch_C, pitch_C, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V
-                        )
-                elif in_place and inner_row and w >= 0 and w + n <= g.W:
-                    origin = image * g.x_n + h * g.x_h + w * g.x_w
-                    for c in range(0, pitch_C, lanes):
-                        transform_input(x, origin + c, g.x_h, g.x_w, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V)
-                else:
-                    pack_rows(x, image * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, band, n, n, pitch_C)
-                    for c in range(0, pitch_C, lanes):
-                        transform_input(band, c, n * pitch_C, pitch_C, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V)
+                for c in range(0, pitch_C, lanes):
+                    transform_input(source, at + c, row_pitch, pixel, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V)
                 t += 1
 
     @kernel(specialisation=("out", m, shape, dtype.str))
@@ -244,36 +240,24 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
             for i in range(count):
                 q = q0 + i * m
                 wide = min(m, g.Q - q)
-                if convert:
-                    for k in range(0, pitch_K, lanes):
-                        transform_output(
-                            Z,
-                            t * pitch_K + k,
-                            n * pitch_Z,
-                            pitch_Z,
-                            bias,
-                            k_first + k,
-                            floor,
-                            band,
-                            i * m * pitch_K + k,
-                            width * pitch_K,
-                            pitch_K,
-                        )
-                elif whole and high == m and wide == m:
-                    for k in range(0, valid, lanes):
-                        transform_output(
-                            Z, t * pitch_K + k, n * pitch_Z, pitch_Z, bias, k_first + k, floor, y, origin + q * g.y_w + k, g.y_h, g.y_w
-                        )
-                else:
-                    for k in range(0, pitch_K, lanes):
-                        transform_output(Z, t * pitch_K + k, n * pitch_Z, pitch_Z, bias, k_first + k, floor, band, k, m * pitch_K, pitch_K)
+                direct = whole and high == m and wide == m
+                target, at, row_pitch, pixel = band, 0, m * pitch_K, pitch_K
+                if direct:
+                    target, at, row_pitch, pixel = y, origin + q * g.y_w, g.y_h, g.y_w
+                elif convert:
+                    at, row_pitch = i * m * pitch_K, width * pitch_K
+                for k in range(0, valid if direct else pitch_K, lanes):
+                    transform_output(
+                        Z, t * pitch_K + k, n * pitch_Z, pitch_Z, bias, k_first + k, floor, target, at + k, row_pitch, pixel
+                    )  # fmt: skip
+                if not direct and not convert:
                     for i_p in range(high):
                         for i_q in range(wide):
-                            at = origin + i_p * g.y_h + (q + i_q) * g.y_w
-                            target = y[at : at + valid]
-                            source = band[(i_p * m + i_q) * pitch_K : (i_p * m + i_q) * pitch_K + valid]
-                            for k in range(target.size):
-                                target[k] = source[k]
+                            to = origin + i_p * g.y_h + (q + i_q) * g.y_w
+                            pixels = y[to : to + valid]
+                            results = band[(i_p * m + i_q) * pitch_K : (i_p * m + i_q) * pitch_K + valid]
+                            for k in range(pixels.size):
+                                pixels[k] = results[k]
                 t += 1
             if convert:
                 for i_p in range(high):
@@ -292,7 +276,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         pitch_C, group = g.padded_C, min(g.group, k_last - k_first)
         pitch_V, pitch_Z, pitch_U = T * pitch_C + _PAD, T * group * block + _PAD, g.C * block + _PAD
         V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
-        U = np.empty(n * n * pitch_U if local[0] else 0, x.dtype)
+        U = np.empty(n * n * pitch_U, x.dtype) if local[0] else weight
         zeros = np.zeros(block, x.dtype)
         transform_units(geometry, x, V, pitch_V, first, last, zeros)
         used = 0
@@ -311,11 +295,8 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
                     for i in range(tiles):
                         tall = -(-(used - t) // (tiles - i))
                         xo, yo = e * pitch_V + t * pitch_C, e * pitch_Z + t * pitch_K + (k - k0) * block
-                        if local[0]:
-                            tile(tall, V, xo, pitch_C, 0, 1, U, e * pitch_U, 0, block, zeros, 0, 0, -np.inf, Z, yo, pitch_K, 1, g.C)
-                        else:
-                            wo = (e * g.blocks + k) * g.C * block
-                            tile(tall, V, xo, pitch_C, 0, 1, weight, wo, 0, block, zeros, 0, 0, -np.inf, Z, yo, pitch_K, 1, g.C)
+                        wo = e * pitch_U if local[0] else (e * g.blocks + k) * g.C * block
+                        tile(tall, V, xo, pitch_C, 0, 1, U, wo, 0, block, zeros, 0, 0, -np.inf, Z, yo, pitch_K, 1, g.C)
                         t += tall
             store_units(geometry, Z, pitch_Z, bias, y, first, last, k0 * block, pitch_K)
 
@@ -323,14 +304,15 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
 
 
 def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, packed: bool = False) -> float:
-    """Return an estimate of the time of a correlation with `pixels` (N, P, Q) of output, in vector multiply-adds."""
+    """Return an estimate of the time of a correlation with `pixels` (N, P, Q) of output, in full vector multiply-adds."""
     n, shape = m + TAPS - 1, tile_shape(K, itemsize)
-    C_vectors, K_vectors = -(-C // shape.lanes), -(-K // shape.block) * shape.vectors
+    width = machine.isa().vector_bytes // itemsize
+    C_padded, K_padded = -(-C // shape.lanes) * shape.lanes, -(-K // shape.block) * shape.block
     N, P, Q = pixels
     tiles = N * -(-P // m) * -(-Q // m)
-    products = 1.05 * n * n * tiles * C * K_vectors
-    transforms = _TRANSFORM[m] * tiles * (C_vectors + K_vectors)
-    filters = 0.0 if packed else _FILTERS[m] * C * K_vectors
+    products = n * n * tile_effort(K, tiles) * C
+    transforms = _TRANSFORM[m] * tiles * (C_padded + K_padded) / width
+    filters = 0.0 if packed else _FILTERS[m] * C * K_padded / width
     return products + transforms + filters
 
 

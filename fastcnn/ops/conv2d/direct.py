@@ -99,7 +99,7 @@ def _backward_input(
             sizes = vertical.count, horizontal.count, 1, 1, vertical.count - 1 - up, horizontal.count - 1 - back
             phase = p.N, p.C, -(-(p.H - a) // p.stride_h), -(-(p.W - b) // p.stride_w)
             geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
-                y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w
+                y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w, skip=1
             )
             phases.append(correlation(geometry, flipped(p.weight_shape, vertical, horizontal, p.groups), dtype))
     return phases, p.stride_h <= p.R and p.stride_w <= p.S
