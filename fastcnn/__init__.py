@@ -1,7 +1,7 @@
 """High-performance CNN kernels for CPUs, in NumPy and Numba: `torch.nn.functional`'s operations on NumPy arrays."""
 
 from .machine import get_threads, set_threads, threads
-from .ops.conv2d import conv2d, conv2d_backward, conv2d_input, conv2d_weight
+from .ops.conv2d import PreparedConv2d, conv2d, conv2d_backward, conv2d_input, conv2d_weight, prepare_conv2d
 from .ops.im2col import col2im, im2col
 from .ops.linear import linear, linear_backward
 from .ops.max_pool2d import max_pool2d, max_pool2d_backward
@@ -11,6 +11,7 @@ from .ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entr
 __version__ = "0.1.0"
 
 __all__ = [
+    "PreparedConv2d",
     "col2im",
     "conv2d",
     "conv2d_backward",
@@ -22,6 +23,7 @@ __all__ = [
     "linear_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "prepare_conv2d",
     "relu",
     "relu_backward",
     "set_threads",

@@ -6,6 +6,10 @@ where it rounds worse than sums of products in the working precision, ``WARNS = 
 gives it its tests, benchmarks and table rows. Which variant serves a call is `Operation.choose`: of the ordered preference, those that
 have the direction, do not refuse and are precise enough (``PRECISION``, "highest" unless a module says "high" or "medium"); of these the
 cheapest by ``cost(problem, direction) -> float``, an estimate of the time in vector multiply-adds, or the first where none estimates.
+
+A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
+keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned. Its ``cost`` has a third
+parameter, ``packed=False``.
 """
 
 from __future__ import annotations
@@ -49,12 +53,15 @@ class Variant:
         name: str,
         directions: Mapping[str, Callable[..., None]],
         refuses: Callable[[Any], str | None] | None = None,
-        cost: Callable[[Any, str], float] | None = None,
+        cost: Callable[..., float] | None = None,
         precision: str = "highest",
+        packing: Callable[..., Any] | None = None,
+        forward_packed: Callable[..., None] | None = None,
     ) -> None:
         self.name = name
         self.directions = dict(directions)
         self.precision = precision
+        self.packing, self.forward_packed = packing, forward_packed
         self._refuses, self._cost = refuses, cost
 
     def refuses(self, problem: Any, direction: str) -> str | None:
@@ -63,9 +70,14 @@ class Variant:
             return f"has no {direction}"
         return self._refuses(problem) if self._refuses else None
 
-    def cost(self, problem: Any, direction: str) -> float | None:
-        """Return an estimate of the time of `direction` in vector multiply-adds; None where the variant makes none."""
-        return self._cost(problem, direction) if self._cost else None
+    def cost(self, problem: Any, direction: str, packed: bool = False) -> float | None:
+        """Return an estimate of the time of `direction` in vector multiply-adds; None where the variant makes none.
+
+        With `packed` without what packing the weight takes, where the variant can be given a packed one.
+        """
+        if not self._cost:
+            return None
+        return self._cost(problem, direction, True) if packed and self.packing else self._cost(problem, direction)
 
     def __repr__(self) -> str:
         return f"<variant {self.name}: {', '.join(self.directions)}>"
@@ -129,11 +141,11 @@ class Operation:
             raise ValueError(f"{op or self.name}: algorithm {algorithm!r} cannot compute {direction} of this problem: {reason}")
         return variant.directions[direction]
 
-    def candidates(self, problem: Any, direction: str, precision: str = "high") -> list[tuple[str, float | None]]:
+    def candidates(self, problem: Any, direction: str, precision: str = "high", packed: bool = False) -> list[tuple[str, float | None]]:
         """Return (variant, its cost) of the automatic choice, best first: by cost, then those without an estimate by preference."""
         level = PRECISIONS.index(precision)
         able = [
-            (name, self.variants[name].cost(problem, direction))
+            (name, self.variants[name].cost(problem, direction, packed))
             for name in self.preference
             if PRECISIONS.index(self.variants[name].precision) <= level and self.variants[name].refuses(problem, direction) is None
         ]
@@ -197,6 +209,7 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
         if not name.startswith("_") and inspect.isfunction(value) and value.__module__ == module.__name__
     }
     refuses, cost = own.pop("refuses", None), own.pop("cost", None)
+    packing, forward_packed = own.pop("packing", None), own.pop("forward_packed", None)
     precision = getattr(module, "PRECISION", "highest")
     if precision not in PRECISIONS:
         raise RegistryError(f"{module.__file__}: PRECISION must be one of {PRECISIONS}; got {precision!r}")
@@ -214,7 +227,7 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
         raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
     growth, wrap = getattr(module, "ERROR_GROWTH", 1.0), getattr(module, "WARNS", True)
     directions = {name: _quiet(function, growth) if wrap else _tagged(function, growth) for name, function in own.items()}
-    return Variant(module.__name__.rpartition(".")[2], directions, refuses, cost, precision)
+    return Variant(module.__name__.rpartition(".")[2], directions, refuses, cost, precision, packing, forward_packed)
 
 
 def _quiet(function: Callable[..., None], error_growth: float) -> Callable[..., None]:

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import checks
+from ... import checks, window
 from ...registry import PRECISIONS, Operation
 from . import problem as _problem
 from ._bias_gradient import sum_over_pixels
+from ._prepared import PreparedConv2d
 from .problem import Conv2dProblem, checked_problem
 
-__all__ = ["OPERATION", "Conv2dProblem", "conv2d", "conv2d_backward", "conv2d_input", "conv2d_weight"]
+__all__ = [
+    "OPERATION", "Conv2dProblem", "PreparedConv2d", "conv2d", "conv2d_backward", "conv2d_input", "conv2d_weight", "prepare_conv2d",
+]  # fmt: skip
 
 # The candidates of automatic choice, which compares their costs; `bench.peers` shows the choice beside the measured times.
 OPERATION = Operation(__name__, ("winograd", "direct", "im2col", "reference"), _problem)
@@ -202,6 +205,57 @@ def conv2d_backward(
     dweight = _weight_gradient(call, input, w.shape, grad_output)
     dx = _input_gradient(call, np.shape(input), w, grad_output)
     return dx, dweight, _bias_gradient(call, grad_output)
+
+
+def prepare_conv2d(
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    *,
+    algorithm: str = "auto",
+    precision: str = "high",
+) -> PreparedConv2d:
+    """Return an object that convolves with this weight, which it packs or transforms once instead of at every call.
+
+    Worth it where a weight serves many calls: Winograd's transformed filters cost as much as a small image. The weight is copied: what is
+    written to the original later has no effect.
+
+    Parameters
+    ----------
+    weight, bias, stride, padding, dilation, groups, algorithm, precision
+        As given to `conv2d`.
+
+    Returns
+    -------
+    PreparedConv2d
+        To be called with ``(input, layout="NCHW")``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import prepare_conv2d
+    >>> blur = prepare_conv2d(np.full((1, 1, 3, 3), 1 / 9, np.float32), padding=1)
+    >>> blur(np.ones((1, 5, 5), np.float32))[0, 2]
+    array([0.6666667, 1.       , 1.       , 1.       , 0.6666667], dtype=float32)
+    """
+    call = _Call("prepare_conv2d", stride, padding, dilation, groups, algorithm, precision)
+    w = checks.contiguous(checks.array(call.op, "weight", weight, "KCRS"))
+    b = np.zeros(len(w), w.dtype) if bias is None else checks.contiguous(checks.array(call.op, "bias", bias, "K"))
+    checks.same_dtype(call.op, weight=w, bias=b)
+    checks.same_shape(call.op, "bias", b, w.shape[:1], "one per filter of the weight")
+    if not isinstance(algorithm, str) or algorithm not in ("auto", *OPERATION.variants):
+        OPERATION.choose(None, "forward", algorithm, call.op)  # says what is wrong
+    channels = w.shape[1] * window.integer(call.op, "groups", groups, 1)
+    checked_problem(call.op, (1, channels, 2**20, 2**20), w.shape, stride, padding, dilation, groups)  # wrong windows show now
+    return PreparedConv2d(OPERATION, lambda shape: call.problem(shape, w.shape), w, b, algorithm, precision)
 
 
 def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:

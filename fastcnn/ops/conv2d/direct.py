@@ -8,13 +8,13 @@ References: Zhang, Franchetti & Low, arXiv 1809.10170; Georganas et al., arXiv 1
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
 from ... import checks, machine
-from ...engine.correlate import correlation, geometry_of, tile_effort
-from ...engine.filters import Taps, all_taps, filter_effort, flipped
+from ...engine.correlate import block_of, correlation, geometry_of, tile_effort
+from ...engine.filters import Taps, all_taps, filter_effort, filter_packer, flipped
 from ...engine.weight_gradient import weight_gradient
 from ...machine import tiles_available
 from . import im2col
@@ -36,10 +36,12 @@ def refuses(problem: Conv2dProblem) -> str | None:
     return tiles_available()
 
 
-def cost(problem: Conv2dProblem, direction: str) -> float:
+def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
     """Tiles times the length of their sums, and the copies of the filters."""
     p = problem
     C, K, taps = p.C // p.groups, p.K // p.groups, p.R * p.S
+    if packed:
+        return p.groups * tile_effort(K, p.N * p.P * p.Q) * C * taps
     if direction == "forward":
         return p.groups * (tile_effort(K, p.N * p.P * p.Q) * C * taps + filter_effort(C * K * taps))
     if direction == "backward_input":  # the phases of a stride share the taps between them
@@ -76,11 +78,24 @@ def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweig
     run(checks.flat(x), checks.flat(dy), dweight)
 
 
+def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
+    """Pack blocks of output channels."""
+    p = problem
+    block = block_of(p.K // p.groups, dtype.itemsize)
+    return block, filter_packer(all_taps(p.weight_shape, p.groups), block, dtype, p.groups)
+
+
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+    """Correlate x with packed weights."""
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads(), True)
+    run(checks.flat(x), weight, bias, checks.flat(y))
+
+
 @functools.lru_cache(maxsize=1024)
-def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False) -> Callable[..., None]:
     sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
     geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups)
-    return correlation(geometry, all_taps(p.weight_shape, p.groups), dtype)
+    return correlation(geometry, all_taps(p.weight_shape, p.groups), dtype, packed)
 
 
 @functools.lru_cache(maxsize=1024)

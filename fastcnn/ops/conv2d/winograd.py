@@ -10,7 +10,7 @@ has 3-6e-7, and an infinity or NaN spreads over its tile of outputs. ``precision
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
@@ -40,11 +40,11 @@ def refuses(problem: Conv2dProblem) -> str | None:
     return tiles_available()
 
 
-def cost(problem: Conv2dProblem, direction: str) -> float:
+def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
     """Take the cheaper of F(2 x 2) and F(4 x 4)."""
     p = problem
     sizes = (p.K, p.C, (p.N, p.P, p.Q)) if direction == "forward" else (p.C, p.K, (p.N, p.H, p.W))
-    return _winograd.effort(*sizes, 4, _winograd.output_tile(*sizes, 4))
+    return _winograd.effort(*sizes, 4, _winograd.output_tile(*sizes, 4, packed), packed)
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
@@ -59,11 +59,23 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
     run(checks.flat(dy), weight.reshape(-1), None, checks.flat(dx))
 
 
+def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
+    """Transform the filters."""
+    m = _winograd.output_tile(problem.K, problem.C, (problem.N, problem.P, problem.Q), dtype.itemsize, True)
+    return m, _winograd.filter_packer(all_taps(problem.weight_shape), m, dtype)
+
+
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+    """Correlate x with transformed filters."""
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads(), True)
+    run(checks.flat(x), weight, bias, checks.flat(y))
+
+
 @functools.lru_cache(maxsize=1024)
-def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False) -> Callable[..., None]:
     geometry = geometry_of((TAPS, TAPS, 1, 1, p.top, p.left), (p.input_shape, x_last), (p.output_shape, y_last))
-    m = _winograd.output_tile(p.K, p.C, (p.N, p.P, p.Q), dtype.itemsize)
-    return _winograd.correlation(geometry, all_taps(p.weight_shape), m, dtype)
+    m = _winograd.output_tile(p.K, p.C, (p.N, p.P, p.Q), dtype.itemsize, packed)
+    return _winograd.correlation(geometry, all_taps(p.weight_shape), m, dtype, packed)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,0 +1,88 @@
+"""A convolution with fixed weights, packed or transformed once for all calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from ... import checks
+from ...registry import PRECISIONS, Operation
+from .problem import Conv2dProblem
+
+
+class PreparedConv2d:
+    """`conv2d` with the weights that it was made from; see `prepare_conv2d`.
+
+    Calling it chooses a variant for the shape of the input, as `conv2d` does, but counts no packing, which happens at the first call
+    that needs it and is kept. Calls from several threads are safe: at worst two of them pack the same.
+
+    Attributes
+    ----------
+    weight, bias : ndarray
+        Read-only copies.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        problem_of: Callable[[tuple[int, ...]], Conv2dProblem],
+        weight: np.ndarray,
+        bias: np.ndarray,
+        algorithm: str,
+        precision: str,
+    ) -> None:
+        checks.choice("prepare_conv2d", "precision", precision, PRECISIONS)
+        self._operation, self._problem_of = operation, problem_of
+        self._algorithm, self._precision = algorithm, precision
+        self.weight, self.bias = weight.copy(), bias.copy()
+        self._flat_weight, self._own_bias = self.weight.reshape(-1), self.bias.view()
+        self.weight.flags.writeable = self.bias.flags.writeable = False
+        self._packed: dict[Hashable, np.ndarray] = {}
+        self._runs: dict[tuple[int, ...], Callable[[np.ndarray, np.ndarray], None]] = {}
+
+    def __call__(self, input: Any, *, layout: str = "NCHW") -> np.ndarray:
+        """Return the convolution of `input` (N, C, H, W) or (C, H, W); in `layout`, as `conv2d`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The message names the argument, what was expected and what arrived.
+        """
+        op = "prepared conv2d"
+        checks.layout(op, layout)
+        array = checks.array(op, "input", input, (layout, layout[1:]))
+        x = checks.channels_first(array[None] if array.ndim == 3 else array, layout)
+        checks.same_dtype(op, input=x, weight=self.weight)
+        problem = self._problem_of(x.shape)
+        run = self._runs.get(problem)
+        if run is None:
+            run = self._runs[problem] = self._chosen(problem)
+        y = checks.empty_image(op, problem.output_shape, x.dtype, layout)
+        if y.size:
+            run(checks.dense(x), y)
+        result = y.transpose(0, 2, 3, 1) if layout == "NHWC" else y
+        return result[0] if array.ndim == 3 else result
+
+    def variant(self, problem: Conv2dProblem) -> str:
+        """Return the name of the variant that serves a problem."""
+        if self._algorithm != "auto":
+            self._operation.choose(problem, "forward", self._algorithm, "prepare_conv2d")
+            return self._algorithm
+        return self._operation.candidates(problem, "forward", self._precision, packed=True)[0][0]
+
+    def _chosen(self, problem: Conv2dProblem) -> Callable[[np.ndarray, np.ndarray], None]:
+        variant = self._operation.variants[self.variant(problem)]
+        forward = variant.directions["forward"]
+        if variant.packing is None or variant.forward_packed is None:
+            return lambda x, y: forward(problem, x, self._flat_weight.reshape(problem.weight_shape), self._own_bias, y)
+        key, pack = variant.packing(problem, self.weight.dtype)
+        packed = self._packed.get((variant.name, key))
+        if packed is None:
+            packed = self._packed[variant.name, key] = pack(self._flat_weight)
+        forward_packed = variant.forward_packed
+        return lambda x, y: forward_packed(problem, x, packed, self._own_bias, y)
+
+    def __repr__(self) -> str:
+        return f"<prepared conv2d: weight {self.weight.shape} {self.weight.dtype}, packed: {sorted(map(str, self._packed))}>"

@@ -1,0 +1,125 @@
+"""`prepare_conv2d`: the same results as plain calls, weights of its own, and errors when it is made rather than when it is called."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import registry
+
+OP = registry.operations()["conv2d"]
+CASES = [case for case in OP.problem.CASES if case.problem.N]
+
+
+def _window(p) -> dict:
+    return {
+        "stride": (p.stride_h, p.stride_w),
+        "padding": ((p.top, p.bottom), (p.left, p.right)),
+        "dilation": (p.dilation_h, p.dilation_w),
+        "groups": p.groups,
+    }
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_same_as_a_plain_call(case, layout: str) -> None:
+    x, weight, bias = OP.problem.arguments(case.problem, "forward", np.float32, np.random.default_rng(0))
+    prepared = fastcnn.prepare_conv2d(weight, bias, **_window(case.problem))
+    image = x if layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    want = fastcnn.conv2d(
+        image.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64), **_window(case.problem), layout=layout
+    )
+    for _ in range(2):  # the second call finds the packed weights
+        got = prepared(image, layout=layout)
+        assert got.flags.c_contiguous
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "im2col", "reference"])
+def test_each_variant_and_float64(algorithm: str) -> None:
+    rng = np.random.default_rng(1)
+    x, weight = rng.standard_normal((2, 5, 9, 10)), rng.standard_normal((7, 5, 3, 3))
+    prepared = fastcnn.prepare_conv2d(weight, padding=1, algorithm=algorithm)
+    np.testing.assert_allclose(prepared(x), fastcnn.conv2d(x, weight, padding=1, algorithm="reference"), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(prepared(x[0]), prepared(x)[0], rtol=1e-10, atol=1e-10)
+
+
+def test_weights_are_its_own() -> None:
+    rng = np.random.default_rng(2)
+    x, weight, bias = rng.standard_normal((1, 8, 6, 6)), rng.standard_normal((8, 8, 3, 3)), rng.standard_normal(8)
+    prepared = fastcnn.prepare_conv2d(weight, bias)
+    want = prepared(x)
+    weight[...] = 0
+    bias[...] = 0
+    np.testing.assert_array_equal(prepared(x), want)
+    np.testing.assert_array_equal(fastcnn.prepare_conv2d(prepared.weight, prepared.bias)(x), want)
+    with pytest.raises(ValueError, match="read-only"):
+        prepared.weight[...] = 1
+
+
+def test_packs_once_for_many_sizes() -> None:
+    rng = np.random.default_rng(3)
+    prepared = fastcnn.prepare_conv2d(rng.standard_normal((32, 16, 3, 3)).astype(np.float32), algorithm="direct")
+    for size in (5, 9, 12, 40):
+        prepared(rng.standard_normal((1, 16, size, size)).astype(np.float32))
+    assert len(prepared._packed) == 1
+    assert "direct" in repr(prepared)
+
+
+def test_highest_precision_never_takes_winograd() -> None:
+    weight = np.ones((64, 64, 3, 3), np.float32)
+    problem = OP.problem.checked_problem("", (8, 64, 56, 56), weight.shape, 1, 1, 1, 1)
+    assert fastcnn.prepare_conv2d(weight, padding=1).variant(problem) == "winograd"
+    assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) == "direct"
+
+
+def test_calls_from_threads() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((2, 16, 20, 20)).astype(np.float32)
+    prepared = fastcnn.prepare_conv2d(rng.standard_normal((32, 16, 3, 3)).astype(np.float32))
+    results: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: results.append(prepared(x))) for _ in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(results) == 6
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"stride": 0}, ValueError, "prepare_conv2d: stride must be between 1"),
+        ({"padding": "some"}, ValueError, "prepare_conv2d: padding must be"),
+        ({"groups": 0}, ValueError, "prepare_conv2d: groups must be between 1"),
+        ({"groups": 3}, ValueError, "expected weight to be divisible by 3"),
+        ({"algorithm": "fast"}, ValueError, "prepare_conv2d: algorithm must be 'auto' or one of"),
+        ({"precision": "low"}, ValueError, "prepare_conv2d: precision must be one of"),
+        ({"bias": np.zeros(3, np.float32)}, ValueError, "prepare_conv2d: bias must have shape"),
+        ({"bias": np.zeros(4)}, TypeError, "prepare_conv2d: expected arrays of one dtype"),
+        ({"weight": [1.0]}, TypeError, "prepare_conv2d: weight must be a NumPy array"),
+    ],
+)
+def test_mistakes_show_when_it_is_made(change: dict, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        fastcnn.prepare_conv2d(**{"weight": np.ones((4, 2, 3, 3), np.float32), **change})
+
+
+@pytest.mark.parametrize(
+    ("x", "layout", "error", "message"),
+    [
+        (np.ones((1, 3, 5, 5), np.float32), "NCHW", ValueError, "expected input.* to have 2 channels, but got 3 channels"),
+        (np.ones((1, 2, 5, 5)), "NCHW", TypeError, "prepared conv2d: expected arrays of one dtype"),
+        (np.ones((1, 2, 5, 5), np.float32), "CHWN", ValueError, "prepared conv2d: layout must be one of"),
+        (np.ones((2, 2), np.float32), "NCHW", ValueError, "prepared conv2d: input must be"),
+        (np.ones((1, 2, 2, 2), np.float32), "NCHW", ValueError, "Kernel size can't be greater than actual input size"),
+    ],
+)
+def test_mistakes_of_a_call(x: np.ndarray, layout: str, error: type, message: str) -> None:
+    with pytest.raises(error, match=message):
+        fastcnn.prepare_conv2d(np.ones((4, 2, 3, 3), np.float32))(x, layout=layout)
