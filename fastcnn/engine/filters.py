@@ -152,6 +152,20 @@ def block_packer(block: int, dtype: np.dtype) -> Kernel:
         if taps == 1:
             gather(weight, filters, group, k * block, 0, f.inputs, packed, out)
             return
+        if f.swapped:  # neighbouring outputs are `taps` apart: a few lines of the cache serve all taps of an input
+            valid = min(block, f.outputs - k * block)
+            for i in range(f.inputs):
+                for j in range(f.J):
+                    for n in range(f.L):
+                        tap = (f.r_first + j * f.r_step) * f.S + f.s_first + n * f.s_step
+                        at = ((group * f.K + i) * f.C + k * block) * taps + tap
+                        to = out + ((j * f.L + n) * f.inputs + i) * block
+                        source, target = weight[at : at + (valid - 1) * taps + 1], packed[to : to + block]
+                        for v in range(valid):
+                            target[v] = source[v * taps]
+                        for v in range(valid, block):
+                            target[v] = 0
+            return
         scratch = np.empty(CHUNK * taps * block, weight.dtype)
         for c in range(0, f.inputs, CHUNK):
             count = min(CHUNK, f.inputs - c)

@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 # The candidates of automatic choice, which compares their costs; `bench.peers` shows the choice beside the measured times.
-OPERATION = Operation(__name__, ("winograd", "direct", "im2col", "reference"), _problem)
+OPERATION = Operation(__name__, ("winograd", "direct", "bfloat16", "im2col", "reference"), _problem)
 
 
 def conv2d(

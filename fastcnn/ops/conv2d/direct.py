@@ -60,14 +60,14 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
     phases, complete = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads())
     # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
     before = weight.size <= dx.size
-    if before and not np.isfinite(weight.sum()):
+    if before and not _is_finite(weight):
         return im2col.backward_input(problem, dy, weight, dx)
     if not complete:
         dx[...] = 0
     errors, filters, out = checks.flat(dy), weight.reshape(-1), checks.flat(dx)
     for run in phases:
         run(errors, filters, None, out)
-    if not before and not np.isfinite(out.sum()):
+    if not before and not _is_finite(out):
         im2col.backward_input(problem, dy, weight, dx)
     return None
 
@@ -124,6 +124,11 @@ def _backward_input(
 def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
     return weight_gradient(geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, dy_last), p.groups), dtype)
+
+
+def _is_finite(values: np.ndarray) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))
 
 
 def _phases(taps: int, stride: int, before: int, size: int) -> list[int]:

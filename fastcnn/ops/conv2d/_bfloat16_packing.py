@@ -1,0 +1,110 @@
+"""Copies into the words of bf16.py: padded channels-last images of two channels a word, and weights in blocks of output channels."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from ... import bf16
+from ...engine.filters import CHUNK, Filters, gatherer, record
+from ...engine.packing import clear, row_packer
+from ...jit import Kernel, kernel
+
+FLOAT32 = np.dtype(np.float32)
+_STRIP = 32  # pixels of planes that are transposed at once
+
+
+@functools.cache
+def word_packer() -> Kernel:
+    """Return a kernel that rounds pixels of the image at x[at] into a padded channels-last buffer; a word is channels (2c, 2c + 1).
+
+    ``pack(x, at, x_c, x_h, x_w, H, W, C, first_row, first_column, out, rows, columns, pitch)`` is `row_packer`'s, with a pitch of at least
+    ceil(C / 2) words; what a pixel has beyond these is left as it is. Planes are transposed in float32 before they are rounded.
+    """
+    neighbours = bf16.neighbours()
+    pack_rows = row_packer(FLOAT32)
+
+    @kernel
+    def pack(x, at, x_c, x_h, x_w, H, W, C, first_row, first_column, out, rows, columns, pitch):
+        first, last = min(columns, max(0, -first_column)), max(0, min(columns, W - first_column))
+        pixels = np.empty(0 if x_c == 1 else _STRIP * 2 * pitch, x.dtype)
+        for i in range(rows):
+            h = first_row + i
+            row = i * columns * pitch
+            if h < 0 or h >= H or first >= last:
+                clear(out, row, row + columns * pitch)
+                continue
+            if x_c != 1:
+                for j in range(0, columns, _STRIP):
+                    strip = min(_STRIP, columns - j)
+                    pack_rows(x, at, x_c, x_h, x_w, H, W, C, h, first_column + j, pixels, 1, strip, 2 * pitch)
+                    neighbours(pixels, 0, strip * 2 * pitch, out, row + j * pitch)
+                continue
+            clear(out, row, row + first * pitch)
+            clear(out, row + last * pitch, row + columns * pitch)
+            source, to = at + h * x_h + (first_column + first) * x_w, row + first * pitch
+            if x_w == C and 2 * pitch == C:
+                neighbours(x, source, (last - first) * C, out, to)
+            else:
+                for j in range(last - first):
+                    neighbours(x, source + j * x_w, C, out, to + j * pitch)
+
+    return pack
+
+
+def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from a flat weight to (groups, outputs / block, J, L, inputs / 2, block) words in one axis, of two inputs each."""
+    jobs = groups * -(-filters.outputs // block)
+    size = jobs * filters.vertical.count * filters.horizontal.count * -(-filters.inputs // 2) * block
+    taps = record(filters)
+    run = _packer(block).bound(jobs, taps, np.empty(0, FLOAT32), np.empty(0, np.int32), work=16.0 * size)
+
+    def pack(weight: np.ndarray) -> np.ndarray:
+        packed = np.empty(size, np.int32)
+        run(taps, weight, packed)
+        return packed
+
+    return pack
+
+
+@functools.cache
+def _packer(block: int) -> Kernel:
+    pack_block = block_packer(block)
+
+    @kernel(specialisation=block)
+    def pack_job(job, filters, weight, packed):
+        f = filters[0]
+        blocks = (f.outputs + block - 1) // block
+        pack_block(filters, weight, job // blocks, job % blocks, packed, job * f.J * f.L * ((f.inputs + 1) // 2) * block)
+
+    return pack_job
+
+
+@functools.cache
+def block_packer(block: int) -> Kernel:
+    """Return a kernel ``pack_block(filters, weight, group, k, packed, out)`` that packs block k of a group's outputs from word `out`."""
+    gather = gatherer(block, FLOAT32)
+    pairs = bf16.pairs()
+
+    @kernel(specialisation=block)
+    def pack_block(filters, weight, group, k, packed, out):
+        f = filters[0]
+        taps, depths = f.R * f.S, (f.inputs + 1) // 2
+        scratch = np.empty(CHUNK * taps * block, weight.dtype)
+        for c in range(0, f.inputs, CHUNK):
+            count = min(CHUNK, f.inputs - c)
+            gather(weight, filters, group, k * block, c, count, scratch, 0)
+            if count % 2:  # the last input is paired with zeros
+                clear(scratch, count * taps * block, (count + 1) * taps * block)
+            for j in range(f.J):
+                for n in range(f.L):
+                    even = ((f.r_first + j * f.r_step) * f.S + f.s_first + n * f.s_step) * block
+                    to = out + ((j * f.L + n) * depths + c // 2) * block
+                    for _ in range((count + 1) // 2):
+                        pairs(scratch, even, scratch, even + taps * block, block, packed, to)
+                        even += 2 * taps * block
+                        to += block
+
+    return pack_block

@@ -1,0 +1,106 @@
+"""Direct convolution in bfloat16: factors rounded to 8 bits, sums in float32, at twice the peak of float32.
+
+Arrays are float32 on either side; they are rounded on the way into the cache, as part of the copy that padding needs. Products of random
+numbers come out with a relative error of 2.4e-3 (Frobenius); subnormal numbers count as 0. float64 arrays are left to `direct`.
+References: Georganas et al., arXiv 1808.05567; Kalamkar et al., arXiv 1905.12322.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from ... import bf16, checks, machine
+from ...engine.correlate import geometry_of
+from ...engine.filters import Taps, all_taps, flipped
+from . import direct, im2col
+from ._bfloat16_correlate import correlation
+from ._bfloat16_gradient import weight_gradient
+from .direct import _phase, _phases
+from .problem import Conv2dProblem
+
+PRECISION = "medium"
+ROUNDOFF = bf16.ROUNDOFF  # of each factor: what bounds of the error count with in place of the dtype's
+ERROR_GROWTH = 2.0**15  # over float32: a sum of one product, which is allowed 5 roundings of 2**-24, has two of 2**-8
+
+
+def refuses(problem: Conv2dProblem) -> str | None:
+    """As `direct`, and the instruction must be there."""
+    if problem.groups != 1:
+        return "groups is not 1"
+    return direct.refuses(problem) or bf16.unavailable()
+
+
+def cost(problem: Conv2dProblem, direction: str) -> float:
+    """Return what `direct` costs, at half the time per product; a term without a partner is paired with 0."""
+    p = problem
+    terms = {"forward": p.C, "backward_input": p.K, "backward_weight": p.N * p.P}[direction]
+    return direct.cost(problem, direction) / 1.8 * (terms + terms % 2) / max(terms, 1)
+
+
+def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+    """Correlate x with the weights, pairs of input channels a word; the accumulators start from the bias."""
+    if x.dtype == np.float64:
+        return direct.forward(problem, x, weight, bias, y)
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads())
+    return run(checks.flat(x), weight.reshape(-1), bias, checks.flat(y))
+
+
+def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
+    """Correlate dy with the flipped taps of each phase of the stride, pairs of output channels a word."""
+    if dy.dtype == np.float64:
+        return direct.backward_input(problem, dy, weight, dx)
+    # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
+    before = weight.size <= dx.size
+    if before and not np.isfinite(weight.sum()):
+        return im2col.backward_input(problem, dy, weight, dx)
+    phases, complete = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), machine.get_threads())
+    if not complete:
+        dx[...] = 0
+    for run in phases:
+        run(checks.flat(dy), weight.reshape(-1), None, checks.flat(dx))
+    if not before and not np.isfinite(dx.sum()):
+        im2col.backward_input(problem, dy, weight, dx)
+    return None
+
+
+def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
+    """Sum x times dy over all output pixels, pairs of images a word."""
+    if x.dtype == np.float64:
+        return direct.backward_weight(problem, x, dy, dweight)
+    run = _backward_weight(problem, checks.is_channels_last(x), checks.is_channels_last(dy), machine.get_threads())
+    return run(checks.flat(x), checks.flat(dy), dweight)
+
+
+@functools.lru_cache(maxsize=1024)
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int) -> Callable[..., None]:
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups)
+    return correlation(geometry, all_taps(p.weight_shape, p.groups))
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, threads: int) -> tuple[list[Callable[..., None]], bool]:
+    """Return a correlation per phase of the stride, and whether together they write every pixel."""
+    n, c, h, w = checks.strides_of(p.input_shape, dx_last)
+    phases = []
+    for a in _phases(p.R, p.stride_h, p.top, p.H):
+        first_r, up = _phase(a, p.top, p.stride_h)
+        vertical = Taps(first_r, p.stride_h, -(-(p.R - first_r) // p.stride_h))
+        for b in _phases(p.S, p.stride_w, p.left, p.W):
+            first_s, back = _phase(b, p.left, p.stride_w)
+            horizontal = Taps(first_s, p.stride_w, -(-(p.S - first_s) // p.stride_w))
+            sizes = vertical.count, horizontal.count, 1, 1, vertical.count - 1 - up, horizontal.count - 1 - back
+            phase = p.N, p.C, -(-(p.H - a) // p.stride_h), -(-(p.W - b) // p.stride_w)
+            geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
+                y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w
+            )
+            phases.append(correlation(geometry, flipped(p.weight_shape, vertical, horizontal, p.groups)))
+    return phases, p.stride_h <= p.R and p.stride_w <= p.S
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, threads: int) -> Callable[..., None]:
+    return weight_gradient(p, x_last, dy_last)
