@@ -1,6 +1,6 @@
 """The register tile in bfloat16: products of bfloat16 numbers, sums in float32; a sibling of simd.py, at twice its peak.
 
-    y[m, v] = max(floor, start[so + m*start_m + v] + sum over r < R, k < K of  x[xo + m*x_m + r*x_r + k*x_k] . w[wo + r*w_r + k*w_k + v])
+    y[m, v] = start[so + m*start_m + v] + sum over r < R, k < K of  x[xo + m*x_m + r*x_r + k*x_k] . w[wo + r*w_r + k*w_k + v]
 
 `x` and `w` hold *words*: an int32 of two bfloat16, the even term of the reduction in its low half. The dot product of two words is one
 lane of `vdpbf16ps` (AVX512_BF16: Zen 4, Cooper Lake, Sapphire Rapids), which takes a word of x for all lanes as simd.tile does a scalar.
@@ -40,7 +40,7 @@ def unavailable() -> str | None:
 def tile(shape: TileShape) -> Any:
     """Return an intrinsic for tiles of 1 to `shape.height` rows, with `shape.lanes` of 4, 8 or 16.
 
-    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K)``: as simd.tile; x and w are int32
+    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K)``: as simd.tile; x and w are int32
     arrays of words, start and y float32; offsets and strides count elements of their arrays.
 
     Notes
@@ -59,13 +59,13 @@ def tile(shape: TileShape) -> Any:
     @intrinsic
     def kernel(
         typingctx: Any, height: Any, x: Any, xo: Any, x_m: Any, x_r: Any, x_k: Any, w: Any, wo: Any, w_r: Any, w_k: Any,
-        start: Any, so: Any, start_m: Any, floor: Any, y: Any, yo: Any, y_m: Any, R: Any, K: Any,
+        start: Any, so: Any, start_m: Any, relu: Any, y: Any, yo: Any, y_m: Any, R: Any, K: Any,
     ) -> Any:  # fmt: skip
         n = types.int64
-        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, floor, y, n, n, n, n)
+        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, n, y, n, n, n, n)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K = args
+            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K = args
 
             def data(position: int, value: Any, offset: Any) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
@@ -136,12 +136,14 @@ def tile(shape: TileShape) -> Any:
                 b.cbranch(b.icmp_signed("<", r_next, R), outer, done)
 
                 b.position_at_end(done)
+                # Chosen here, from an integer: a float would take one of the loop's vector registers.
+                is_relu = b.icmp_signed("!=", relu, const(0))
+                least = broadcast(b.select(is_relu, ir.Constant(ir.FloatType(), 0.0), ir.Constant(ir.FloatType(), float("-inf"))), vector)
                 for m, v in cells:
                     low = b.fcmp_ordered(">", least, new[m, v])  # false for NaN, which passes: one vmaxps
                     b.store(b.select(low, least, new[m, v]), at(y0, b.add(b.mul(y_m, const(m)), columns[v]), vector), align=4)
                 b.branch(after)
 
-            least = broadcast(context.cast(b, floor, sig.args[13], types.float32), vector)
             after = b.append_basic_block("after")
             choice = b.switch(height, after)
             for rows in range(1, shape.height + 1):

@@ -6,6 +6,7 @@ wrong form is read as garbage. So every array becomes a native, aligned, exact `
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -173,10 +174,23 @@ def strides_of(shape: tuple[int, ...], channels_last: bool) -> tuple[int, int, i
     return (h * w * c, 1, w * c, c) if channels_last else (c * h * w, h * w, w, 1)
 
 
+_LINE = 64  # bytes of a cache line, and of the widest vector
+_ALIGN_FROM = 2**14  # bytes; below, aligning costs more than it saves
+
+
 def empty(op: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return a new array; ValueError for one larger than the machine's memory, before anything is allocated."""
-    require_memory(op, "the result", shape, np.dtype(dtype).itemsize)
-    return np.empty(shape, dtype)
+    """Return a new array; ValueError for one larger than the machine's memory, before anything is allocated.
+
+    Larger ones begin at a cache line: NumPy's begin 16 bytes behind one, and every vector stored there would touch two lines.
+    """
+    itemsize = np.dtype(dtype).itemsize
+    require_memory(op, "the result", shape, itemsize)
+    size = math.prod(shape) * itemsize
+    if size < _ALIGN_FROM:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + _LINE, np.uint8)
+    first = -memory.ctypes.data % _LINE
+    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 def require_memory(op: str, name: str, shape: tuple[int, ...], itemsize: int) -> None:

@@ -1,6 +1,6 @@
 """The register tile: the one piece of arithmetic under every fast kernel, emitted as LLVM vector code.
 
-    y[m, v] = max(floor, start[so + m*start_m + v] + sum over r < R, k < K of  x[xo + m*x_m + r*x_r + k*x_k] * w[wo + r*w_r + k*w_k + v])
+    y[m, v] = start[so + m*start_m + v] + sum over r < R, k < K of  x[xo + m*x_m + r*x_r + k*x_k] * w[wo + r*w_r + k*w_k + v]
 
 `x` is read one scalar at a time and broadcast, `w` as `vectors` vectors of `lanes` elements; the height x vectors accumulators
 stay in registers for the whole reduction. Only the strides and the loops around the tile change with its use:
@@ -32,8 +32,8 @@ from .machine import TileShape
 def tile(shape: TileShape, dtype: np.dtype) -> Any:
     """Return an intrinsic for tiles of 1 to `shape.height` rows.
 
-    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K)``: offsets and strides count
-    elements; R and K must be at least 1; `floor` is -inf, or 0 for a ReLU in the same store, which NaN passes. Writes
+    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K)``: offsets and strides count
+    elements; R and K must be at least 1; `relu` 1 stores max(0, .), which NaN passes, 0 the sums. Writes
     y[yo + m*y_m + v] for m < height and v < shape.block, and touches nothing else.
 
     The sums begin at `start`: a bias, the same for every row (start_m = 0), or y itself (start_m = y_m), which accumulates.
@@ -48,18 +48,17 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
     from numba.extending import intrinsic
 
     scalar = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}[dtype]
-    scalar_type = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}[dtype]
     i32, i64 = ir.IntType(32), ir.IntType(64)
     vector = ir.VectorType(scalar, shape.lanes)
     fma_name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{shape.lanes}f{8 * dtype.itemsize}"
 
     @intrinsic
-    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K):
+    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K):
         n = types.int64
-        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, floor, y, n, n, n, n)
+        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, n, y, n, n, n, n)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, floor, y, yo, y_m, R, K = args
+            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K = args
 
             def data(position: int, value: Any, offset: Any) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
@@ -130,12 +129,14 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
                 b.cbranch(b.icmp_signed("<", r_next, R), outer, done)
 
                 b.position_at_end(done)
+                # Chosen here, from an integer: a float would take one of the loop's vector registers.
+                is_relu = b.icmp_signed("!=", relu, const(0))
+                least = broadcast(b.select(is_relu, ir.Constant(scalar, 0.0), ir.Constant(scalar, float("-inf"))))
                 for m, v in cells:
                     low = b.fcmp_ordered(">", least, new[m, v])  # false for NaN, which passes: one vmaxps
                     b.store(b.select(low, least, new[m, v]), vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)
                 b.branch(after)
 
-            least = broadcast(context.cast(b, floor, sig.args[13], scalar_type))
             after = b.append_basic_block("after")
             choice = b.switch(height, after)
             for rows in range(1, shape.height + 1):

@@ -19,8 +19,8 @@ SHAPES = sorted({(machine.tile_shape(channels, dtype.itemsize), dtype) for chann
 def _tile_kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     tile = simd.tile(shape, dtype)
 
-    def run(height, x, w, start, start_m, floor, y, R, K):
-        tile(height, x, 0, K + 1, 2 * K, 1, w, 0, K * shape_block, shape_block, start, 0, start_m, floor, y, 3, shape_block + 5, R, K)
+    def run(height, x, w, start, start_m, relu, y, R, K):
+        tile(height, x, 0, K + 1, 2 * K, 1, w, 0, K * shape_block, shape_block, start, 0, start_m, relu, y, 3, shape_block + 5, R, K)
 
     shape_block = shape.block
     return kernel(specialisation=(shape, dtype.str))(run)
@@ -29,7 +29,7 @@ def _tile_kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
 @pytest.mark.skipif(machine.jit_is_disabled(), reason="tiles are machine code")
 @pytest.mark.parametrize(("shape", "dtype"), SHAPES, ids=str)
 def test_tile(shape: TileShape, dtype: np.dtype) -> None:
-    """Every height, with a bias or accumulating, with and without a floor; beyond its rows and columns nothing is written."""
+    """Every height, with a bias or accumulating, with and without a ReLU; beyond its rows and columns nothing is written."""
     run, rng, block = _tile_kernel(shape, dtype), np.random.default_rng(0), shape.block
     for height in range(1, shape.height + 1):
         for R, K in ((1, 1), (3, 7)):
@@ -37,24 +37,25 @@ def test_tile(shape: TileShape, dtype: np.dtype) -> None:
             w = rng.integers(-4, 5, R * K * block).astype(dtype)
             at = np.arange(height)[:, None, None] * (K + 1) + np.arange(R)[:, None] * 2 * K + np.arange(K)
             sums = np.einsum("mrk,rkv->mv", x[at], w.reshape(R, K, block))
-            for floor in (-np.inf, 0.0):
+            for relu in (0, 1):
                 for accumulate in (False, True):
                     y = rng.integers(-9, 10, 3 + shape.height * (block + 5)).astype(dtype)
                     before = y.copy()
                     rows = np.lib.stride_tricks.as_strided(y[3:], (height, block), ((block + 5) * y.itemsize, y.itemsize))
                     start = y[3:] if accumulate else rng.integers(-9, 10, block).astype(dtype)
-                    want = np.maximum(sums + (rows if accumulate else start[:block]), floor)
-                    run(height, x, w, start, block + 5 if accumulate else 0, floor, y, R, K)
+                    want = sums + (rows if accumulate else start[:block])
+                    want = np.maximum(want, 0) if relu else want
+                    run(height, x, w, start, block + 5 if accumulate else 0, relu, y, R, K)
                     np.testing.assert_array_equal(rows, want)
                     rows[...] = np.lib.stride_tricks.as_strided(before[3:], rows.shape, rows.strides)
                     np.testing.assert_array_equal(y, before)
 
 
 @pytest.mark.skipif(machine.jit_is_disabled(), reason="tiles are machine code")
-def test_floor_lets_nan_pass() -> None:
+def test_nan_passes_the_relu() -> None:
     shape, dtype = SHAPES[0]
     x, w, y = np.full(1, np.nan, dtype), np.ones(shape.block, dtype), np.zeros(3 + shape.block, dtype)
-    _tile_kernel(shape, dtype)(1, x, w, np.zeros(shape.block, dtype), 0, 0.0, y, 1, 1)
+    _tile_kernel(shape, dtype)(1, x, w, np.zeros(shape.block, dtype), 0, 1, y, 1, 1)
     assert np.isnan(y[3:]).all()
 
 
@@ -82,7 +83,7 @@ def test_sums_stay_in_registers(shape: TileShape, dtype: np.dtype) -> None:
     function = numba.njit(nogil=True)(run.function)  # without the disk cache, which keeps no assembly
     array = numba.types.Array(numba.from_dtype(dtype), 1, "C")
     n = numba.int64
-    function.compile((n, array, array, array, n, numba.float64, array, n, n))
+    function.compile((n, array, array, array, n, n, array, n, n))
     multiply = re.compile(r"vfn?m(add|sub)\d+p|vmulp|mulp")
     counts = set()
     for loop in _loops("\n".join(function.inspect_asm().values())):
@@ -110,7 +111,7 @@ def test_two_sided_product(seed: int, dtype: np.dtype) -> None:
     lanes = 4
     transform = simd.two_sided(tuple(map(tuple, matrix.tolist())), lanes, dtype)
 
-    @kernel
+    @kernel(specialisation=(seed, dtype.str))
     def run(x, start, floor, y):
         transform(x, 0, width * lanes, lanes, start, 0, floor, y, 0, rows * lanes, lanes)
 

@@ -200,7 +200,6 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
         # blocks, else a scratch of whole blocks, of which unpack_rows stores the first K channels.
         reach = g.S * g.C if g.S > 1 else g.C  # a kernel row
         step, panel = g.stride_w * pixel, g.R * g.S * g.C * block
-        floor = 0.0 if g.relu else -np.inf
         y_image = g.y_first + n * g.y_n + first_row * g.y_h + first_column * g.y_w + group * g.K * g.y_c
         if g.direct_out:
             target, y_row, y_pixel = y, g.y_h, g.y_w
@@ -226,7 +225,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
                     tile(
                         tall, image, at, step, pitch, 1, panels, w_block + r_first * reach * block, reach * block, block,
-                        bias, b_block, 0, floor, target, out + row * y_row + q * y_pixel, y_pixel, r_last - r_first, reach,
+                        bias, b_block, 0, g.relu, target, out + row * y_row + q * y_pixel, y_pixel, r_last - r_first, reach,
                     )  # fmt: skip
                     q += tall
             if not g.direct_out:

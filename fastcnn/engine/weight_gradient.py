@@ -196,7 +196,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                         out = origin_g + (r * reach + m) * pitch_g + k
                         tile(
                             tall, image, origin + r * pitch + m * x_m, x_m, g.stride_h * pitch, g.stride_w * pixel,
-                            errors, y_origin + k, y_row, y_pixel, start, 0 if fresh else out, 0 if fresh else pitch_g, -np.inf,
+                            errors, y_origin + k, y_row, y_pixel, start, 0 if fresh else out, 0 if fresh else pitch_g, 0,
                             gradient, out, pitch_g, rows, width,
                         )  # fmt: skip
                         m += tall

@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 # The candidates of automatic choice, which compares their costs; `bench.peers` shows the choice beside the measured times.
-OPERATION = Operation(__name__, ("winograd", "direct", "bfloat16", "im2col", "reference"), _problem)
+OPERATION = Operation(__name__, ("winograd", "depthwise", "direct", "bfloat16", "im2col", "reference"), _problem)
 
 
 def conv2d(
@@ -273,8 +273,8 @@ def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a window's argument is an int, a word or a pair of ints and no more, so that equal ones mean the same (True == 1)."""
-    return type(value) is int or type(value) is str or (type(value) is tuple and all(type(item) is int for item in value))
+    """Whether a window's argument is an int, a word or a tuple of such and no more, so that equal ones mean the same (True == 1)."""
+    return type(value) is int or type(value) is str or (type(value) is tuple and all(map(_is_plain, value)))
 
 
 @functools.lru_cache(maxsize=1024)

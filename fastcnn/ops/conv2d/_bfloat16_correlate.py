@@ -73,7 +73,6 @@ def _kernel(shape: TileShape) -> Kernel:
         depths = (g.C + 1) // 2
         reach, step = g.S * depths, g.stride_w * g.pixel
         panel = g.R * reach * block
-        floor = 0.0 if g.relu else -np.inf
         y_image = g.y_first + n * g.y_n + first_row * g.y_h + first_column * g.y_w + group * g.K * g.y_c
         if g.direct_out:
             target, y_row, y_pixel = y, g.y_h, g.y_w
@@ -94,7 +93,7 @@ def _kernel(shape: TileShape) -> Kernel:
                     tall = -(-(width - q) // (tiles - t))  # 13 pixels become 7 + 6
                     tile(
                         tall, image, row * g.stride_h * pitch + q * step, step, pitch, 1, words, w_block, reach * block, block,
-                        bias, (group * g.blocks + k) * block, 0, floor, target, out + row * y_row + q * y_pixel, y_pixel, g.R, reach,
+                        bias, (group * g.blocks + k) * block, 0, g.relu, target, out + row * y_row + q * y_pixel, y_pixel, g.R, reach,
                     )  # fmt: skip
                     q += tall
             if not g.direct_out:

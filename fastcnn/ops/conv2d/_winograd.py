@@ -296,7 +296,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
                         tall = -(-(used - t) // (tiles - i))
                         xo, yo = e * pitch_V + t * pitch_C, e * pitch_Z + t * pitch_K + (k - k0) * block
                         wo = e * pitch_U if local[0] else (e * g.blocks + k) * g.C * block
-                        tile(tall, V, xo, pitch_C, 0, 1, U, wo, 0, block, zeros, 0, 0, -np.inf, Z, yo, pitch_K, 1, g.C)
+                        tile(tall, V, xo, pitch_C, 0, 1, U, wo, 0, block, zeros, 0, 0, 0, Z, yo, pitch_K, 1, g.C)
                         t += tall
             store_units(geometry, Z, pitch_Z, bias, y, first, last, k0 * block, pitch_K)
 

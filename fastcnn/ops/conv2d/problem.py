@@ -140,6 +140,10 @@ def outputs(problem: Conv2dProblem, direction: str, dtype: Any) -> tuple[np.ndar
     return (np.empty(shapes[direction], dtype),)
 
 
+def _depthwise(N: int, C: int, H: int, R: int, stride: int = 1, pad: int = 0, multiplier: int = 1) -> Conv2dProblem:
+    return _square(N, C, H, C * multiplier, R, stride, pad)._replace(groups=C)
+
+
 def _square(N: int, C: int, H: int, K: int, R: int, stride: int = 1, pad: int = 0) -> Conv2dProblem:
     return Conv2dProblem(N, C, H, H, K, R, R, stride, stride, pad, pad, pad, pad)
 
@@ -176,6 +180,27 @@ CASES = [
     Case("groups-2", Conv2dProblem(2, 6, 8, 8, 10, 3, 3, 1, 1, 1, 1, 1, 1, groups=2)),
     Case("depthwise", Conv2dProblem(2, 7, 9, 9, 7, 3, 3, 2, 2, 1, 1, 1, 1, groups=7)),
     Case("depthwise-multiplier-dilated", Conv2dProblem(1, 3, 9, 9, 6, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 3)),
+    Case("depthwise-1-channel", _depthwise(2, 1, 11, 3, 1, 1)),
+    Case("depthwise-1-channel-dilated", Conv2dProblem(1, 1, 9, 8, 1, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2, 1)),
+    Case("depthwise-16", _depthwise(1, 16, 14, 3, 1, 1)),
+    Case("depthwise-17-strided", _depthwise(2, 17, 15, 3, 2, 1)),
+    Case("depthwise-40", _depthwise(1, 40, 7, 3, 1, 1)),
+    Case("depthwise-5x5-strided", _depthwise(1, 33, 12, 5, 2, 2)),
+    Case("depthwise-row-37", Conv2dProblem(1, 3, 10, 37, 3, 3, 3, 1, 1, 1, 1, 1, 1, groups=3)),
+    Case("depthwise-row-67-strided", Conv2dProblem(1, 2, 11, 67, 2, 3, 3, 2, 2, 1, 1, 1, 1, groups=2)),
+    Case("depthwise-one-side", Conv2dProblem(2, 18, 9, 10, 18, 4, 3, 2, 2, 3, 0, 0, 2, groups=18)),
+    Case("depthwise-strides-1-2", Conv2dProblem(1, 6, 9, 21, 6, 2, 5, 1, 2, 1, 0, 3, 1, groups=6)),
+    Case("depthwise-strides-2-1", Conv2dProblem(1, 20, 9, 21, 20, 5, 2, 2, 1, 1, 3, 0, 1, groups=20)),
+    Case("depthwise-stride-3", _depthwise(1, 8, 16, 2, 3, 1)),
+    Case("depthwise-stride-beyond-kernel", _depthwise(1, 9, 14, 1, 2)),
+    Case("depthwise-dilated-strided", Conv2dProblem(1, 16, 13, 14, 16, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2, 16)),
+    Case("depthwise-dilated-columns", Conv2dProblem(1, 5, 8, 19, 5, 3, 3, 1, 1, 1, 1, 3, 3, 1, 3, 5)),
+    Case("depthwise-dilated-columns-strided", Conv2dProblem(1, 5, 8, 25, 5, 3, 3, 1, 2, 1, 1, 3, 3, 1, 3, 5)),
+    Case("depthwise-9x9", _depthwise(1, 20, 13, 9, 1, 4)),
+    Case("depthwise-7x7", _depthwise(1, 20, 10, 7, 1, 3)),
+    Case("depthwise-padding-beyond-kernel", _depthwise(1, 17, 4, 2, 1, 5)),
+    Case("depthwise-multiplier", _depthwise(2, 9, 8, 3, 2, 1, 2)),
+    Case("depthwise-empty-batch", _depthwise(0, 5, 8, 3, 2, 1)),
 ]
 
 # The shapes that everyone measures (LeNet and MNIST networks, ResNet-50); the first ones fit a quick run.
@@ -192,4 +217,7 @@ BENCH = [
     Case("resnet-64", _square(1, 64, 56, 64, 3, 1, 1)),
     Case("resnet-128-down", _square(1, 128, 56, 128, 3, 2, 1)),
     Case("resnet-512", _square(1, 512, 7, 512, 3, 1, 1)),
+    Case("mobilenet-32", _depthwise(1, 32, 112, 3, 1, 1)),
+    Case("mobilenet-128-down", _depthwise(1, 128, 56, 3, 2, 1)),
+    Case("mobilenet-512", _depthwise(1, 512, 14, 3, 1, 1)),
 ]
