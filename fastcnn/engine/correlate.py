@@ -114,7 +114,9 @@ def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: b
         if bias is None:
             bias = zeros
         elif padded_K != g.K:
-            bias = np.pad(bias.reshape(g.groups, g.K), ((0, 0), (0, padded_K - g.K))).reshape(-1)
+            whole = zeros.copy()
+            whole.reshape(g.groups, padded_K)[:, : g.K] = bias.reshape(g.groups, g.K)
+            bias = whole
         if pack_before is not None:
             weight = pack_before(weight)
         run(fixed, taps, x, weight, bias, y)

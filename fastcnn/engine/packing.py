@@ -63,7 +63,31 @@ def row_packer(dtype: np.dtype) -> Kernel:
     transpose = transposer(dtype)
 
     @kernel(specialisation=dtype.str)
+    def pick(x, at, x_c, x_h, x_w, C, out, rows, columns, pitch):
+        """Copy every x_w-th column of planes: plane by plane into lines, and these transposed into pixels."""
+        size = rows * columns
+        lines = np.empty(C * size, x.dtype)
+        for c in range(C):
+            for i in range(rows):
+                begin = at + c * x_c + i * x_h
+                plane = x[begin : begin + (columns - 1) * x_w + 1]
+                line = lines[c * size + i * columns : c * size + (i + 1) * columns]
+                if x_w == 2:
+                    for j in range(line.size):
+                        line[j] = plane[2 * j]
+                else:
+                    for j in range(line.size):
+                        line[j] = plane[j * x_w]
+        transpose(lines, 0, size, out, 0, pitch, C, size)
+        if pitch != C:
+            for j in range(size):
+                clear(out, j * pitch + C, (j + 1) * pitch)
+
+    @kernel(specialisation=dtype.str)
     def pack(x, at, x_c, x_h, x_w, H, W, C, first_row, first_column, out, rows, columns, pitch):
+        if x_c != 1 and x_w != 1 and first_row >= 0 and first_row + rows <= H and first_column >= 0 and first_column + columns <= W:
+            pick(x, at + first_row * x_h + first_column * x_w, x_c, x_h, x_w, C, out, rows, columns, pitch)
+            return
         first, last = min(columns, max(0, -first_column)), max(0, min(columns, W - first_column))
         for i in range(rows):
             h = first_row + i
@@ -77,19 +101,8 @@ def row_packer(dtype: np.dtype) -> Kernel:
                 for j in range(first, last):
                     clear(out, row + j * pitch + C, row + (j + 1) * pitch)
             source, to = at + h * x_h + (first_column + first) * x_w, row + first * pitch
-            if x_c != 1 and x_w != 1:  # every x_w-th column of planes: first as rows, then as pixels
-                count = last - first
-                dense = np.empty(C * count, x.dtype)
-                for c in range(C):
-                    plane = x[source + c * x_c : source + c * x_c + (count - 1) * x_w + 1]
-                    line = dense[c * count : (c + 1) * count]
-                    if x_w == 2:
-                        for j in range(line.size):
-                            line[j] = plane[2 * j]
-                    else:
-                        for j in range(line.size):
-                            line[j] = plane[j * x_w]
-                transpose(dense, 0, count, out, to, pitch, C, count)
+            if x_c != 1 and x_w != 1:
+                pick(x, source, x_c, x_h, x_w, C, out[to : to + (last - first) * pitch], 1, last - first, pitch)
             elif x_c != 1:
                 transpose(x, source, x_c, out, to, pitch, C, last - first)
             else:

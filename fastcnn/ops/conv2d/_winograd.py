@@ -146,7 +146,9 @@ def correlation(c: Correlation, filters: Filters, m: int, dtype: np.dtype, packe
         if bias is None:
             bias = zeros
         elif padded_K != g.K:
-            bias = np.pad(bias, (0, padded_K - g.K))
+            whole = zeros.copy()
+            whole[: g.K] = bias
+            bias = whole
         if pack_before is not None:
             weight = pack_before(weight)
         run(fixed, taps, flag, x, weight, bias, y)

@@ -30,6 +30,8 @@ def refuses(problem: Conv2dProblem) -> str | None:
     """As `direct`, and the instruction must be there."""
     if problem.groups != 1:
         return "groups is not 1"
+    if problem.groups != 1:
+        return "groups is not 1"
     return direct.refuses(problem) or bf16.unavailable()
 
 

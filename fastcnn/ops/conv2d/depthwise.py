@@ -32,6 +32,12 @@ def refuses(problem: Conv2dProblem) -> str | None:
     return tiles_available()
 
 
+def cost(problem: Conv2dProblem, direction: str) -> float:
+    """Estimate a pass of the taps over the output, half of whose time goes to memory."""
+    p = problem
+    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S / 16
+
+
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Slide over x; the accumulators start from the bias."""
     p = _one_filter_each(problem)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import checks, machine
-from ...engine.correlate import block_of, correlation, geometry_of, tile_effort
+from ...engine import scatter
+from ...engine.correlate import Geometry, block_of, correlation, geometry_of, tile_effort
 from ...engine.filters import Taps, all_taps, filter_effort, filter_packer, flipped
 from ...engine.weight_gradient import weight_gradient
 from ...machine import tiles_available
@@ -25,11 +26,9 @@ _ROW_BYTES = 2**28  # of a job's padded rows, in float64; only absurd padding co
 
 
 def refuses(problem: Conv2dProblem) -> str | None:
-    """Dilated taps are not contiguous in a channels-last row, and a group's channels are too few for a tile."""
+    """Dilated taps are not contiguous in a channels-last row."""
     if problem.dilation_h != 1 or problem.dilation_w != 1:
         return "dilation is not 1"
-    if problem.groups != 1:
-        return "groups is not 1"
     p = problem
     if p.R * ((p.Q - 1) * p.stride_w + p.S) * max(p.C, p.K, 32) * 8 > _ROW_BYTES:  # K is padded to a block of at most 32
         return f"the input rows of one output row take more than {_ROW_BYTES // 2**20} MiB with their padding"
@@ -45,8 +44,24 @@ def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
     if direction == "forward":
         return p.groups * (tile_effort(K, p.N * p.P * p.Q) * C * taps + filter_effort(C * K * taps))
     if direction == "backward_input":  # the phases of a stride share the taps between them
-        return p.groups * (tile_effort(C, p.N * p.P * p.Q) * K * taps + filter_effort(C * K * taps))
+        return scatter.effort(_shape(p)) if _scatters(p) else _phases_effort(p)
     return p.groups * (tile_effort(K, C * taps) * p.N * p.P * p.Q + filter_effort(C * K * taps))
+
+
+def _phases_effort(p: Conv2dProblem) -> float:
+    C, K, taps = p.C // p.groups, p.K // p.groups, p.R * p.S
+    return p.groups * (tile_effort(C, p.N * p.P * p.Q) * K * taps + filter_effort(C * K * taps))
+
+
+@functools.lru_cache(maxsize=1024)
+def _scatters(p: Conv2dProblem) -> bool:
+    """Whether backward-input is better off with the columns of all taps: where there are too few channels for a tile."""
+    return p.groups == 1 and p.C < 8 and scatter.effort(_shape(p)) < _phases_effort(p)
+
+
+def _shape(p: Conv2dProblem, x_last: bool = True, y_last: bool = True) -> Geometry:
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    return geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups)
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
@@ -57,7 +72,10 @@ def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Correlate dy with the flipped taps of each phase of the stride."""
-    phases, complete = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads())
+    key = problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads()
+    if _scatters(problem):
+        return _scatter(*key)(checks.flat(dy), weight, checks.flat(dx))
+    phases, complete = _backward_input(*key)
     # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
     before = weight.size <= dx.size
     if before and not _is_finite(weight):
@@ -93,9 +111,12 @@ def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bi
 
 @functools.lru_cache(maxsize=1024)
 def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False) -> Callable[..., None]:
-    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
-    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups)
-    return correlation(geometry, all_taps(p.weight_shape, p.groups), dtype, packed)
+    return correlation(_shape(p, x_last, y_last), all_taps(p.weight_shape, p.groups), dtype, packed)
+
+
+@functools.lru_cache(maxsize=1024)
+def _scatter(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    return scatter.scattering(_shape(p, dx_last, dy_last), dtype)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -122,8 +143,7 @@ def _backward_input(
 
 @functools.lru_cache(maxsize=1024)
 def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
-    return weight_gradient(geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, dy_last), p.groups), dtype)
+    return weight_gradient(_shape(p, x_last, dy_last), dtype)
 
 
 def _is_finite(values: np.ndarray) -> bool:

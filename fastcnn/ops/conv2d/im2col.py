@@ -23,7 +23,7 @@ def cost(problem: Conv2dProblem, direction: str) -> float:
     p = problem
     products = p.N * p.P * p.Q * p.K * (p.C // p.groups) * p.R * p.S / 16 / 0.65
     columns = p.N * p.P * p.Q * p.C * p.R * p.S
-    return products + (1.0 if direction == "forward" else 1.6) * columns + 2000.0 * p.N
+    return products + (2.0 if direction == "forward" else 5.0) * columns + 50_000.0
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
