@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from . import __version__, files, machine
 from .checks import FLOATS
-from .registry import Case, Operation
+from .registry import PRECISIONS, Case, Operation
 
 
 class _Mistake(Exception):
@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
 
     explain = commands.add_parser("explain", help="tell which variant serves a problem, and why others refuse it")
     _add_problem_arguments(explain)
+    explain.add_argument("--precision", choices=PRECISIONS, default="high", help="what may be chosen (default: high)")
+    explain.add_argument("--measure", action="store_true", help="also run each variant that estimates its cost")
     explain.set_defaults(run=_explain)
 
     info = commands.add_parser("info", help="describe what speed depends on: CPU, threads, versions")
@@ -181,13 +183,15 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace) -> None:
+    from .explain import explain
+
     op, cases, directions = _problems(arguments)
     width = max(map(len, op.variants))
     for direction in directions:
         for case in cases:
             print(f"{op.name} {direction} {case.name}")
-            for variant, verdict in op.explain(case.problem, direction):
-                print(f"  {variant:{width}}  {verdict}")
+            for line in explain(op, case.problem, direction, arguments.precision, arguments.measure):
+                print(f"  {line.variant:{width}}  {line}")
 
 
 def _info(arguments: argparse.Namespace) -> None:

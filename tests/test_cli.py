@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,9 +36,17 @@ def test_explain_tells_the_choice_and_the_reasons(capsys: pytest.CaptureFixture[
     words = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert words[0] == ["conv2d", "backward_weight dilated"]
     assert ["direct", "refuses: dilation is not 1"] in words
-    assert ["im2col", "chosen"] in words
+    assert next(verdict for name, verdict in words if name == "im2col").startswith("chosen; predicted ")
     second = words.index(["conv2d", "backward_weight mnist-24c5"])
-    assert [verdict for _, verdict in words[second + 1 :]].count("chosen") == 1
+    assert sum(verdict.startswith("chosen") for _, verdict in words[second + 1 :]) == 1
+
+
+def test_explain_measures(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "conv2d", "--case", "channels-31-33", "--direction", "forward", "--precision", "highest", "--measure"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert re.search(r"chosen; predicted \d+\.\d GFLOP/s, measured \d+\.\d, \d+% of the peak", lines["direct"])
+    assert "accepts, at precision 'high'; predicted" in lines["winograd"]
+    assert lines["depthwise"].endswith("not the number of input channels, 31")
 
 
 def test_explain_covers_every_direction_and_benchmark_case(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,20 +56,22 @@ def test_explain_covers_every_direction_and_benchmark_case(capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("options", "variant", "verdict"),
     [
-        ([], "chosen"),
-        (["--stride", "2,1", "--padding", "same"], "chosen"),
-        (["--padding", "1,0,2,0"], "chosen"),
-        (["--dilation", "2,1"], "refuses: dilation is not 1"),
-        (["--groups", "2"], "refuses: groups is not 1"),
+        ([], "depthwise", "refuses: groups is 1"),
+        (["--stride", "2,1", "--padding", "same"], "winograd", "refuses: stride or dilation is not 1"),
+        (["--padding", "1,0,2,0"], "im2col", "accepts, "),
+        (["--dilation", "2,1"], "direct", "refuses: dilation is not 1"),
+        (["--groups", "2"], "winograd", "refuses: groups is not 1"),
     ],
 )
-def test_a_convolution_of_ones_own(options: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_convolution_of_ones_own(options: list[str], variant: str, verdict: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", *OWN, "--direction", "forward", *options]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "conv2d forward 2x4x9x9-6x3x3"
-    assert [line.split(maxsplit=1)[1] for line in lines if line.strip().startswith("direct ")] == [expected]
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == "conv2d forward 2x4x9x9-6x3x3"
+    verdicts = dict(line.split(maxsplit=1) for line in lines)
+    assert verdicts[variant].startswith(verdict)
+    assert sum(text.startswith("chosen") for text in verdicts.values()) == 1
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "fastcnn"
 LAYERS = [
-    {"simd", "bf16", "jit", "machine", "registry", "checks", "window", "files", "agreement", "timing"},
+    {"simd", "bf16", "jit", "machine", "registry", "checks", "window", "files", "agreement", "timing", "peak"},
     {"engine"},
     {"ops"},
     {"layers", "optim", "losses", "init", "schedules", "models", "data"},
-    {"train", "compare", "report", "cli", "info", "__main__"},
+    {"train", "compare", "explain", "report", "cli", "info", "__main__"},
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -32,7 +32,10 @@ def summary(record: dict[str, Any]) -> str:
     groups = dict.fromkeys((row.suite, row.direction, row.threads) for row in rows)
     for group in groups:
         lines.append(_summary_line(group, [row for row in rows if (row.suite, row.direction, row.threads) == group], record))
-    lines += ["", f"Ratios are geometric means; peers: {', '.join(peers) or 'none'}. PyTorch meets our plain calls, the best peer our best."]
+    lines += [
+        "",
+        f"Ratios are geometric means; peers: {', '.join(peers) or 'none'}. PyTorch meets our plain calls, the best peer our best.",
+    ]
     if failures := _failures(rows):
         lines += ["", *failures]
     return "\n".join(lines)

@@ -98,7 +98,7 @@ class _Worker:
 
     def peak(self) -> float:
         """Return the multiply-add peak of our cores in GFLOP/s."""
-        from .peak import peak_gflops
+        from fastcnn.peak import peak_gflops
 
         return peak_gflops(self.threads)
 
