@@ -38,9 +38,9 @@ def test_readme_examples(block: str, capsys: pytest.CaptureFixture[str]) -> None
         assert float(printed.split()[-1]) < 0.5
 
 
-def test_readme_has_both_examples() -> None:
+def test_readme_has_its_examples() -> None:
     lines = [sum(bool(line.strip()) for line in block.splitlines()) for block in BLOCKS]
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     assert lines[0] <= 5
     assert lines[1] <= 10
 
