@@ -2,6 +2,8 @@
 
 from .machine import get_threads, set_threads, threads
 from .ops.conv2d import PreparedConv2d, conv2d, conv2d_backward, conv2d_input, conv2d_weight, prepare_conv2d
+from .ops.conv2d_relu import conv2d_relu, conv2d_relu_backward
+from .ops.conv2d_relu_max_pool2d import conv2d_relu_max_pool2d, conv2d_relu_max_pool2d_backward
 from .ops.im2col import col2im, im2col
 from .ops.linear import linear, linear_backward
 from .ops.max_pool2d import max_pool2d, max_pool2d_backward
@@ -16,6 +18,10 @@ __all__ = [
     "conv2d",
     "conv2d_backward",
     "conv2d_input",
+    "conv2d_relu",
+    "conv2d_relu_backward",
+    "conv2d_relu_max_pool2d",
+    "conv2d_relu_max_pool2d_backward",
     "conv2d_weight",
     "get_threads",
     "im2col",

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks
+from . import fused
 from .base import Layer, Self
 
 
@@ -16,6 +18,9 @@ class Sequential(Layer):
     Parameters
     ----------
     *layers : Layer
+    fuse : bool
+        Compute a `Conv2d` with the `ReLU` and the `MaxPool2d` that follow it in one pass, where that is faster; results agree within
+        rounding. Subclasses of these layers are never fused.
 
     Examples
     --------
@@ -26,19 +31,21 @@ class Sequential(Layer):
     (2, 10)
     """
 
-    def __init__(self, *layers: Layer) -> None:
+    def __init__(self, *layers: Layer, fuse: bool = True) -> None:
         super().__init__()
+        self.fuse = checks.flag("Sequential", "fuse", fuse)
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: argument {position} must be a Layer; got {type(layer).__name__}")
         self.layers = layers
+        self._steps = fused.plan(layers) if self.fuse else [1] * len(layers)
         self.params = {f"{i}.{name}": param for i, layer in enumerate(layers) for name, param in layer.params.items()}
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        saved = []
-        for layer in self.layers:
-            x, kept = layer.apply(x)
-            saved.append(kept)
+        saved: list[Any] = []
+        for length in self._steps:
+            x, kept = fused.apply(self.layers[len(saved) : len(saved) + length], x)
+            saved.extend(kept)
         return x, saved
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
@@ -46,8 +53,14 @@ class Sequential(Layer):
         gradient: np.ndarray | None = dy
         first = 0 if input_gradient else self._first_trainable()
         for i in range(len(self.layers) - 1, first - 1, -1):
+            if saved[i] is None:
+                continue  # fused with the convolution before it
             assert gradient is not None  # only the last one asked may be None
-            gradient, own = self.layers[i].pull_back(saved[i], gradient, input_gradient or i > first)
+            wanted, kept = input_gradient or i > first, saved[i]
+            if isinstance(kept, fused.Saved):
+                gradient, own = fused.pull_back(self.layers[i : i + kept.length], kept, gradient, wanted)
+            else:
+                gradient, own = self.layers[i].pull_back(kept, gradient, wanted)
             grads.update({f"{i}.{name}": grad for name, grad in own.items()})
         return (gradient if input_gradient else None), grads
 

@@ -1,0 +1,43 @@
+"""conv2d as `precision="medium"` chooses it (in bfloat16, where the CPU has that), then ReLU and max-pooling."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _unfused
+from .problem import Conv2dReluMaxPool2dProblem
+
+PRECISION = "medium"
+ERROR_GROWTH = 2.0**15  # of products of bfloat16 factors
+
+
+def cost(problem: Conv2dReluMaxPool2dProblem, direction: str) -> float:
+    """Return what the best convolution costs, and passes over its output."""
+    return _unfused.cost(problem, direction, "medium")
+
+
+def forward(
+    problem: Conv2dReluMaxPool2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, winners: np.ndarray
+) -> None:
+    """Convolve with ReLU, then pool."""
+    _unfused.forward(problem, x, weight, bias, y, winners, "medium")
+
+
+def backward_input(
+    problem: Conv2dReluMaxPool2dProblem, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, weight: np.ndarray, dx: np.ndarray
+) -> None:
+    """Unpool the gradient, then convolve back."""
+    _unfused.backward_input(problem, dy, y, winners, weight, dx, "medium")
+
+
+def backward_weight(
+    problem: Conv2dReluMaxPool2dProblem,
+    x: np.ndarray,
+    dy: np.ndarray,
+    y: np.ndarray,
+    winners: np.ndarray,
+    dweight: np.ndarray,
+    dbias: np.ndarray,
+) -> None:
+    """Unpool the gradient, then sum over the pixels."""
+    _unfused.backward_weight(problem, x, dy, y, winners, dweight, dbias, "medium")
