@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -49,7 +50,8 @@ def explain(op: Operation, problem: Any, direction: str, precision: str = "high"
         arguments = op.problem.arguments(problem, direction, np.float32, np.random.default_rng(0))
         outputs = op.problem.outputs(problem, direction, np.float32)
         runs = {name: op.variants[name].directions[direction] for name in costs}
-        times = measure({name: lambda run=run: run(problem, *arguments, *outputs) for name, run in runs.items()}, budget_seconds=1.0)
+        calls = {name: functools.partial(run, problem, *arguments, *outputs) for name, run in runs.items()}
+        times = measure(calls, budget_seconds=1.0)
         rates = {name: work / timing.median for name, timing in times.items()}
         peak = peak_gflops(machine.get_threads())
     lanes = machine.isa().vector_bytes // 4

@@ -55,6 +55,9 @@ class Kernel:
         self.function = function
         self.specialisation = specialisation
         self.version = kernel_version(Path(function.__code__.co_filename).parent)
+        # Numba names machine code by this and a counter of the process. Kernels of one factory would differ in the counter only, and
+        # code that two processes cached under equal names would be taken for the same by a third that loads both.
+        function.__qualname__ = f"{function.__qualname__}_{hashlib.sha256(repr(specialisation).encode()).hexdigest()[:12]}"
         self._native: dict[Any, int] = {}
         self._dispatcher: Any = None
 
@@ -300,6 +303,7 @@ def _driver(parallel: bool) -> Any:
         for job in prange(jobs):
             call(address, (job, *arrays))
 
+    run_jobs.__qualname__ += "_parallel" if parallel else "_serial"  # see Kernel.__init__
     with _compiling:
         return _compile(run_jobs, ("parallel", parallel), _VERSION, parallel=parallel)
 

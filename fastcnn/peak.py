@@ -37,7 +37,7 @@ def _kernel(lanes: int, chains: int) -> Kernel:
     iterations = _ITERATIONS
 
     @kernel(specialisation=(lanes, chains, iterations))
-    def spin(job, sink):  # type: ignore[no-untyped-def]
+    def spin(job, sink):
         sink[job, 0] = multiply_add(sink[job, 0], iterations)
 
     return spin
@@ -54,7 +54,7 @@ def _multiply_add(lanes: int, chains: int) -> Any:
     name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{lanes}f32"
 
     @intrinsic
-    def multiply_add(typingctx, x, count):  # type: ignore[no-untyped-def]
+    def multiply_add(typingctx, x, count):
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
             fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), name)
             undefined = ir.Constant(vector, ir.Undefined)

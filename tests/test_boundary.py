@@ -138,8 +138,9 @@ for wrong in (-0.1, 1.1, math.nan, math.inf, -1):
 refuse("conv2d conv2d_weight conv2d_backward conv2d_input",
        r"algorithm 'direct' cannot compute \w+ of this problem: dilation is not 1", algorithm="direct", dilation=2,
        padding=(2, 1), grad_output=zeros(2, 6, 3, 5))  # fmt: skip
-refuse("conv2d", r"algorithm 'direct' cannot compute forward of this problem: groups is not 1", algorithm="direct", groups=2,
-       weight=zeros(6, 2, 3, 2))  # fmt: skip
+refuse("conv2d", r"algorithm 'winograd' cannot compute forward of this problem: the kernel is 3 x 2, not 3 x 3", algorithm="winograd")
+for wrong in ("low", "HIGH", None, 1, "high\0"):
+    refuse("conv2d conv2d_weight conv2d_backward conv2d_input", r"precision must be one of .*'highest'", precision=wrong)
 
 # Shapes that do not go together.
 refuse("conv2d", r"Given groups=1, weight of size \[6, 3, 3, 2\], expected input\[2, 4, 6, 5\] to have 3 channels, but got 4 channels",

@@ -17,7 +17,7 @@ import pytest
 
 import fastcnn
 from fastcnn import jit, machine
-from fastcnn.jit import kernel
+from fastcnn.jit import Kernel, kernel
 
 ROOT = Path(__file__).parents[1]
 CONV = """
@@ -254,16 +254,42 @@ def test_lower_instruction_sets(isa: str) -> None:
         from fastcnn import registry, machine
         from fastcnn.agreement import check
         op = registry.operations()["conv2d"]
-        cases = [c for c in op.problem.CASES if c.name in ("mnist-second", "channels-31-33", "stride-3-2", "ones")]
-        for direction in op.directions:
-            for case in cases:
-                error = check(op, "direct", direction, case.problem, np.float32, np.random.default_rng(0))
-                assert error <= 1, (direction, case, error)
+        named = {case.name: case.problem for case in op.problem.CASES}
+        grid = {
+            "direct": ("mnist-second", "channels-31-33", "channels-3-5", "stride-3-2", "ones", "groups-2", "pointwise-strided"),
+            "winograd": ("mnist-second", "channels-31-33", "channels-3-5"),
+            "depthwise": ("depthwise", "depthwise-17-strided", "depthwise-40"),
+        }
+        for variant, cases in grid.items():
+            for direction in op.variants[variant].directions:
+                for case in cases:
+                    error = check(op, variant, direction, named[case], np.float32, np.random.default_rng(0))
+                    assert error <= 1, (variant, direction, case, error)
         print(machine.isa().name, machine.tile_shape(32, 4))
     """
     out = _python(code, FASTCNN_ISA=isa)
     assert out.startswith(isa)
     assert f"lanes={ {'avx512': 16, 'avx2': 8, 'sse': 4}[isa] }" in out
+
+
+def test_kernels_of_one_factory_have_names_of_their_own() -> None:
+    """Machine code that several processes cached meets in one process, where equal names would be taken for equal code."""
+
+    def add(number: int) -> Kernel:
+        @kernel(specialisation=number)
+        def add_number(job, y):
+            y[job] += number
+
+        return add_number
+
+    names = set()
+    for number in (1, 2):
+        add_number, y = add(number), np.zeros(3)
+        add_number.launch(3, y, work=0)
+        np.testing.assert_array_equal(y, number)
+        ((_, compiled),) = add_number.dispatcher.overloads.items()
+        names.add(compiled.fndesc.qualname.rpartition("$")[0] or compiled.fndesc.qualname)
+    assert len(names) == 2
 
 
 def test_unknown_instruction_set() -> None:

@@ -71,12 +71,18 @@ _JOBS = 4  # per thread, at least, where an image can be cut: the last ones to f
 
 
 def geometry_of(
-    sizes: tuple[int, ...], x: tuple[tuple[int, ...], bool], y: tuple[tuple[int, ...], bool], groups: int = 1, relu: bool = False
+    sizes: tuple[int, int, int, int, int, int],
+    x: tuple[tuple[int, ...], bool],
+    y: tuple[tuple[int, ...], bool],
+    groups: int = 1,
+    relu: bool = False,
 ) -> Geometry:
     """Return the geometry of (R, S, stride_h, stride_w, top, left) from x to y, each (its shape, whether its memory is channels-last)."""
     (N, C, H, W), (_, K, P, Q) = x[0], y[0]
+    R, S, stride_h, stride_w, top, left = sizes
     return Geometry(
-        N, C // groups, H, W, 0, *checks.strides_of(*x), K // groups, *sizes, P, Q, 0, *checks.strides_of(*y), groups, int(relu)
+        N, C // groups, H, W, 0, *checks.strides_of(*x), K // groups, R, S, stride_h, stride_w, top, left, P, Q,
+        0, *checks.strides_of(*y), groups, int(relu),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ class Taps(NamedTuple):
 
     first: int
     step: int
-    count: int
+    length: int
 
 
 class Filters(NamedTuple):
@@ -56,8 +56,8 @@ def all_taps(weight_shape: tuple[int, int, int, int], groups: int = 1) -> Filter
 def flipped(weight_shape: tuple[int, int, int, int], vertical: Taps, horizontal: Taps, groups: int = 1) -> Filters:
     """Return the filters of a backward correlation with these taps, last to first."""
     K, C, R, S = weight_shape
-    last = [Taps(t.first + (t.count - 1) * t.step, -t.step, t.count) for t in (vertical, horizontal)]
-    return Filters(K // groups, C, R, S, *last, swapped=True)
+    down, right = (Taps(t.first + (t.length - 1) * t.step, -t.step, t.length) for t in (vertical, horizontal))
+    return Filters(K // groups, C, R, S, down, right, swapped=True)
 
 
 RECORD = np.dtype([(name, np.int64) for name in (
@@ -79,7 +79,7 @@ def filter_packer(filters: Filters, block: int, dtype: np.dtype, groups: int = 1
     Where the last block has no output channel it has zeros.
     """
     jobs = groups * -(-filters.outputs // block)
-    size = jobs * filters.vertical.count * filters.horizontal.count * filters.inputs * block
+    size = jobs * filters.vertical.length * filters.horizontal.length * filters.inputs * block
     taps, sample = record(filters), np.empty(0, dtype)
     run = _packer(block, dtype).bound(jobs, taps, sample, sample, work=16.0 * size)
 

@@ -57,7 +57,7 @@ def word_packer() -> Kernel:
 def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from a flat weight to (groups, outputs / block, J, L, inputs / 2, block) words in one axis, of two inputs each."""
     jobs = groups * -(-filters.outputs // block)
-    size = jobs * filters.vertical.count * filters.horizontal.count * -(-filters.inputs // 2) * block
+    size = jobs * filters.vertical.length * filters.horizontal.length * -(-filters.inputs // 2) * block
     taps = record(filters)
     run = _packer(block).bound(jobs, taps, np.empty(0, FLOAT32), np.empty(0, np.int32), work=16.0 * size)
 

@@ -94,7 +94,7 @@ def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, threads: int
         for b in _phases(p.S, p.stride_w, p.left, p.W):
             first_s, back = _phase(b, p.left, p.stride_w)
             horizontal = Taps(first_s, p.stride_w, -(-(p.S - first_s) // p.stride_w))
-            sizes = vertical.count, horizontal.count, 1, 1, vertical.count - 1 - up, horizontal.count - 1 - back
+            sizes = vertical.length, horizontal.length, 1, 1, vertical.length - 1 - up, horizontal.length - 1 - back
             phase = p.N, p.C, -(-(p.H - a) // p.stride_h), -(-(p.W - b) // p.stride_w)
             geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
                 y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w

@@ -79,14 +79,14 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
     # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
     before = weight.size <= dx.size
     if before and not _is_finite(weight):
-        return im2col.backward_input(problem, dy, weight, dx)
+        return _by_im2col(problem, dy, weight, dx)
     if not complete:
         dx[...] = 0
     errors, filters, out = checks.flat(dy), weight.reshape(-1), checks.flat(dx)
     for run in phases:
         run(errors, filters, None, out)
     if not before and not _is_finite(out):
-        im2col.backward_input(problem, dy, weight, dx)
+        _by_im2col(problem, dy, weight, dx)
     return None
 
 
@@ -132,7 +132,7 @@ def _backward_input(
         for b in _phases(p.S, p.stride_w, p.left, p.W):
             first_s, back = _phase(b, p.left, p.stride_w)
             horizontal = Taps(first_s, p.stride_w, -(-(p.S - first_s) // p.stride_w))
-            sizes = vertical.count, horizontal.count, 1, 1, vertical.count - 1 - up, horizontal.count - 1 - back
+            sizes = vertical.length, horizontal.length, 1, 1, vertical.length - 1 - up, horizontal.length - 1 - back
             phase = p.N, p.C, -(-(p.H - a) // p.stride_h), -(-(p.W - b) // p.stride_w)
             geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
                 y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w, skip=1
@@ -144,6 +144,11 @@ def _backward_input(
 @functools.lru_cache(maxsize=1024)
 def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     return weight_gradient(_shape(p, x_last, dy_last), dtype)
+
+
+def _by_im2col(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        im2col.backward_input(problem, dy, weight, dx)
 
 
 def _is_finite(values: np.ndarray) -> bool:
