@@ -36,7 +36,8 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
     elements; R and K must be at least 1; `relu` 1 stores max(0, .), which NaN passes, 0 the sums. Writes
     y[yo + m*y_m + v] for m < height and v < shape.block, and touches nothing else.
 
-    The sums begin at `start`: a bias, the same for every row (start_m = 0), or y itself (start_m = y_m), which accumulates.
+    `start` is a bias, the same for every row (start_m = 0), or y itself (start_m = y_m), which accumulates. It is added at the end: a
+    gradient summed over 100,000 pixels in many calls rounds as the sum of these calls' sums does, five times less than one long sum.
 
     Notes
     -----
@@ -92,7 +93,7 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
                 y_steps = [b.mul(y_m, const(m)) for m in range(rows)]
                 cells = [(m, v) for m in range(rows) for v in range(shape.vectors)]
                 columns = [const(v * shape.lanes) for v in range(shape.vectors)]
-                first = {(m, v): load_vector(start0, b.add(b.mul(start_m, const(m)), columns[v])) for m, v in cells}
+                first = {cell: ir.Constant(vector, [0.0] * shape.lanes) for cell in cells}
                 entry = b.block
                 outer, inner, next_r, done = (b.append_basic_block(f"{name}{rows}") for name in ("r", "k", "next", "done"))
 
@@ -133,8 +134,9 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
                 is_relu = b.icmp_signed("!=", relu, const(0))
                 least = broadcast(b.select(is_relu, ir.Constant(scalar, 0.0), ir.Constant(scalar, float("-inf"))))
                 for m, v in cells:
-                    low = b.fcmp_ordered(">", least, new[m, v])  # false for NaN, which passes: one vmaxps
-                    b.store(b.select(low, least, new[m, v]), vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)
+                    total = b.fadd(load_vector(start0, b.add(b.mul(start_m, const(m)), columns[v])), new[m, v])
+                    low = b.fcmp_ordered(">", least, total)  # false for NaN, which passes: one vmaxps
+                    b.store(b.select(low, least, total), vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)
                 b.branch(after)
 
             after = b.append_basic_block("after")

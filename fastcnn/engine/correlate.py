@@ -67,6 +67,7 @@ class Geometry(NamedTuple):
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 256 * 1024  # input pixels of a job: half of a small L2, the other half is for weights and output
+_OUTPUT_BYTES = 512 * 1024
 _JOBS = 4  # per thread, at least, where an image can be cut: the last ones to finish then wait little
 
 
@@ -145,6 +146,10 @@ def _cut(geometry: Geometry, shape: TileShape, itemsize: int, packed: bool) -> G
         width = min(g.Q, max(4 * shape.height, (budget // g.R - g.S) // g.stride_w + 1))
     rows = max(1, min(g.P, (budget // ((width - 1) * g.stride_w + g.S) - g.R) // g.stride_h + 1))
     blocks = -(-g.K // shape.block)
+    direct_out = g.y_c == 1 and g.K % shape.block == 0
+    # Its results should lie in L2 until every block of channels is stored, and one block until it is transposed.
+    written = width * (g.K if direct_out else shape.block) * itemsize
+    rows = max(1, min(rows, _OUTPUT_BYTES // written))
     units, splits = g.N * g.groups, 1
     wanted = _JOBS * machine.get_threads() if machine.get_threads() > 1 else 1
     bands, chunks = -(-g.P // rows), -(-g.Q // width)
@@ -159,7 +164,7 @@ def _cut(geometry: Geometry, shape: TileShape, itemsize: int, packed: bool) -> G
     bands, chunks = -(-g.P // rows), -(-g.Q // width)
     return g._replace(
         rows=rows, bands=bands, width=width, chunks=chunks, blocks=blocks, splits=splits, pixel=pixel, in_place=int(in_place),
-        direct_out=int(g.y_c == 1 and g.K % shape.block == 0), local=int(not packed and units * bands * chunks == 1),
+        direct_out=int(direct_out), local=int(not packed and units * bands * chunks == 1),
     )  # fmt: skip
 
 
