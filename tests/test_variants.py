@@ -46,12 +46,7 @@ def test_agrees_with_reference(op: Operation, variant: str, direction: str, prob
 
 
 POOLS = [p for p in GRID if p.values[0].name == "max_pool2d" and p.values[2] == "forward"]
-EXACT = [
-    p
-    for p in GRID
-    if p.values[0].name != "softmax_cross_entropy"  # exponentials of integers are no integers
-    and p.values[0].variants[p.values[1]].directions[p.values[2]].error_growth == 1  # nor are transforms with roots
-]
+EXACT = [p for p in GRID if p.values[0].name != "softmax_cross_entropy"]  # exponentials of integers are no integers
 MARGIN = 64  # elements on either side of an array, more than the widest vector
 
 
@@ -71,7 +66,11 @@ def _surrounded(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("op", "variant", "direction", "problem"), EXACT)
 def test_integers_are_exact_and_nothing_around_is_touched(op: Operation, variant: str, direction: str, problem) -> None:
-    """Any order of exact sums gives the same bits. NaN beyond the inputs would show in the sums, a write beyond the outputs around them."""
+    """Any order of exact sums gives the same bits. NaN beyond the inputs would show in the sums, a write beyond the outputs around them.
+
+    Transforms with roots (`error_growth` above 1) round, but integers so small come out to a thousandth.
+    """
+    exact = op.variants[variant].directions[direction].error_growth == 1
     rng = np.random.default_rng(2)
     arguments = [
         rng.integers(-4, 5, a.shape).astype(np.float32) if a.dtype.kind == "f" else a
@@ -85,7 +84,10 @@ def test_integers_are_exact_and_nothing_around_is_touched(op: Operation, variant
             outputs = [_surrounded(np.full_like(a, _pattern(a.dtype))) for a in op.problem.outputs(problem, direction, np.float32)]
             op.run(variant, direction, problem, inputs, [inside for inside, _ in outputs])
             for (got, around), expected in zip(outputs, want, strict=True):
-                np.testing.assert_array_equal(got, expected)
+                if exact:
+                    np.testing.assert_array_equal(got, expected)
+                elif got.dtype.kind == "f":  # the winner of a tie is whoever was rounded up
+                    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-3 * (1 + np.abs(expected).max(initial=0)))
                 untouched = np.full(MARGIN, around[0])
                 np.testing.assert_array_equal(around[:MARGIN], untouched)
                 np.testing.assert_array_equal(around[-MARGIN:], untouched)

@@ -67,7 +67,7 @@ class Geometry(NamedTuple):
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 256 * 1024  # input pixels of a job: half of a small L2, the other half is for weights and output
-_OUTPUT_BYTES = 512 * 1024
+_OUTPUT_BYTES = 512 * 1024  # written by a job, about: half of a 1 MiB L2
 _JOBS = 4  # per thread, at least, where an image can be cut: the last ones to finish then wait little
 
 

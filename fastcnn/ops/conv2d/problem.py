@@ -169,6 +169,7 @@ CASES = [
     Case("kernel-1x7", Conv2dProblem(2, 3, 1, 15, 4, 1, 7, left=3, right=3)),
     Case("kernel-7x1", Conv2dProblem(2, 3, 15, 1, 4, 7, 1, top=3, bottom=3)),
     Case("padding-beyond-kernel", _square(1, 2, 4, 3, 2, 1, 5)),
+    Case("padding-beyond-kernel-3x3", _square(2, 5, 6, 7, 3, 1, 6)),
     Case("padding-one-side", Conv2dProblem(1, 3, 6, 7, 5, 3, 3, top=2, right=1)),
     Case("padding-asymmetric", Conv2dProblem(2, 2, 5, 6, 3, 3, 2, 2, 1, 0, 4, 3, 1)),
     Case("row-27", Conv2dProblem(1, 4, 3, 29, 16, 3, 3)),
