@@ -45,8 +45,14 @@ def test_agrees_with_reference(op: Operation, variant: str, direction: str, prob
         np.testing.assert_array_equal(argument, copy, err_msg="an input was changed")
 
 
+IMAGES = ("conv2d", "max_pool2d")
 POOLS = [p for p in GRID if p.values[0].name == "max_pool2d" and p.values[2] == "forward"]
 EXACT = [p for p in GRID if p.values[0].name != "softmax_cross_entropy"]  # exponentials of integers are no integers
+HOSTED = [  # in both memory formats, where there are images (those of the fused operations: tests/test_fusion.py)
+    pytest.param(*p.values, last, id=p.id + ("-NHWC" if last else ""))
+    for p in EXACT
+    for last in ((False, True) if p.values[0].name in IMAGES else (False,))
+]
 MARGIN = 64  # elements on either side of an array, more than the widest vector
 
 
@@ -64,13 +70,21 @@ def _surrounded(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return inside, around
 
 
-@pytest.mark.parametrize(("op", "variant", "direction", "problem"), EXACT)
-def test_integers_are_exact_and_nothing_around_is_touched(op: Operation, variant: str, direction: str, problem) -> None:
+@pytest.mark.parametrize(("op", "variant", "direction", "problem", "channels_last"), HOSTED)
+def test_integers_are_exact_and_nothing_around_is_touched(
+    op: Operation, variant: str, direction: str, problem, channels_last: bool
+) -> None:
     """Any order of exact sums gives the same bits. NaN beyond the inputs would show in the sums, a write beyond the outputs around them.
 
     Transforms with roots (`error_growth` above 1) round, but integers so small come out to a thousandth.
     """
     exact = op.variants[variant].directions[direction].error_growth == 1
+
+    def hosted(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        is_image = channels_last and array.shape in (problem.input_shape, problem.output_shape)
+        inside, around = _surrounded(array.transpose(0, 2, 3, 1) if is_image else array)
+        return inside.transpose(0, 3, 1, 2) if is_image else inside, around
+
     rng = np.random.default_rng(2)
     arguments = [
         rng.integers(-4, 5, a.shape).astype(np.float32) if a.dtype.kind == "f" else a
@@ -80,8 +94,8 @@ def test_integers_are_exact_and_nothing_around_is_touched(op: Operation, variant
     op.run("reference", direction, problem, arguments, want)
     for threads in {1, machine.max_threads()}:
         with machine.threads(threads):
-            inputs = [_surrounded(a)[0] for a in arguments]
-            outputs = [_surrounded(np.full_like(a, _pattern(a.dtype))) for a in op.problem.outputs(problem, direction, np.float32)]
+            inputs = [hosted(a)[0] for a in arguments]
+            outputs = [hosted(np.full_like(a, _pattern(a.dtype))) for a in op.problem.outputs(problem, direction, np.float32)]
             op.run(variant, direction, problem, inputs, [inside for inside, _ in outputs])
             for (got, around), expected in zip(outputs, want, strict=True):
                 if exact:
