@@ -119,8 +119,8 @@ _TILE_CHOICES = ((2, 1.0, 1.0), (3, 0.5, 0.95), (1, 1.0, 0.9), (1, 0.5, 0.6))
 _MAX_HEIGHT = 14  # more rows than this only lengthen the code: 14 x 2 accumulators already hide the FMA latency
 
 
-def tile_shape(channels: int, itemsize: int) -> TileShape:
-    """Return the register tile that wastes least on `channels` output channels of `itemsize` bytes.
+def tile_shape(channels: int, itemsize: int, widest: int | None = None) -> TileShape:
+    """Return the register tile that wastes least on `channels` output channels of `itemsize` bytes, its block at most `widest`.
 
     Accumulators, one row of weights and a broadcast must fit the register file, or LLVM spills in the inner loop.
     """
@@ -133,6 +133,8 @@ def tile_shape(channels: int, itemsize: int) -> TileShape:
         return -(-channels // block) * block / speed
 
     usable = [choice for choice in _TILE_CHOICES if lanes * choice[1] >= 2]
+    if widest is not None:
+        usable = [choice for choice in usable if choice[0] * int(lanes * choice[1]) <= widest]
     vectors, share, _ = min(usable, key=effort)
     return TileShape(int(lanes * share), vectors, min(_MAX_HEIGHT, (level.registers - vectors - 1) // vectors))
 

@@ -89,9 +89,15 @@ def geometry_of(
 
 def tile_effort(outputs: int, pixels: int) -> float:
     """Return the vector multiply-adds (float32) per term of the sums of `outputs` channels of `pixels`; narrow tiles count as slower."""
-    shape, width = tile_shape(outputs, 4), machine.isa().vector_bytes // 4
-    speed = 0.95 if shape.vectors > 1 else 0.85 if shape.lanes == width else 0.6
-    return pixels * -(-outputs // shape.block) * shape.block / width / speed
+    shape = tile_shape(outputs, 4)
+    return pixels * -(-outputs // shape.block) * shape.block / (machine.isa().vector_bytes // 4) / speed_of(shape, 4)
+
+
+def speed_of(shape: TileShape, itemsize: int) -> float:
+    """Return the share of the peak that a tile reaches when it wastes nothing."""
+    if shape.vectors > 1:
+        return 0.95
+    return 0.85 if shape.lanes * itemsize == machine.isa().vector_bytes else 0.6
 
 
 def block_of(outputs: int, itemsize: int) -> int:

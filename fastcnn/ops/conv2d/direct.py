@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import checks, machine
-from ...engine import scatter
+from ...engine import planar, scatter
 from ...engine.correlate import Geometry, block_of, correlation, geometry_of, tile_effort
 from ...engine.filters import Taps, all_taps, filter_effort, filter_packer, flipped
 from ...engine.weight_gradient import weight_gradient
@@ -111,7 +111,10 @@ def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bi
 
 @functools.lru_cache(maxsize=1024)
 def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False) -> Callable[..., None]:
-    return correlation(_shape(p, x_last, y_last), all_taps(p.weight_shape, p.groups), dtype, packed)
+    shape = _shape(p, x_last, y_last)
+    if not packed and planar.suits(shape, False, dtype.itemsize):
+        return planar.correlation(shape, False, dtype)
+    return correlation(shape, all_taps(p.weight_shape, p.groups), dtype, packed)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -137,7 +140,10 @@ def _backward_input(
             geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
                 y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w, skip=1
             )
-            phases.append(correlation(geometry, flipped(p.weight_shape, vertical, horizontal, p.groups), dtype))
+            if p.R == p.S == 1 and planar.suits(geometry, True, dtype.itemsize):
+                phases.append(planar.correlation(geometry, True, dtype))
+            else:
+                phases.append(correlation(geometry, flipped(p.weight_shape, vertical, horizontal, p.groups), dtype))
     return phases, p.stride_h <= p.R and p.stride_w <= p.S
 
 

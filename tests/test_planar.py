@@ -1,0 +1,102 @@
+"""The planar correlation against the float64 reference on poisoned outputs, also where automatic choice would not take it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastcnn import machine
+from fastcnn.engine import planar
+from fastcnn.engine.correlate import geometry_of
+from fastcnn.ops.conv2d import reference
+from fastcnn.ops.conv2d.problem import Conv2dProblem
+
+pytestmark = pytest.mark.skipif(machine.jit_is_disabled(), reason="register tiles need the JIT")
+
+MARGIN = 64
+CASES = {
+    "line-of-9": Conv2dProblem(2, 3, 3, 3, 5, 1, 1),
+    "line-of-49": Conv2dProblem(2, 20, 7, 7, 33, 1, 1),
+    "line-of-256-channels": Conv2dProblem(1, 256, 5, 7, 16, 1, 1),
+    "long-line": Conv2dProblem(1, 2, 131, 61, 3, 1, 1),
+    "line-of-strided-rows": Conv2dProblem(2, 5, 9, 29, 18, 1, 1, 2, 2),
+    "line-of-rows-3-apart": Conv2dProblem(1, 4, 10, 31, 6, 1, 1, 1, 3),
+    "line-of-groups": Conv2dProblem(2, 12, 4, 6, 10, 1, 1, groups=2),
+    "rows-of-26": Conv2dProblem(3, 1, 28, 28, 17, 3, 3),
+    "rows-of-28-padded": Conv2dProblem(1, 1, 28, 28, 6, 5, 5, 1, 1, 2, 2, 2, 2),
+    "rows-of-40-channels-3": Conv2dProblem(2, 3, 19, 40, 31, 3, 3, 1, 1, 1, 1, 1, 1),
+    "rows-2-apart": Conv2dProblem(1, 3, 21, 37, 9, 4, 3, 2, 1, 0, 3, 2, 1),
+    "padding-beyond-kernel": Conv2dProblem(1, 2, 2, 33, 3, 2, 2, 1, 1, 5, 5, 5, 5),
+    "rows-of-groups": Conv2dProblem(2, 6, 9, 32, 8, 3, 2, 1, 1, 1, 0, 0, 1, groups=2),
+    "kernel-1x7": Conv2dProblem(1, 3, 4, 30, 5, 1, 7, 1, 1, 0, 0, 3, 3),
+}
+
+
+def _hosted(array: np.ndarray, channels_last: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return (the array's values amid NaN, in one axis; all of that memory)."""
+    values = (array.transpose(0, 2, 3, 1) if channels_last else array).reshape(-1)
+    memory = np.full(values.size + 2 * MARGIN, np.nan, array.dtype)
+    inside = memory[MARGIN:-MARGIN]
+    inside[:] = values
+    return inside, memory
+
+
+def _image(values: np.ndarray, shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
+    n, c, h, w = shape
+    return values.reshape(n, h, w, c).transpose(0, 3, 1, 2) if channels_last else values.reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "NHWC"])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("p", CASES.values(), ids=CASES)
+def test_forward_is_exact_for_integers(p: Conv2dProblem, threads: int, channels_last: bool, dtype) -> None:
+    rng = np.random.default_rng(3)
+    x, weight, bias = (rng.integers(-4, 5, shape).astype(dtype) for shape in (p.input_shape, p.weight_shape, p.K))
+    expected = np.empty(p.output_shape, dtype)
+    reference.forward(p, x, weight, bias, expected)
+    (inside_x, _), (inside_w, _), (inside_b, _) = (
+        _hosted(x, channels_last),
+        _hosted(weight, False),
+        _hosted(bias.reshape(1, -1, 1, 1), False),
+    )
+    out, memory = _hosted(np.full(p.output_shape, np.nan, dtype), channels_last)
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    shape = geometry_of(sizes, (p.input_shape, channels_last), (p.output_shape, channels_last), p.groups)
+    with machine.threads(min(threads, machine.max_threads())):
+        planar.correlation(shape, False, np.dtype(dtype))(inside_x, inside_w, inside_b, out)
+    np.testing.assert_array_equal(_image(out, p.output_shape, channels_last), expected)
+    assert np.isnan(memory[:MARGIN]).all()
+    assert np.isnan(memory[-MARGIN:]).all()
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "NHWC"])
+@pytest.mark.parametrize("p", [p for p in CASES.values() if p.R == p.S == p.stride_w == p.stride_h == 1], ids=str)
+def test_backward_input_of_one_tap(p: Conv2dProblem, channels_last: bool) -> None:
+    rng = np.random.default_rng(4)
+    dy, weight = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (p.output_shape, p.weight_shape))
+    expected = np.empty(p.input_shape, np.float32)
+    reference.backward_input(p, dy, weight, expected)
+    (inside_dy, _), (inside_w, _) = _hosted(dy, channels_last), _hosted(weight, False)
+    out, memory = _hosted(np.full(p.input_shape, np.nan, np.float32), channels_last)
+    shape = geometry_of((1, 1, 1, 1, 0, 0), (p.output_shape, channels_last), (p.input_shape, channels_last), p.groups)
+    planar.correlation(shape, True, np.dtype(np.float32))(inside_dy, inside_w, None, out)
+    np.testing.assert_array_equal(_image(out, p.input_shape, channels_last), expected)
+    assert np.isnan(memory[:MARGIN]).all()
+    assert np.isnan(memory[-MARGIN:]).all()
+
+
+def test_first_layers_and_thin_lines_take_it() -> None:
+    """The choice: planes of a first layer, and a handful of output channels; not channels-last images of many channels."""
+
+    def suits(p: Conv2dProblem, channels_last: bool) -> bool:
+        sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+        shape = geometry_of(sizes, (p.input_shape, channels_last), (p.output_shape, channels_last), p.groups)
+        return planar.suits(shape, False, 4)
+
+    assert suits(Conv2dProblem(64, 1, 28, 28, 32, 3, 3), channels_last=False)
+    assert suits(Conv2dProblem(64, 1, 28, 28, 6, 5, 5, 1, 1, 2, 2, 2, 2), channels_last=True)
+    assert suits(Conv2dProblem(1, 64, 56, 56, 64, 1, 1), channels_last=False)
+    assert not suits(Conv2dProblem(1, 64, 56, 56, 64, 1, 1), channels_last=True)
+    assert not suits(Conv2dProblem(1, 3, 4, 4, 8, 3, 3), channels_last=False)
+    assert not suits(Conv2dProblem(1, 3, 224, 224, 64, 7, 7, 2, 2, 3, 3, 3, 3), channels_last=False)
