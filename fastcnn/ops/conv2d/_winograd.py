@@ -312,7 +312,7 @@ def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, 
     C_padded, K_padded = -(-C // shape.lanes) * shape.lanes, -(-K // shape.block) * shape.block
     N, P, Q = pixels
     tiles = N * -(-P // m) * -(-Q // m)
-    products = n * n * tile_effort(K, tiles) * C
+    products = n * n * tile_effort(K, tiles) * (C + _STORE)
     transforms = _TRANSFORM[m] * tiles * (C_padded + K_padded) / width
     filters = 0.0 if packed else _FILTERS[m] * C * K_padded / width
     return products + transforms + filters
@@ -321,6 +321,7 @@ def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, 
 # Cycles of one vector through a transform of the image (there and back are alike), and of a filter, both measured on Zen 4.
 _TRANSFORM = {2: 60.0, 4: 220.0}
 _FILTERS = {2: 90.0, 4: 160.0}
+_STORE = 4  # terms of a sum that storing it costs: much where a first layer sums 3
 
 
 def output_tile(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, packed: bool = False) -> int:
