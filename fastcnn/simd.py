@@ -162,6 +162,92 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
 
 
 @functools.cache
+def correlation_tile(taps: int, height: int, lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic for the scalar products of 1 to `height` lines with `taps` others, in vector lanes.
+
+    ``correlate(rows, x, xo, x_s, y, yo, y_m, steps, total, to)``: with i over steps x lanes elements, adds the sums of
+    x[xo + s*x_s + i] * y[yo + m*y_m + i] to total[to + (m*taps + s)*lanes + i % lanes] for m < rows and s < taps; steps >= 1.
+
+    Notes
+    -----
+    The reduction runs along the vectors, so that planes need no transposition; the lanes of `total` are summed once, at the very end.
+    Sums start from 0 and are added to `total` when they are complete, as `tile` does for its accuracy.
+    """
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    scalar = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}[dtype]
+    i64, vector = ir.IntType(64), ir.VectorType(scalar, lanes)
+    fma_name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{lanes}f{8 * dtype.itemsize}"
+
+    @intrinsic
+    def correlate(typingctx, rows, x, xo, x_s, y, yo, y_m, steps, total, to):
+        n = types.int64
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            rows, x, xo, x_s, y, yo, y_m, steps, total, to = args
+            fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), fma_name)
+
+            def data(position: int, value: Any, offset: Any) -> Any:
+                return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
+
+            def const(value: int) -> Any:
+                return ir.Constant(i64, value)
+
+            def vector_at(base: Any, offset: Any) -> Any:
+                return b.bitcast(b.gep(base, [offset]), vector.as_pointer())
+
+            def load(base: Any, offset: Any) -> Any:
+                return b.load(vector_at(base, offset), align=dtype.itemsize)
+
+            x0, y0, total0 = data(1, x, xo), data(4, y, yo), data(8, total, to)
+
+            def body(height: int, after: Any) -> None:
+                cells = [(m, s) for m in range(height) for s in range(taps)]
+                entry, loop, done = b.block, b.append_basic_block(f"loop{height}"), b.append_basic_block(f"done{height}")
+                b.branch(loop)
+                b.position_at_end(loop)
+                i = b.phi(i64)
+                i.add_incoming(const(0), entry)
+                sums = {cell: b.phi(vector) for cell in cells}
+                for node in sums.values():
+                    node.add_incoming(ir.Constant(vector, [0.0] * lanes), entry)
+                at = b.mul(i, const(lanes))
+                shifted = [load(x0, b.add(at, b.mul(x_s, const(s)))) for s in range(taps)]
+                new = {}
+                for m in range(height):
+                    line = load(y0, b.add(at, b.mul(y_m, const(m))))
+                    for s in range(taps):
+                        new[m, s] = b.call(fma, [line, shifted[s], sums[m, s]])
+                i_next = b.add(i, const(1))
+                i.add_incoming(i_next, loop)
+                for cell in cells:
+                    sums[cell].add_incoming(new[cell], loop)
+                b.cbranch(b.icmp_signed("<", i_next, steps), loop, done)
+                b.position_at_end(done)
+                for m, s in cells:
+                    place = const((m * taps + s) * lanes)
+                    b.store(b.fadd(load(total0, place), new[m, s]), vector_at(total0, place), align=dtype.itemsize)
+                b.branch(after)
+
+            after = b.append_basic_block("after")
+            choice = b.switch(rows, after)
+            for height_ in range(1, height + 1):
+                block = b.append_basic_block(f"rows{height_}")
+                choice.add_case(const(height_), block)
+                b.position_at_end(block)
+                body(height_, after)
+            b.position_at_end(after)
+            return context.get_dummy_value()
+
+        return types.void(n, x, n, n, y, n, n, n, total, n), codegen
+
+    return correlate
+
+
+@functools.cache
 def transpose_block(lanes: int, dtype: np.dtype) -> Any:
     """Return an intrinsic that transposes a block of `lanes` x `lanes` elements in registers.
 

@@ -1,4 +1,4 @@
-"""The planar correlation against the float64 reference on poisoned outputs, also where automatic choice would not take it."""
+"""The planar correlation and its gradient, also where automatic choice takes neither, against the float64 reference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastcnn import machine
-from fastcnn.engine import planar
+from fastcnn.engine import planar, planar_gradient
 from fastcnn.engine.correlate import geometry_of
 from fastcnn.ops.conv2d import reference
 from fastcnn.ops.conv2d.problem import Conv2dProblem
@@ -84,6 +84,51 @@ def test_backward_input_of_one_tap(p: Conv2dProblem, channels_last: bool) -> Non
     np.testing.assert_array_equal(_image(out, p.input_shape, channels_last), expected)
     assert np.isnan(memory[:MARGIN]).all()
     assert np.isnan(memory[-MARGIN:]).all()
+
+
+GRADIENTS = {
+    "mnist-6": Conv2dProblem(5, 1, 28, 28, 6, 5, 5, 1, 1, 2, 2, 2, 2),
+    "a-vector-exactly": Conv2dProblem(2, 1, 10, 10, 17, 3, 3),
+    "less-than-a-vector": Conv2dProblem(3, 2, 3, 5, 4, 3, 3),
+    "bands": Conv2dProblem(2, 3, 131, 61, 19, 3, 3, 1, 1, 1, 1, 1, 1),
+    "padding-one-side": Conv2dProblem(1, 3, 6, 7, 5, 3, 4, top=2, right=1),
+    "padding-beyond-kernel": Conv2dProblem(2, 1, 3, 4, 9, 2, 3, 1, 1, 5, 5, 6, 6),
+    "cropped": Conv2dProblem(1, 2, 12, 13, 3, 1, 8, 1, 1, 0, 0, 0, 0),
+    "one-tap": Conv2dProblem(2, 4, 5, 7, 9, 1, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "NHWC"])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("p", GRADIENTS.values(), ids=GRADIENTS)
+def test_gradient_is_exact_for_integers(p: Conv2dProblem, threads: int, channels_last: bool, dtype) -> None:
+    rng = np.random.default_rng(5)
+    x, dy = (rng.integers(-4, 5, shape).astype(dtype) for shape in (p.input_shape, p.output_shape))
+    expected, out = np.empty(p.weight_shape, dtype), np.full(p.weight_shape, np.nan, dtype)
+    reference.backward_weight(p, x, dy, expected)
+    (inside_x, _), (inside_dy, _) = _hosted(x, channels_last), _hosted(dy, channels_last)
+    sizes = p.R, p.S, 1, 1, p.top, p.left
+    shape = geometry_of(sizes, (p.input_shape, channels_last), (p.output_shape, channels_last))
+    with machine.threads(min(threads, machine.max_threads())):
+        planar_gradient.weight_gradient(shape, np.dtype(dtype))(inside_x, inside_dy, out)
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_gradient_keeps_infinities_where_they_are() -> None:
+    """Vectors that reach beyond a line multiply zeros with zeros: NaN around the arrays or in another image's plane never shows."""
+    p = Conv2dProblem(2, 1, 7, 9, 6, 3, 3)
+    rng = np.random.default_rng(6)
+    x, dy = (rng.standard_normal(shape).astype(np.float32) for shape in (p.input_shape, p.output_shape))
+    x[0, 0, 0, 0] = dy[1, 2, -1, -1] = np.inf
+    expected, out = np.empty(p.weight_shape, np.float32), np.empty(p.weight_shape, np.float32)
+    with np.errstate(invalid="ignore"):
+        reference.backward_weight(p, x, dy, expected)
+    shape = geometry_of((3, 3, 1, 1, 0, 0), (p.input_shape, False), (p.output_shape, False))
+    planar_gradient.weight_gradient(shape, np.dtype(np.float32))(x.reshape(-1), dy.reshape(-1), out)
+    np.testing.assert_array_equal(np.isfinite(out), np.isfinite(expected))
+    assert np.isfinite(expected).any()
+    assert not np.isfinite(expected).all()
 
 
 def test_first_layers_and_thin_lines_take_it() -> None:

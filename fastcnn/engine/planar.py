@@ -205,18 +205,20 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
 
 
 @functools.cache
-def _plane_packer(dtype: np.dtype) -> Kernel:
-    """Return a kernel that copies the input rows of a band into buffer[h, c, w], on a line into buffer[c, pixel]."""
+def line_copier(dtype: np.dtype) -> Kernel:
+    """Return a kernel that copies runs of pixels, channel by channel.
+
+    ``copy(x, at, x_c, x_h, x_w, C, runs, run, out, to, out_c, out_h)``: out[to + c*out_c + i*out_h + j] = x[at + c*x_c + i*x_h + j*x_w].
+    """
     transpose = transposer(dtype)
 
     @kernel(specialisation=dtype.str)
     def copy_lines(x, at, x_c, x_h, x_w, C, runs, run, out, to, out_c, out_h):
-        """Copy runs of C channels, channel by channel: a plane that comes from memory is read from its begin to its end."""
         if x_c == 1 and x_w != 1:
             for i in range(runs):
                 transpose(x, at + i * x_h, x_w, out, to + i * out_h, out_c, run, C)
             return
-        for c in range(C):
+        for c in range(C):  # outside: a plane that comes from memory is read from its begin to its end
             for i in range(runs):
                 begin, first = at + c * x_c + i * x_h, to + c * out_c + i * out_h
                 target, source = out[first : first + run], x[begin : begin + (run - 1) * x_w + 1]
@@ -229,6 +231,14 @@ def _plane_packer(dtype: np.dtype) -> Kernel:
                 else:
                     for j in range(target.size):
                         target[j] = source[j * x_w]
+
+    return copy_lines
+
+
+@functools.cache
+def _plane_packer(dtype: np.dtype) -> Kernel:
+    """Return a kernel that copies the input rows of a band into buffer[h, c, w], on a line into buffer[c, pixel]."""
+    copy_lines = line_copier(dtype)
 
     @kernel(specialisation=dtype.str)
     def pack_planes(geometry, x, origin, first, rows, out):

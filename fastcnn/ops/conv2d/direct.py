@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import checks, machine
-from ...engine import planar, scatter
+from ...engine import planar, planar_gradient, scatter
 from ...engine.correlate import Geometry, block_of, correlation, geometry_of, tile_effort
 from ...engine.filters import Taps, all_taps, filter_effort, filter_packer, flipped
 from ...engine.weight_gradient import weight_gradient
@@ -92,8 +92,8 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
 
 def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
     """Sum x times dy over all output pixels."""
-    run = _backward_weight(problem, checks.is_channels_last(x), checks.is_channels_last(dy), x.dtype, machine.get_threads())
-    run(checks.flat(x), checks.flat(dy), dweight)
+    key = problem, checks.is_channels_last(x), checks.is_channels_last(dy), x.dtype, machine.get_threads()
+    _backward_weight(*key)(checks.flat(x), checks.flat(dy), dweight)
 
 
 def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
@@ -149,7 +149,10 @@ def _backward_input(
 
 @functools.lru_cache(maxsize=1024)
 def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    return weight_gradient(_shape(p, x_last, dy_last), dtype)
+    shape = _shape(p, x_last, dy_last)
+    if planar_gradient.suits(shape, dtype.itemsize):
+        return planar_gradient.weight_gradient(shape, dtype)
+    return weight_gradient(shape, dtype)
 
 
 def _by_im2col(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
