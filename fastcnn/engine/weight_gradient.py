@@ -85,7 +85,8 @@ def weight_gradient(c: Correlation, dtype: np.dtype) -> Callable[..., None]:
         first, second = (dy, x) if swapped else (x, dy)
         run(fixed, first, second, partial.reshape(-1), target.reshape(-1))
         if g.parts > 1 and swapped:
-            np.sum(partial.reshape(g.parts, g.groups * g.C, -1)[..., : g.K], axis=0, out=target.reshape(g.groups * g.C, g.K))
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.sum(partial.reshape(g.parts, g.groups * g.C, -1)[..., : g.K], axis=0, out=target.reshape(g.groups * g.C, g.K))
         elif g.parts > 1:
             unpack_gradient(partial, target)
         if target is not dweight:
