@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -72,17 +71,6 @@ def _fits_blocks(g: Geometry) -> bool:
 _TAPS = 9  # of 5 x 5, runs were faster: their weights fit the registers row by row
 
 
-class _Plan(NamedTuple):
-    """What does not change from call to call: everything but the arrays."""
-
-    geometry: np.ndarray
-    launch: Callable[..., None]
-
-
-def _plan(run: Kernel, g: Geometry, p: Conv2dProblem, direction: str) -> _Plan:
-    return _Plan(np.array([g], GEOMETRY), functools.partial(run.launch, g.jobs, work=float(work(p, direction))))
-
-
 def correlate(p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, planes: bool, transposed: bool) -> None:
     """Run forward, or backward-input from x = dy to y = dx when `transposed`; both images are planes, or both channels-last.
 
@@ -92,13 +80,14 @@ def correlate(p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndar
         return
     plan = _plan_correlate(p, x.shape, y.shape, x.dtype, planes, transposed, machine.get_threads(), machine.isa())
     packed = weight.reshape(-1) if planes else np.ascontiguousarray(weight.reshape(p.C, -1).T).reshape(-1)
-    plan.launch(plan.geometry, checks.flat(x), packed, bias, checks.flat(y))
+    plan(checks.flat(x), packed, bias, checks.flat(y))
 
 
 @functools.lru_cache(256)
 def _plan_correlate(
     p: Conv2dProblem, x: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, planes: bool, transposed: bool, threads: int, isa: Isa
-) -> _Plan:
+) -> Callable[..., None]:
+    """Return a function of what does change from call to call: the arrays x, weight, bias and y, flat."""
     g, itemsize = _geometry(p, x, y, planes), dtype.itemsize
     run: Kernel
     tile: Tile | Block
@@ -114,7 +103,9 @@ def _plan_correlate(
         channels = max(4 * tile.lanes, _PART_BYTES // ((g.R + 1) * g.W * itemsize) // tile.lanes * tile.lanes)
         g = g._replace(ahead=int(_bytes(g, itemsize) > _CACHED), channels=min(g.C, channels))
         run, multiple = runs_kernel(tile, dtype), g.stride_h if transposed else 1
-    return _plan(run, _shared_out(g, multiple, threads), p, "forward")
+    g = _shared_out(g, multiple, threads)
+    fixed, sample = np.array([g], GEOMETRY), np.empty(0, dtype)
+    return functools.partial(run.bound(g.jobs, fixed, sample, sample, sample, sample, work=float(work(p, "forward"))), fixed)
 
 
 _PART_BYTES = 256 * 1024  # input rows under one output row, of the channels of a job
@@ -149,7 +140,7 @@ def _height(multiply_adds: int, registers: int, multiple: int = 1) -> int:
 
 
 def _block(g: Geometry, itemsize: int, transposed: bool) -> Block:
-    """Return the largest block whose inputs are few enough streams: a tall one for images from memory, of which it reads rows once more."""
+    """Return a block whose inputs are few enough streams; for images from memory a tall one: it reads rows 1.5 times, a wide one twice."""
     columns, rows = (2, 4) if _bytes(g, itemsize) > _FAR else (4, 4)
     if not transposed:
         columns = max(1, columns // g.stride_w)
@@ -220,15 +211,12 @@ def weight_gradient(p: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np
         dweight[...] = 0
         return
     plan = _plan_gradient(p, x.dtype, planes, machine.get_threads(), machine.isa())
-    jobs = 1 if planes else int(plan.geometry[0]["jobs"])  # those of planes have channels of their own
-    partial = dweight.reshape(1, -1) if jobs == 1 else np.empty((jobs, dweight.size), x.dtype)
-    plan.launch(plan.geometry, checks.flat(x), checks.flat(dy), partial)
-    if jobs > 1:
-        dweight[...] = partial.sum(axis=0).reshape(dweight.shape)
+    plan(checks.flat(x), checks.flat(dy), dweight.reshape(1, -1))
 
 
 @functools.lru_cache(256)
-def _plan_gradient(p: Conv2dProblem, dtype: np.dtype, planes: bool, threads: int, isa: Isa) -> _Plan:
+def _plan_gradient(p: Conv2dProblem, dtype: np.dtype, planes: bool, threads: int, isa: Isa) -> Callable[..., None]:
+    """Return a function of x and dy, flat, and dweight as one row."""
     g, itemsize = _geometry(p, p.input_shape, p.output_shape, planes), dtype.itemsize
     run: Kernel
     tile: Tile | Block
@@ -246,7 +234,17 @@ def _plan_gradient(p: Conv2dProblem, dtype: np.dtype, planes: bool, threads: int
         g = g._replace(ahead=int(_bytes(g, itemsize) > _CACHED), channels=min(g.C, channels))
         g = g._replace(parts=-(-g.C // g.channels))
         run, jobs = runs_gradient_kernel(tile, dtype), min(threads, g.images * g.P * g.parts)
-    return _plan(run, g._replace(jobs=jobs), p, "backward_weight")
+    fixed, sample, row = np.array([g._replace(jobs=jobs)], GEOMETRY), np.empty(0, dtype), np.empty((1, 0), dtype)
+    bound = functools.partial(run.bound(jobs, fixed, sample, sample, row, work=float(work(p, "backward_weight"))), fixed)
+    return bound if planes or jobs == 1 else functools.partial(_summed, bound, jobs)
+
+
+def _summed(run: Callable[..., None], jobs: int, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
+    """Add up what the jobs find, each for its share of the pixels."""
+    partial = np.empty((jobs, dweight.size), dweight.dtype)
+    run(x, dy, partial)
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.sum(partial, axis=0, out=dweight[0])
 
 
 _SUMS_BYTES = 16 * 1024  # sums of a job, half of an L1 cache
