@@ -175,7 +175,7 @@ def _planes_tile(g: Geometry, itemsize: int, transposed: bool) -> Tile:
     while lanes > 4 and lanes * phases // 2 >= g.Q:
         lanes //= 2
     registers = machine.isa().registers - g.R - 2
-    longest = _longest(g) if transposed or g.stride_w == 1 else _longest(g) // 2  # 6 and 8 fell to half their speed in every other process
+    longest = _longest(g, 1 if transposed else g.stride_h)
     height = _height(g.R * g.S, min(longest, registers // phases), g.stride_h if transposed else 1)
     phase, cross_phase = (g.top % g.stride_h, g.left % g.stride_w) if transposed else (0, 0)
     rim = _rim(g.R, g.stride_h, transposed, g.top, g.H, g.P)
@@ -184,9 +184,9 @@ def _planes_tile(g: Geometry, itemsize: int, transposed: bool) -> Tile:
     )
 
 
-def _longest(g: Geometry) -> int:
-    """Return how many rows a run over planes may have: fewer, each a stream, where they come from memory."""
-    return 4 if g.ahead else 8
+def _longest(g: Geometry, stride: int) -> int:
+    """Return how many rows a run over planes may have: fewer, each one or two streams, where they come from memory."""
+    return 4 // stride if g.ahead else 8
 
 
 _ALL = 1000  # more positions than a run has
@@ -265,7 +265,7 @@ def _planes_gradient_tile(g: Geometry, itemsize: int) -> Tile:
     while lanes > 4 and lanes // 2 >= g.Q:
         lanes //= 2
     cross = g.S if level.registers - 3 >= g.R * g.S + 4 else 1
-    longest = _longest(g) // g.stride_h if g.ahead else _longest(g)
-    height = _height(g.R * cross, max(1, min(longest, level.registers - 3 - g.R * cross)))
+    longest = min(_longest(g, g.stride_h), level.registers - 3 - g.R * cross)
+    height = _height(g.R * cross, max(1, longest))
     rim = _rim(g.R, g.stride_h, False, g.top, g.H, g.P)
     return Tile(lanes, height, g.R, g.stride_h, rim=rim, planes=True, cross=cross, cross_stride=g.stride_w)
