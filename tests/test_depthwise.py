@@ -20,8 +20,8 @@ FAR = [
 def far(monkeypatch: pytest.MonkeyPatch):
     """Take every image for one that comes from memory."""
     plans = _depthwise._plan_correlate, _depthwise._plan_gradient
-    monkeypatch.setattr(_depthwise, "_FAR", -1)
-    monkeypatch.setattr(_depthwise, "_CACHED", -1)
+    for limit in ("_FAR", "_TALL", "_CACHED"):
+        monkeypatch.setattr(_depthwise, limit, -1)
     for plan in plans:
         plan.cache_clear()
     yield

@@ -28,8 +28,10 @@ from ._depthwise_loops import (
 from ._depthwise_tile import Tile
 from .problem import Conv2dProblem, work
 
-_FAR = 16 * 2**20  # bytes of both images: more of them come from memory, through a few streams at a time that should not end early
-_CACHED = 4 * 2**20  # bytes of both images: for fewer, asking for rows before a run needs them takes longer than it saves
+# Bytes of both images. More than these come from memory, and then
+_FAR = 16 * 2**20  # runs over planes are of fewer rows, the next of which are asked for ahead
+_TALL = 8 * 2**20  # blocks are tall
+_CACHED = 4 * 2**20  # runs over channels ask for rows ahead
 _WIDEST = 7  # taps that a tile unrolls; wider kernels and dilated ones loop over them
 _UNROLLED = 400  # multiply-adds in all bodies of a tile: compiling takes about 1 ms each
 
@@ -141,7 +143,7 @@ def _height(multiply_adds: int, registers: int, multiple: int = 1) -> int:
 
 def _block(g: Geometry, itemsize: int, transposed: bool) -> Block:
     """Return a block whose inputs are few enough streams; for images from memory a tall one: it reads rows 1.5 times, a wide one twice."""
-    columns, rows = (2, 4) if _bytes(g, itemsize) > _FAR else (4, 4)
+    columns, rows = (2, 4) if _bytes(g, itemsize) > _TALL else (4, 4)
     if not transposed:
         columns = max(1, columns // g.stride_w)
     phases = (g.top % g.stride_h, g.left % g.stride_w) if transposed else (0, 0)
