@@ -1,11 +1,12 @@
 """Depthwise convolution: every channel has filters of its own, so there is nothing to sum over channels and little to compute.
 
-A 3x3 layer makes 18 FLOPs of every value it reads; what counts is to load each value once and to touch memory in order. So the tiles of
-`_depthwise_tile.py` keep a run of outputs in registers and slide over it: each input is loaded once per kernel row (or column) and meets
-all its taps. Images stay in the memory order they come in: channels-last ones fill vectors with channels, planes with columns.
+A 3x3 layer makes 18 FLOPs of every value it reads; what counts is to load each value once, and in an order that the hardware foresees. So
+tiles keep some outputs in registers and load each input once for all its taps: blocks of pixels (`_depthwise_block.py`) or runs of pixels
+or rows (`_depthwise_tile.py`). Images stay in the memory order they come in: channels-last ones fill vectors with channels, planes with
+columns. `_depthwise.py` chooses.
 
 Padding is never stored: what lies outside of the image counts as zeros, which are multiplied as in the reference (0 * Inf is NaN).
-Backward-input gathers: the run lies on dx, and takes from dy exactly the taps that the stride lets meet, so one pass serves any stride.
+Backward-input gathers: the tile lies on dx, and takes from dy exactly the taps that the stride lets meet, so one pass serves any stride.
 
 Rare cases reach the same kernels by a copy: several filters per channel (channels repeated), and planes whose stride or dilation does not
 fit lanes of columns (converted to channels-last).
