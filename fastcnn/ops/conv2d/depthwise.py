@@ -1,11 +1,12 @@
 """Depthwise convolution: every channel has filters of its own, so there is nothing to sum over channels and little to compute.
 
-A 3x3 layer makes 18 FLOPs of every value it reads; what counts is to load each value once and to touch memory in order. So the tiles of
-`_depthwise_tile.py` keep a run of outputs in registers and slide over it: each input is loaded once per kernel row (or column) and meets
-all its taps. Images stay in the memory order they come in: channels-last ones fill vectors with channels, planes with columns.
+A 3x3 layer makes 18 FLOPs of every value it reads; what counts is to load each value once, and in an order that the hardware foresees. So
+tiles keep some outputs in registers and load each input once for all its taps: blocks of pixels (`_depthwise_block.py`) or runs of pixels
+or rows (`_depthwise_tile.py`). Images stay in the memory order they come in: channels-last ones fill vectors with channels, planes with
+columns. `_depthwise.py` chooses.
 
 Padding is never stored: what lies outside of the image counts as zeros, which are multiplied as in the reference (0 * Inf is NaN).
-Backward-input gathers: the run lies on dx, and takes from dy exactly the taps that the stride lets meet, so one pass serves any stride.
+Backward-input gathers: the tile lies on dx, and takes from dy exactly the taps that the stride lets meet, so one pass serves any stride.
 
 Rare cases reach the same kernels by a copy: several filters per channel (channels repeated), and planes whose stride or dilation does not
 fit lanes of columns (converted to channels-last).
@@ -13,12 +14,17 @@ fit lanes of columns (converted to channels-last).
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
 from ...machine import tiles_available
 from . import im2col
 from ._depthwise import are_planes, correlate, is_looped, planes_refuse, weight_gradient
 from .problem import Conv2dProblem
+
+WARNS = False  # what may, says so itself
 
 
 def refuses(problem: Conv2dProblem) -> str | None:
@@ -40,8 +46,8 @@ def cost(problem: Conv2dProblem, direction: str) -> float:
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Slide over x; the accumulators start from the bias."""
-    p = _one_filter_each(problem)
-    planes = are_planes(y) and not planes_refuse(p)
+    p, may_be_planes = _one_filter_each(problem)
+    planes = may_be_planes and are_planes(y)
     out = y if planes == are_planes(y) else _empty(y.shape, y.dtype, planes)
     correlate(p, _ordered(_repeated(problem, x), planes), weight, bias, out, planes, transposed=False)
     if out is not y:
@@ -50,31 +56,41 @@ def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Slide over dy from below and from the right."""
-    if not np.isfinite(weight.sum()):  # the zeros around dy times Inf are NaN; im2col has no such products
+    if not _is_finite(weight):  # the zeros around dy times Inf are NaN; im2col has no such products
         return im2col.backward_input(problem, dy, weight, dx)
-    p = _one_filter_each(problem)
+    p, may_be_planes = _one_filter_each(problem)
     if max(p.stride_h, p.stride_w) > 1 and (is_looped(p) or p.dilation_h > 1):
         p, dy = _without_stride(p, dy)
+        may_be_planes = not planes_refuse(p)
     multiplier = problem.K // problem.C
-    planes = are_planes(dx) and not planes_refuse(p)
+    planes = may_be_planes and are_planes(dx)
     out = dx
     if multiplier > 1 or planes != are_planes(dx):
         out = _empty(p.input_shape, dx.dtype, planes)
     correlate(p, _ordered(dy, planes), weight, np.zeros(p.C, dx.dtype), out, planes, transposed=True)
     if out is not dx:
-        dx[...] = out.reshape(p.N, problem.C, multiplier, p.H, p.W).sum(axis=2) if multiplier > 1 else out
+        with np.errstate(over="ignore", invalid="ignore"):
+            dx[...] = out.reshape(p.N, problem.C, multiplier, p.H, p.W).sum(axis=2) if multiplier > 1 else out
     return None
 
 
 def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
     """Sum x times dy over all output pixels, channel by channel."""
-    p = _one_filter_each(problem)
-    planes = are_planes(x) and not planes_refuse(p)
+    p, may_be_planes = _one_filter_each(problem)
+    planes = may_be_planes and are_planes(x)
     weight_gradient(p, _ordered(_repeated(problem, x), planes), _ordered(dy, planes), dweight, planes)
 
 
-def _one_filter_each(p: Conv2dProblem) -> Conv2dProblem:
-    return p._replace(C=p.K, groups=p.K)
+@functools.lru_cache(256)
+def _one_filter_each(p: Conv2dProblem) -> tuple[Conv2dProblem, bool]:
+    """Return the problem with channels repeated for every filter, and whether it can be computed on planes."""
+    p = p._replace(C=p.K, groups=p.K)
+    return p, not planes_refuse(p)
+
+
+def _is_finite(weight: np.ndarray) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return math.isfinite(np.add.reduce(weight.reshape(-1)))
 
 
 def _repeated(p: Conv2dProblem, x: np.ndarray) -> np.ndarray:

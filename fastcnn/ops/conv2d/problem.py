@@ -186,6 +186,8 @@ CASES = [
     Case("depthwise-16", _depthwise(1, 16, 14, 3, 1, 1)),
     Case("depthwise-17-strided", _depthwise(2, 17, 15, 3, 2, 1)),
     Case("depthwise-40", _depthwise(1, 40, 7, 3, 1, 1)),
+    Case("depthwise-256", _depthwise(1, 256, 5, 3, 1, 1)),
+    Case("depthwise-long-sums", _depthwise(2, 20, 25, 3, 1, 1)),
     Case("depthwise-5x5-strided", _depthwise(1, 33, 12, 5, 2, 2)),
     Case("depthwise-row-37", Conv2dProblem(1, 3, 10, 37, 3, 3, 3, 1, 1, 1, 1, 1, 1, groups=3)),
     Case("depthwise-row-67-strided", Conv2dProblem(1, 2, 11, 67, 2, 3, 3, 2, 2, 1, 1, 1, 1, groups=2)),
