@@ -456,9 +456,10 @@ def lane_sum(lanes: int, dtype: np.dtype) -> Any:
 
 
 @functools.cache
-def prefetch(for_writing: bool) -> Any:
+def prefetch(for_writing: bool, level: int = 1) -> Any:
     """Return an intrinsic ``fetch(x, first, step, count)``: ask for the cache lines of x[first + i*step], i < count; no address is wrong.
 
+    `level` is the cache that they come into: 2 for more lines at a time than L1 can wait for.
     A run reads several rows of pixels at once, vector after vector: too many short streams for the hardware to foresee. Asking for the
     next row, a row ahead, made maps that come from memory 2 to 3 times faster.
     """
@@ -475,7 +476,7 @@ def prefetch(for_writing: bool) -> Any:
             function = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]), "llvm.prefetch.p0")
             with cgutils.for_range(b, args[3]) as loop:
                 address = b.bitcast(b.gep(start, [b.mul(loop.index, args[2])]), byte)
-                b.call(function, [address, ir.Constant(i32, int(for_writing)), ir.Constant(i32, 3), ir.Constant(i32, 1)])
+                b.call(function, [address, ir.Constant(i32, int(for_writing)), ir.Constant(i32, 4 - level), ir.Constant(i32, 1)])
             return context.get_dummy_value()
 
         return types.void(x, types.int64, types.int64, types.int64), codegen
