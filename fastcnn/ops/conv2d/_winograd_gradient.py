@@ -63,6 +63,7 @@ TILING = np.dtype([(name, np.int64) for name in Tiling._fields])
 CUT = np.dtype([(name, np.int64) for name in Cut._fields])
 # Measured on Zen 4 with 1 MiB of L2; 30 % more or less of each is no slower.
 _TILES_BYTES = 10 * 2**20  # of transformed tiles: up to here a job holds all of its own at once
+_LONGEST_SUM = 128  # tiles of one sum: bands then add up sums, and the error stays at 1e-6 where it would grow with every tile
 _SUMS_BYTES = 5 * 2**20  # of Z in a job that holds its tiles a band at a time
 _BAND_TILES = 56  # whose products amortise the way of Z through the cache
 _BLOCK_K, _BLOCK_C = 4, 64  # tile heights and channels of a block of Z that is computed to its end: 0.5 MiB
@@ -112,7 +113,8 @@ def _cut(c: Correlation, image: Tiling, m: int, shape: TileShape, itemsize: int)
 
     def at_once(units: int) -> bool:
         tiles = units * image.length
-        return tiles <= _BAND_TILES or elements * tiles * (own_K + own_C) * itemsize <= _TILES_BYTES
+        held = elements * tiles * (own_K + own_C) * itemsize
+        return tiles <= _BAND_TILES or (tiles <= _LONGEST_SUM and held <= _TILES_BYTES)
 
     while elements * own_K * own_C * itemsize > _SUMS_BYTES and not at_once(units):
         splits_K, splits_C = (2 * splits_K, splits_C) if own_K >= own_C else (splits_K, 2 * splits_C)
