@@ -5,9 +5,9 @@
 The n*n products are matrix products (K x C, summed over tiles) on the register tile, whose vectors are input channels: a row of the
 gradient in (K, C, 3, 3) then is 9 lines of one transposition. What is added up a band of tiles at a time is Z, before its transform back.
 
-A job takes a run of units, of output and of input channels. Where the transformed tiles of all its units fit into `_BAND_BYTES`, it makes
-them once and computes blocks of Z, small enough for the L2 cache, to their end; else Z is whole, and each element of it is read and
-written once per band, together with the tiles of that element.
+A job takes a run of units, of output and of input channels. Where its units are few it makes their transformed tiles once, and computes
+blocks of Z, small enough for the L2 cache, to their end; else Z is whole, and each element of it is read and written once per band,
+together with the tiles of that element.
 References: Lavin & Gray, arXiv 1509.09308, section 4; Winograd, "Arithmetic complexity of computations" (1980), on transposition.
 """
 

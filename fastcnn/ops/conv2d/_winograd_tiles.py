@@ -17,6 +17,7 @@ from ._depthwise_tile import prefetch
 from ._winograd_matrices import Matrix
 
 LONGEST = 64  # tiles of a unit
+_AHEAD = 12  # vectors of channels from the fetch of a pixel to its use, of 200 cycles each: several times what memory takes
 PAD = 32  # elements between the n*n matrices: a multiple of 4 KiB would put them all into one set of the L1 cache
 
 
@@ -52,6 +53,7 @@ def unit_transformer(matrix: Matrix, m: int, block: int, lanes: int, dtype: np.d
         in_place = not convert and padded == C
         band = np.empty(size * (width if convert else size) * padded, x.dtype)
         zeros = np.zeros(lanes, x.dtype)
+        distance = (_AHEAD * lanes + padded - 1) // padded
         t = 0
         for unit in range(first, last):
             image, row, start = unit // (g.rows * g.pieces), unit // g.pieces % g.rows, unit % g.pieces * g.length
@@ -69,11 +71,14 @@ def unit_transformer(matrix: Matrix, m: int, block: int, lanes: int, dtype: np.d
                     source, at, row_pitch, pixel = x, origin + h * g.x_h + w * g.x_w, g.x_h, g.x_w
                 elif convert:
                     at, row_pitch = i * m * padded, width * padded
-                ahead = origin + (h + size) * g.x_h + (w + size - m) * g.x_w
+                # A later tile of this row or the next is fetched, its last m columns: images that come from memory are 20 % faster.
+                later = i + distance
+                down, right = (h, w0 + later * m) if later < count else (h + m, w0 + (later - count) * m)
+                ahead = origin + down * g.x_h + (right + size - m) * g.x_w
                 for c in range(0, padded, lanes):
                     transform(source, at + c, row_pitch, pixel, zeros, 0, -np.inf, V, t * pitch_C + c, n * pitch_V, pitch_V)
-                    if not convert:  # the same tile of the next row: images from memory are 20 % faster
-                        for i_h in range(m):
+                    if not convert:
+                        for i_h in range(size):
                             fetch(x, ahead + i_h * g.x_h + c, g.x_w, m)
                 t += 1
 
