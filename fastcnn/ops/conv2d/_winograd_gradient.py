@@ -23,7 +23,7 @@ from ... import machine, simd
 from ...engine.correlate import Geometry as Correlation
 from ...engine.correlate import tile_effort
 from ...engine.packing import transposer
-from ...jit import Kernel, kernel
+from ...jit import SERIAL_BELOW, Kernel, kernel
 from ...machine import TileShape, tile_shape
 from ._winograd_matrices import TAPS, Matrix, transforms, transposed
 from ._winograd_tiles import LONGEST, PAD, tiles_of_units, unit_transformer
@@ -107,8 +107,9 @@ def _tilings(c: Correlation, m: int) -> tuple[Tiling, Tiling]:
 
 def _cut(c: Correlation, image: Tiling, m: int, shape: TileShape, itemsize: int) -> Cut:
     """Return the jobs, and the bands and blocks of one."""
-    threads, elements = machine.get_threads(), (m + TAPS - 1) ** 2
+    elements = (m + TAPS - 1) ** 2
     units, parts = c.N * image.rows * image.pieces, 1
+    threads = machine.get_threads() if 2 * elements * units * image.length * c.K * c.C >= SERIAL_BELOW else 1
     own_K, own_C, splits_K, splits_C = c.K, c.C, 1, 1
 
     def at_once(units: int) -> bool:
@@ -233,18 +234,25 @@ def _storer(matrix: Matrix, lanes: int, dtype: np.dtype) -> Kernel:
 def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int) -> float:
     """Return an estimate of the time of a gradient from `pixels` (N, P, Q) of dy, in full vector multiply-adds."""
     elements, (N, P, Q) = (m + TAPS - 1) ** 2, pixels
-    width = machine.isa().vector_bytes // itemsize
-    rows, columns = -(-P // m), -(-Q // m)
-    tiles = N * rows * columns
-    bands = -(-tiles // _BAND_TILES)
-    products = elements * (tile_effort(C, K) * tiles + _SUMS * bands * K * C / width)
-    return products + _TRANSFORM[m] * tiles * -(-(K + C) // width) + _STORE[m] * K * -(-C // width)
+    inputs, outputs, width = tile_shape(C, itemsize), tile_shape(K, itemsize), machine.isa().vector_bytes // itemsize
+    tiles = N * -(-P // m) * -(-Q // m)
+    products = elements * (tile_effort(C, K) * tiles + _SUMS * -(-tiles // _BAND_TILES) * K * C / width)
+    vectors = _vectors(C, inputs, width) + _vectors(K, outputs, width)
+    copied = (elements if C % inputs.block else 0) + (m * m if K % outputs.lanes else 0)
+    return products + tiles * (_TRANSFORM[m] * vectors + _COPY * copied) + _STORE[m] * K * _vectors(C, inputs, width)
 
 
-# Cycles of one vector: through a transform of x or dy, into a sum of products and out again, and through the transform back.
+def _vectors(channels: int, shape: TileShape, width: int) -> float:
+    """Return the full vectors whose transform takes as long as that of the channels; a half one takes three quarters of the time."""
+    return -(-channels // shape.lanes) * (1 + shape.lanes / width) / 2
+
+
+# Cycles, measured on Zen 4: of a vector through a transform of x or dy; of one into a sum of products and out again; of one through the
+# transform back; of a pixel whose channels have to be filled up.
 _TRANSFORM = {2: 80.0, 4: 280.0}
-_SUMS = 3.5
-_STORE = {2: 200.0, 4: 290.0}
+_SUMS = 3.0
+_STORE = {2: 170.0, 4: 240.0}
+_COPY = 10.0
 
 
 def output_tile(K: int, C: int, pixels: tuple[int, int, int], itemsize: int) -> int:
