@@ -208,31 +208,3 @@ def lane_sum(lanes: int, dtype: np.dtype) -> Any:
         return x.dtype(x, types.int64), codegen
 
     return total
-
-
-@functools.cache
-def prefetch(for_writing: bool) -> Any:
-    """Return an intrinsic ``fetch(x, first, step, count)``: ask for the cache lines of x[first + i*step], i < count; no address is wrong.
-
-    A run reads several rows of pixels at once, vector after vector: too many short streams for the hardware to foresee. Asking for the
-    next row, a row ahead, made maps that come from memory 2 to 3 times faster.
-    """
-    machine.numba()
-    from llvmlite import ir
-    from numba.core import cgutils, types
-    from numba.extending import intrinsic
-
-    @intrinsic
-    def fetch(typingctx, x, first, step, count):
-        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            byte, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-            start = b.gep(context.make_array(sig.args[0])(context, b, args[0]).data, [args[1]])
-            function = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.VoidType(), [byte, i32, i32, i32]), "llvm.prefetch.p0")
-            with cgutils.for_range(b, args[3]) as loop:
-                address = b.bitcast(b.gep(start, [b.mul(loop.index, args[2])]), byte)
-                b.call(function, [address, ir.Constant(i32, int(for_writing)), ir.Constant(i32, 3), ir.Constant(i32, 1)])
-            return context.get_dummy_value()
-
-        return types.void(x, types.int64, types.int64, types.int64), codegen
-
-    return fetch

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...jit import Kernel, kernel
+from ...simd import prefetch
 from ._depthwise_block import Block, correlate_block, gradient_block
-from ._depthwise_emitter import lane_sum, prefetch
+from ._depthwise_emitter import lane_sum
 from ._depthwise_tile import Tile, correlate_tile, gradient_tile
 
 

@@ -19,10 +19,11 @@ from ... import machine, simd
 from ...engine.correlate import Geometry as Correlation
 from ...engine.correlate import tile_effort
 from ...engine.filters import CHUNK, Filters, gatherer, record
-from ...engine.packing import row_packer, row_unpacker
+from ...engine.packing import row_unpacker
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
 from ._winograd_matrices import TAPS, transforms
+from ._winograd_tiles import LONGEST, PAD, tiles_of_units, unit_transformer
 
 
 class Geometry(NamedTuple):
@@ -47,6 +48,7 @@ class Geometry(NamedTuple):
     y_w: int
     padded_C: int  # whole vectors
     rows: int  # of tiles in an image
+    columns: int  # of tiles in a row
     pieces: int  # units of a row of tiles
     length: int  # tiles of a unit, at most
     units: int  # in all
@@ -61,8 +63,6 @@ GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 640 * 1024  # of V and Z: what a 1 MiB L2 has room for beside the transformed weights that stream through
 _GROUP = 2  # blocks whose products are held at once: 1 to 8 differ by 5 %
 _LOCAL_TILES = 64  # so few tiles are one batch, if that spares the transformed filters a way through memory
-_LONGEST = 64  # tiles of a unit
-_PAD = 32  # elements between the n*n matrices: a multiple of 4 KiB would put them all into one set of the L1 cache
 
 
 def filter_packer(filters: Filters, m: int, dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray]:
@@ -162,7 +162,7 @@ def _cut(c: Correlation, m: int, shape: TileShape, itemsize: int, packed: bool) 
     blocks = -(-c.K // shape.block)
     padded_C = -(-c.C // shape.lanes) * shape.lanes
     rows, columns = -(-c.P // m), -(-c.Q // m)
-    pieces = -(-columns // _LONGEST)
+    pieces = -(-columns // LONGEST)
     length = -(-columns // pieces)
     units = c.N * rows * pieces
     threads = machine.get_threads()
@@ -178,7 +178,7 @@ def _cut(c: Correlation, m: int, shape: TileShape, itemsize: int, packed: bool) 
     group = 1 if batches == 1 and not packed else min(_GROUP, -(-blocks // splits))
     return Geometry(
         c.N, c.C, c.H, c.W, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.top, c.left, c.P, c.Q, c.y_n, c.y_c, c.y_h, c.y_w,
-        padded_C, rows, pieces, length, units, batches, blocks, splits, group, c.relu,
+        padded_C, rows, columns, pieces, length, units, batches, blocks, splits, group, c.relu,
     )  # fmt: skip
 
 
@@ -186,41 +186,11 @@ def _cut(c: Correlation, m: int, shape: TileShape, itemsize: int, packed: bool) 
 def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
     n, block, height, lanes = m + TAPS - 1, shape.block, shape.height, shape.lanes
     matrices = transforms(m)
-    transform_input = simd.two_sided(matrices.input, lanes, dtype)
+    transform_units = unit_transformer(matrices.input, m, lanes, lanes, dtype)
     transform_output = simd.two_sided(matrices.output, lanes, dtype)
     tile = simd.tile(shape, dtype)
     transform_filters = _filter_transformer(m, shape, dtype)
-    pack_rows, unpack_rows = row_packer(dtype), row_unpacker(dtype)
-
-    @kernel(specialisation=("in", m, shape, dtype.str))
-    def transform_units(geometry, x, V, pitch_V, first, last, zeros):
-        """V[(i*n + j)*pitch_V + t*padded_C + c]: the transformed tiles of units first..last. What lies outside the image is 0."""
-        g = geometry[0]
-        pitch_C = g.padded_C
-        convert = g.x_c != 1
-        in_place = not convert and pitch_C == g.C
-        width = g.length * m + TAPS - 1
-        band = np.empty(n * width * pitch_C if convert else n * n * pitch_C, x.dtype)
-        t = 0
-        for unit in range(first, last):
-            image, row, start = unit // (g.rows * g.pieces), unit // g.pieces % g.rows, unit % g.pieces * g.length
-            count = min(g.length, (g.Q + m - 1) // m - start)
-            h, w0 = row * m - g.top, start * m - g.left
-            for i in range(count):
-                w = w0 + i * m
-                direct = in_place and h >= 0 and h + n <= g.H and w >= 0 and w + n <= g.W
-                if not direct and (i == 0 or not convert):  # planes are converted a unit at a time, rims of pixels a tile at a time
-                    columns = width if convert else n
-                    pack_rows(x, image * g.x_n, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, band, n, columns, pitch_C)
-                source, at, row_pitch, pixel = band, 0, n * pitch_C, pitch_C
-                if direct:
-                    source, at, row_pitch, pixel = x, image * g.x_n + h * g.x_h + w * g.x_w, g.x_h, g.x_w
-                elif convert:
-                    at, row_pitch = i * m * pitch_C, width * pitch_C
-                out = t * pitch_C
-                for c in range(0, pitch_C, lanes):
-                    transform_input(source, at + c, row_pitch, pixel, zeros, 0, -np.inf, V, out + c, n * pitch_V, pitch_V)
-                t += 1
+    unpack_rows = row_unpacker(dtype)
 
     @kernel(specialisation=("out", m, shape, dtype.str))
     def store_units(geometry, Z, pitch_Z, bias, y, first, last, k_first, pitch_K):
@@ -235,7 +205,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         t = 0
         for unit in range(first, last):
             image, row, start = unit // (g.rows * g.pieces), unit // g.pieces % g.rows, unit % g.pieces * g.length
-            count = min(g.length, (g.Q + m - 1) // m - start)
+            count = min(g.length, g.columns - start)
             p, q0 = row * m, start * m
             high = min(m, g.P - p)
             origin = image * g.y_n + p * g.y_h + k_first * g.y_c
@@ -276,14 +246,12 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
         T = (last - first) * g.length  # the last unit of a row may be shorter: T is where its tiles would end
         pitch_C, group = g.padded_C, min(g.group, k_last - k_first)
-        pitch_V, pitch_Z, pitch_U = T * pitch_C + _PAD, T * group * block + _PAD, g.C * block + _PAD
+        pitch_V, pitch_Z, pitch_U = T * pitch_C + PAD, T * group * block + PAD, g.C * block + PAD
         V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
         U = np.empty(n * n * pitch_U, x.dtype) if local[0] else weight
         zeros = np.zeros(block, x.dtype)
-        transform_units(geometry, x, V, pitch_V, first, last, zeros)
-        used = 0
-        for unit in range(first, last):
-            used += min(g.length, (g.Q + m - 1) // m - unit % g.pieces * g.length)
+        transform_units(geometry, x, 0, g.C, V, pitch_C, pitch_V, first, last)
+        used = tiles_of_units(geometry, first, last)
         tiles = -(-used // height)
         for k0 in range(k_first, k_last, group):
             k1 = min(k0 + group, k_last)

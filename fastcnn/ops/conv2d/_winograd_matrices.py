@@ -52,3 +52,8 @@ def _rows(matrix: np.ndarray) -> Matrix:
     quarters = np.round(matrix * 4) / 4
     clean = np.where(np.abs(matrix - quarters) < 1e-12, quarters, matrix)
     return tuple(tuple(float(value) for value in row) for row in clean)
+
+
+def transposed(matrix: Matrix) -> Matrix:
+    """Return the transpose, which backward-weight multiplies with."""
+    return tuple(zip(*matrix, strict=True))

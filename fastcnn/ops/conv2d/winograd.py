@@ -1,10 +1,11 @@
 """Winograd's minimal filtering for 3 x 3 kernels of stride 1: a quarter of the multiplications (F(4 x 4)), or four ninths (F(2 x 2)).
 
 A convolution of small tiles becomes one product per element of their transforms, so that tiles and channels form matrix products; see
-`_winograd` for the loops and `_winograd_matrices` for the algebra. Backward-input is a correlation with flipped taps, hence the same code.
+`_winograd` for the loops and `_winograd_matrices` for the algebra. Backward-input is a correlation with flipped taps, hence the same code;
+backward-weight is the transposed algorithm, see `_winograd_gradient`.
 
 Products of transforms are larger than what they cancel to: the relative error (Frobenius) is 1-2e-6 in float32 where direct convolution
-has 3-6e-7, and an infinity or NaN spreads over its tile of outputs. ``precision="highest"`` never chooses it.
+has 3-6e-7, and an infinity or NaN spreads over its tile of outputs, or all taps of its channel. ``precision="highest"`` never chooses it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ... import checks, machine
 from ...engine.correlate import geometry_of
 from ...engine.filters import Taps, all_taps, flipped
 from ...machine import tiles_available
-from . import _winograd
+from . import _winograd, _winograd_gradient
 from ._winograd_matrices import TAPS
 from .problem import Conv2dProblem
 
@@ -43,6 +44,9 @@ def refuses(problem: Conv2dProblem) -> str | None:
 def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
     """Take the cheaper of F(2 x 2) and F(4 x 4)."""
     p = problem
+    if direction == "backward_weight":
+        pixels = p.N, p.P, p.Q
+        return _winograd_gradient.effort(p.K, p.C, pixels, 4, _winograd_gradient.output_tile(p.K, p.C, pixels, 4))
     sizes = (p.K, p.C, (p.N, p.P, p.Q)) if direction == "forward" else (p.C, p.K, (p.N, p.H, p.W))
     return _winograd.effort(*sizes, 4, _winograd.output_tile(*sizes, 4, packed), packed)
 
@@ -57,6 +61,12 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
     """Correlate dy with the flipped weights."""
     run = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads())
     run(checks.flat(dy), weight.reshape(-1), None, checks.flat(dx))
+
+
+def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
+    """Sum the products of transformed tiles of x and dy."""
+    run = _backward_weight(problem, checks.is_channels_last(x), checks.is_channels_last(dy), x.dtype, machine.get_threads())
+    run(checks.flat(x), checks.flat(dy), dweight)
 
 
 def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
@@ -85,3 +95,10 @@ def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dt
     m = _winograd.output_tile(p.C, p.K, (p.N, p.H, p.W), dtype.itemsize)
     taps = Taps(0, 1, TAPS)
     return _winograd.correlation(geometry, flipped(p.weight_shape, taps, taps), m, dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    geometry = geometry_of((TAPS, TAPS, 1, 1, p.top, p.left), (p.input_shape, x_last), (p.output_shape, dy_last))
+    m = _winograd_gradient.output_tile(p.K, p.C, (p.N, p.P, p.Q), dtype.itemsize)
+    return _winograd_gradient.weight_gradient(geometry, m, dtype)
