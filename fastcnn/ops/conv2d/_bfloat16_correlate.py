@@ -16,15 +16,15 @@ from ...machine import TileShape, tile_shape
 from ._bfloat16_packing import FLOAT32, block_packer, filter_packer, word_packer
 
 
-def correlation(geometry: Geometry, filters: Filters) -> Callable[..., None]:
+def correlation(geometry: Geometry, filters: Filters, packed: bool = False) -> Callable[..., None]:
     """Return a function ``(x, weight, bias, y)`` on flat float32 arrays that runs a correlation; for the threads that the caller has now.
 
-    `weight` is the operation's (K, C, R, S); `bias` may be None.
+    `weight` is the operation's (K, C, R, S), or comes `packed` as words by `filter_packer` for `block_of` its outputs; `bias` may be None.
     """
     if geometry.N * geometry.P * geometry.Q == 0:
         return lambda *_: None
     shape = tile_shape(geometry.K, 4)
-    g = _cut(geometry, shape, 2, False)
+    g = _cut(geometry, shape, 2, packed)
     depths = -(-g.C // 2)
     # 4 KiB from pixel to pixel would put a tile's rows into one set of the L1 cache.
     g = g._replace(in_place=0, pixel=depths + (16 if g.S == 1 and depths % 1024 == 0 else 0))
@@ -32,7 +32,7 @@ def correlation(geometry: Geometry, filters: Filters) -> Callable[..., None]:
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
     run = _kernel(shape).bound(jobs, fixed, taps, floats, floats, nothing, floats, floats, work=flops)
-    pack = None if g.local else filter_packer(filters, shape.block, g.groups)
+    pack = None if packed or g.local else filter_packer(filters, shape.block, g.groups)
     padded_K = g.blocks * shape.block
     zeros = np.zeros(g.groups * padded_K, FLOAT32)
 
@@ -41,7 +41,10 @@ def correlation(geometry: Geometry, filters: Filters) -> Callable[..., None]:
             bias = zeros
         elif padded_K != g.K:
             bias = np.pad(bias.reshape(g.groups, g.K), ((0, 0), (0, padded_K - g.K))).reshape(-1)
-        run(fixed, taps, x, weight, nothing if pack is None else pack(weight), bias, y)
+        if packed:
+            run(fixed, taps, x, floats, weight, bias, y)
+        else:
+            run(fixed, taps, x, weight, nothing if pack is None else pack(weight), bias, y)
 
     return correlate
 
