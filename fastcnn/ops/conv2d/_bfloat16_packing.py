@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import bf16
-from ...engine.filters import CHUNK, Filters, gatherer, record
+from ...engine.filters import CHUNK, Filters, all_taps, gatherer, record
 from ...engine.packing import clear, row_packer
 from ...jit import Kernel, kernel
+from ...machine import tile_shape
 
 FLOAT32 = np.dtype(np.float32)
 _STRIP = 32  # pixels of planes that are transposed at once
@@ -54,6 +55,19 @@ def word_packer() -> Kernel:
     return pack
 
 
+@kernel
+def join_taps(image, rows, pitch, columns, step, reach):
+    """Return [row, column, reach] words: those from `step * column` of each row, which the taps of a kernel row read, side by side."""
+    joined = np.empty(rows * columns * reach, image.dtype)
+    for row in range(rows):
+        for column in range(columns):
+            at, to = row * pitch + column * step, (row * columns + column) * reach
+            source, target = image[at : at + reach], joined[to : to + reach]
+            for i in range(target.size):
+                target[i] = source[i]
+    return joined
+
+
 def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from a flat weight to (groups, outputs / block, J, L, inputs / 2, block) words in one axis, of two inputs each."""
     jobs = groups * -(-filters.outputs // block)
@@ -65,6 +79,19 @@ def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np
         packed = np.empty(size, np.int32)
         run(taps, weight, packed)
         return packed
+
+    return pack
+
+
+def weight_packer(weight_shape: tuple[int, int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a `filter_packer` for forward whose words are followed by one more: whether all weights are finite.
+
+    Then zeros around the image times weights are zeros, and kernel rows outside of it can be left out.
+    """
+    pack_words = filter_packer(all_taps(weight_shape), tile_shape(weight_shape[0], 4).block)
+
+    def pack(weight: np.ndarray) -> np.ndarray:
+        return np.append(pack_words(weight), np.int32(np.isfinite(weight).all()))
 
     return pack
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import bf16, checks, machine
-from ...engine.correlate import block_of, geometry_of
+from ...engine.correlate import geometry_of
 from ...engine.filters import Taps, all_taps, flipped
 from . import direct, im2col
 from ._bfloat16_correlate import correlation
 from ._bfloat16_gradient import weight_gradient
-from ._bfloat16_packing import filter_packer
+from ._bfloat16_packing import weight_packer
 from .direct import _phase, _phases
 from .problem import Conv2dProblem
 
@@ -79,8 +79,7 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     """Round blocks of output channels to words."""
     if dtype == np.float64:
         return direct.packing(problem, dtype)
-    block = block_of(problem.K, dtype.itemsize)
-    return block, filter_packer(all_taps(problem.weight_shape), block)
+    return None, weight_packer(problem.weight_shape)
 
 
 def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
