@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import registry
+from fastcnn import bf16, registry
 
 OP = registry.operations()["conv2d"]
 CASES = [case for case in OP.problem.CASES if case.problem.N]
@@ -38,8 +38,10 @@ def test_same_as_a_plain_call(case, layout: str) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "winograd", "im2col", "reference"])
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "bfloat16", "im2col", "reference"])
 def test_each_variant_and_float64(algorithm: str) -> None:
+    if algorithm == "bfloat16" and bf16.unavailable():
+        pytest.skip(str(bf16.unavailable()))
     rng = np.random.default_rng(1)
     x, weight = rng.standard_normal((2, 5, 9, 10)), rng.standard_normal((7, 5, 3, 3))
     prepared = fastcnn.prepare_conv2d(weight, padding=1, algorithm=algorithm)
@@ -74,6 +76,21 @@ def test_highest_precision_never_takes_winograd() -> None:
     problem = OP.problem.checked_problem("", (8, 64, 56, 56), weight.shape, 1, 1, 1, 1)
     assert fastcnn.prepare_conv2d(weight, padding=1).variant(problem) == "winograd"
     assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) == "direct"
+
+
+@pytest.mark.skipif(bf16.unavailable() is not None, reason=str(bf16.unavailable()))
+def test_medium_precision_packs_bfloat16_once_and_counts_no_packing() -> None:
+    rng = np.random.default_rng(5)
+    weight = rng.standard_normal((512, 512, 3, 3)).astype(np.float32)
+    prepared = fastcnn.prepare_conv2d(weight, padding=1, precision="medium")
+    for size in (4, 7):
+        x = rng.standard_normal((1, size, size, 512)).astype(np.float32)
+        got = prepared(x, layout="NHWC")
+        want = fastcnn.conv2d(x, weight, padding=1, layout="NHWC")
+        assert np.linalg.norm(got - want) < 3e-3 * np.linalg.norm(want)
+        assert prepared.variant(OP.problem.checked_problem("", (1, 512, size, size), weight.shape, 1, 1, 1, 1)) == "bfloat16"
+    assert len(prepared._packed) == 1
+    assert prepared.variant(OP.problem.checked_problem("", (8, 512, 28, 28), weight.shape, 1, 1, 1, 1)) == "winograd"
 
 
 def test_calls_from_threads() -> None:

@@ -63,7 +63,7 @@ class Geometry(NamedTuple):
     in_place: int = 0  # 1: tiles read x itself
     direct_out: int = 0  # 1: tiles write y itself
     local: int = 0  # 1: `weight` is not packed yet; each job packs its blocks
-    joined: int = 0  # 1: rows of output follow one another in what tiles read and write, so that a tile spans rows (bfloat16 only)
+    trim: int = 0  # 1: as `skip` for taps beside the image (bfloat16 only)
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])

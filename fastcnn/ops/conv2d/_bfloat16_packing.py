@@ -55,19 +55,6 @@ def word_packer() -> Kernel:
     return pack
 
 
-@kernel
-def join_taps(image, rows, pitch, columns, step, reach):
-    """Return [row, column, reach] words: those from `step * column` of each row, which the taps of a kernel row read, side by side."""
-    joined = np.empty(rows * columns * reach, image.dtype)
-    for row in range(rows):
-        for column in range(columns):
-            at, to = row * pitch + column * step, (row * columns + column) * reach
-            source, target = image[at : at + reach], joined[to : to + reach]
-            for i in range(target.size):
-                target[i] = source[i]
-    return joined
-
-
 def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from a flat weight to (groups, outputs / block, J, L, inputs / 2, block) words in one axis, of two inputs each."""
     jobs = groups * -(-filters.outputs // block)
@@ -86,7 +73,7 @@ def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np
 def weight_packer(weight_shape: tuple[int, int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
     """Return a `filter_packer` for forward whose words are followed by one more: whether all weights are finite.
 
-    Then zeros around the image times weights are zeros, and kernel rows outside of it can be left out.
+    Then weights times the zeros around the image are zeros, and may be left out.
     """
     pack_words = filter_packer(all_taps(weight_shape), tile_shape(weight_shape[0], 4).block)
 

@@ -16,7 +16,7 @@ from ... import bf16, checks, machine
 from ...engine.correlate import geometry_of
 from ...engine.filters import Taps, all_taps, flipped
 from . import direct, im2col
-from ._bfloat16_correlate import correlation
+from ._bfloat16_correlate import correlation, share_inside
 from ._bfloat16_gradient import weight_gradient
 from ._bfloat16_packing import weight_packer
 from .direct import _phase, _phases
@@ -35,10 +35,14 @@ def refuses(problem: Conv2dProblem) -> str | None:
 
 
 def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
-    """Return what `direct` costs, at half the time per product; a term without a partner is paired with 0."""
+    """Return what `direct` costs, at half the time per product; a term without a partner is paired with 0.
+
+    Where the weights are `packed`, no time goes to taps outside of the image.
+    """
     p = problem
     terms = {"forward": p.C, "backward_input": p.K, "backward_weight": p.N * p.P}[direction]
-    return direct.cost(problem, direction, packed) / 1.8 * (terms + terms % 2) / max(terms, 1)
+    paired = direct.cost(problem, direction, packed) / 1.8 * (terms + terms % 2) / max(terms, 1)
+    return paired * share_inside(p.P, p.R, p.stride_h, p.top, p.H) * share_inside(p.Q, p.S, p.stride_w, p.left, p.W) if packed else paired
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
