@@ -152,6 +152,15 @@ def test_packed_weights_agree_with_reference(problem: Conv2dProblem, channels_la
             np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, "packed"), want)
 
 
+@pytest.mark.parametrize(("problem", "channels_last"), PACKED_GRID)
+def test_every_problem_with_taps_left_out(problem: Conv2dProblem, channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bfloat16_correlate, "_CALL", -(10**9))  # calls are for nothing
+    bfloat16._forward.cache_clear()
+    arguments, want = _integer_trial("forward", problem)
+    np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, "packed"), want)
+    bfloat16._forward.cache_clear()
+
+
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 @pytest.mark.parametrize("problem", [_square(1, 260, 4, 32, 3, 1, 1), _square(2, 6, 5, 33, 3, 2, 1)])
 def test_packed_infinite_weights_meet_the_padding(problem: Conv2dProblem, value: float) -> None:
