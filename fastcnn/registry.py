@@ -8,8 +8,8 @@ have the direction, do not refuse and are precise enough (``PRECISION``, "highes
 cheapest by ``cost(problem, direction) -> float``, an estimate of the time in vector multiply-adds, or the first where none estimates.
 
 A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
-keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned. Its ``cost`` has a third
-parameter, ``packed=False``.
+keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned and, last, ``relu=False``:
+whether to raise the result to 0. Its ``cost`` has a third parameter, ``packed=False``.
 """
 
 from __future__ import annotations

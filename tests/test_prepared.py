@@ -49,6 +49,24 @@ def test_each_variant_and_float64(algorithm: str) -> None:
     np.testing.assert_allclose(prepared(x[0]), prepared(x)[0], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "bfloat16", "im2col", "reference"])
+@pytest.mark.parametrize("channels", [(5, 7), (160, 32)])
+def test_relu_is_the_plain_result_raised_to_0(channels: tuple[int, int], algorithm: str, layout: str) -> None:
+    if algorithm == "bfloat16" and bf16.unavailable():
+        pytest.skip(str(bf16.unavailable()))
+    rng = np.random.default_rng(1)
+    shape = (2, channels[0], 5, 6) if layout == "NCHW" else (2, 5, 6, channels[0])
+    x, weight = rng.standard_normal(shape).astype(np.float32), rng.standard_normal((*channels[::-1], 3, 3)).astype(np.float32)
+    x.reshape(-1)[7] = np.nan
+    bias = rng.standard_normal(channels[1]).astype(np.float32)
+    plain, raised = (
+        fastcnn.prepare_conv2d(weight, bias, padding=1, algorithm=algorithm, relu=relu)(x, layout=layout) for relu in (False, True)
+    )
+    np.testing.assert_array_equal(raised, np.maximum(plain, 0))
+    assert np.isnan(raised).any()
+
+
 def test_weights_are_its_own() -> None:
     rng = np.random.default_rng(2)
     x, weight, bias = rng.standard_normal((1, 8, 6, 6)), rng.standard_normal((8, 8, 3, 3)), rng.standard_normal(8)
@@ -116,6 +134,7 @@ def test_calls_from_threads() -> None:
         ({"groups": 0}, ValueError, "prepare_conv2d: groups must be between 1"),
         ({"groups": 3}, ValueError, "expected weight to be divisible by 3"),
         ({"algorithm": "fast"}, ValueError, "prepare_conv2d: algorithm must be 'auto' or one of"),
+        ({"relu": 1}, TypeError, "prepare_conv2d: relu must be a bool"),
         ({"precision": "low"}, ValueError, "prepare_conv2d: precision must be one of"),
         ({"bias": np.zeros(3, np.float32)}, ValueError, "prepare_conv2d: bias must have shape"),
         ({"bias": np.zeros(4)}, TypeError, "prepare_conv2d: expected arrays of one dtype"),

@@ -59,8 +59,8 @@ def correlation(geometry: Geometry, filters: Filters, packed: bool = False) -> C
 
 def _trims(g: Geometry, height: int) -> bool:
     """Whether leaving out taps beside the image spares twice what more calls and sums that pass through y cost."""
-    centre = max(0, g.left)  # this tap must have a pixel of the image for every pixel of y, which it is the first to write
-    if g.relu or centre >= g.S or (g.Q - 1) * g.stride_w + centre - g.left >= g.W:
+    centre = max(0, g.left)  # this tap must have a pixel of the image for every pixel of y, which it is the last to write
+    if centre >= g.S or (g.Q - 1) * g.stride_w + centre - g.left >= g.W:
         return False
     spared = (1 - share_inside(g.Q, g.S, g.stride_w, g.left, g.W)) * g.Q * g.S
     return spared * g.R * -(-g.C // 2) > 2 * 2 * (g.S - 1) * (g.Q + _CALL * -(-g.Q // height))
@@ -130,23 +130,31 @@ def _kernel(shape: TileShape) -> Kernel:
                 words, w_block = filter_block, 0
             else:
                 words, w_block = packed, (group * g.blocks + k) * panel
+            b_block = (group * g.blocks + k) * block
             out = y_image + k * block if g.direct_out else 0
             ahead = w_block + panel
             for row in range(rows):
                 r_first, r_last = taps_inside(h + row * g.stride_h, g.H, g.R) if skips else (0, g.R)
                 line, at = out + row * y_row, (row * g.stride_h + r_first) * pitch
+                start, so, start_m = bias, b_block, 0
+                if parts > 1:  # y collects the parts, the bias first and the one that has all pixels last
+                    for q in range(width):
+                        pixel, first = target[line + q * y_pixel : line + q * y_pixel + block], bias[b_block : b_block + block]
+                        for v in range(pixel.size):
+                            pixel[v] = first[v]
+                    start, start_m = target, y_pixel
                 for part in range(parts):
-                    s = (max(0, g.left) + part) % g.S if parts > 1 else 0
+                    s = (max(0, g.left) + 1 + part) % g.S if parts > 1 else 0
                     q, q_last = pixels_inside(w + s, g.stride_w, g.W, width) if parts > 1 else (0, width)
+                    relu = g.relu if part == parts - 1 else 0
                     tiles = -(-(q_last - q) // height)
                     for t in range(tiles):
                         tall = -(-(q_last - q) // (tiles - t))  # 13 pixels become 7 + 6
-                        start, so, start_m = bias, (group * g.blocks + k) * block, 0
-                        if part > 0:
-                            start, so, start_m = target, line + q * y_pixel, y_pixel
+                        if parts > 1:
+                            so = line + q * y_pixel
                         tile(
                             tall, image, at + q * step + s * g.pixel, step, pitch, 1,
-                            words, w_block + (r_first * reach + s * depths) * block, reach * block, block, start, so, start_m, g.relu,
+                            words, w_block + (r_first * reach + s * depths) * block, reach * block, block, start, so, start_m, relu,
                             target, line + q * y_pixel, y_pixel, r_last - r_first, reach // parts, ahead, ahead_k,
                         )  # fmt: skip
                         q += tall

@@ -32,8 +32,10 @@ class PreparedConv2d:
         bias: np.ndarray,
         algorithm: str,
         precision: str,
+        relu: bool,
     ) -> None:
         checks.choice("prepare_conv2d", "precision", precision, PRECISIONS)
+        self._relu = checks.flag("prepare_conv2d", "relu", relu)
         self._operation, self._problem_of = operation, problem_of
         self._algorithm, self._precision = algorithm, precision
         self.weight, self.bias = weight.copy(), bias.copy()
@@ -43,7 +45,7 @@ class PreparedConv2d:
         self._runs: dict[tuple[int, ...], Callable[[np.ndarray, np.ndarray], None]] = {}
 
     def __call__(self, input: Any, *, layout: str = "NCHW") -> np.ndarray:
-        """Return the convolution of `input` (N, C, H, W) or (C, H, W); in `layout`, as `conv2d`.
+        """Return the convolution of `input` (N, C, H, W) or (C, H, W), raised to 0 if made so; in `layout`, as `conv2d`.
 
         Raises
         ------
@@ -76,13 +78,18 @@ class PreparedConv2d:
         variant = self._operation.variants[self.variant(problem)]
         forward = variant.directions["forward"]
         if variant.packing is None or variant.forward_packed is None:
-            return lambda x, y: forward(problem, x, self._flat_weight.reshape(problem.weight_shape), self._own_bias, y)
+            return lambda x, y: self._plain(forward, problem, x, y)
         key, pack = variant.packing(problem, self.weight.dtype)
         packed = self._packed.get((variant.name, key))
         if packed is None:
             packed = self._packed[variant.name, key] = pack(self._flat_weight)
         forward_packed = variant.forward_packed
-        return lambda x, y: forward_packed(problem, x, packed, self._own_bias, y)
+        return lambda x, y: forward_packed(problem, x, packed, self._own_bias, y, self._relu)
+
+    def _plain(self, forward: Callable[..., None], problem: Conv2dProblem, x: np.ndarray, y: np.ndarray) -> None:
+        forward(problem, x, self._flat_weight.reshape(problem.weight_shape), self._own_bias, y)
+        if self._relu:
+            np.maximum(y, 0, out=y)
 
     def __repr__(self) -> str:
         return f"<prepared conv2d: weight {self.weight.shape} {self.weight.dtype}, packed: {sorted(map(str, self._packed))}>"

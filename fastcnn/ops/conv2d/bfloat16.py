@@ -86,18 +86,18 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return None, weight_packer(problem.weight_shape)
 
 
-def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
     """Correlate x with packed weights."""
     if x.dtype == np.float64:
-        return direct.forward_packed(problem, x, weight, bias, y)
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True)
+        return direct.forward_packed(problem, x, weight, bias, y, relu)
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True, relu)
     return run(checks.flat(x), weight, bias, checks.flat(y))
 
 
 @functools.lru_cache(maxsize=1024)
-def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed: bool = False) -> Callable[..., None]:
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed: bool = False, relu: bool = False) -> Callable[..., None]:
     sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
-    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups)
+    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups, relu)
     return correlation(geometry, all_taps(p.weight_shape, p.groups), packed)
 
 
