@@ -11,6 +11,9 @@ from ... import checks
 from ...registry import PRECISIONS, Operation
 from .problem import Conv2dProblem
 
+Shape = tuple[int, int, int, int]
+Run = Callable[[np.ndarray, np.ndarray], None]
+
 
 class PreparedConv2d:
     """`conv2d` with the weights that it was made from; see `prepare_conv2d`.
@@ -42,7 +45,7 @@ class PreparedConv2d:
         self._flat_weight, self._own_bias = self.weight.reshape(-1), self.bias.view()
         self.weight.flags.writeable = self.bias.flags.writeable = False
         self._packed: dict[Hashable, np.ndarray] = {}
-        self._runs: dict[tuple[int, ...], Callable[[np.ndarray, np.ndarray], None]] = {}
+        self._runs: dict[tuple[int, ...], tuple[Shape, Run]] = {}  # by the shape of x: the shape of y, and what computes it
 
     def __call__(self, input: Any, *, layout: str = "NCHW") -> np.ndarray:
         """Return the convolution of `input` (N, C, H, W) or (C, H, W), raised to 0 if made so; in `layout`, as `conv2d`.
@@ -56,12 +59,14 @@ class PreparedConv2d:
         checks.layout(op, layout)
         array = checks.array(op, "input", input, (layout, layout[1:]))
         x = checks.channels_first(array[None] if array.ndim == 3 else array, layout)
-        checks.same_dtype(op, input=x, weight=self.weight)
-        problem = self._problem_of(x.shape)
-        run = self._runs.get(problem)
-        if run is None:
-            run = self._runs[problem] = self._chosen(problem)
-        y = checks.empty_image(op, problem.output_shape, x.dtype, layout)
+        if array.dtype != self.weight.dtype:
+            checks.same_dtype(op, input=x, weight=self.weight)
+        known = self._runs.get(x.shape)
+        if known is None:
+            problem = self._problem_of(x.shape)
+            known = self._runs[x.shape] = problem.output_shape, self._chosen(problem)
+        shape, run = known
+        y = checks.empty_image(op, shape, x.dtype, layout)
         if y.size:
             run(checks.dense(x), y)
         result = y.transpose(0, 2, 3, 1) if layout == "NHWC" else y
@@ -74,7 +79,7 @@ class PreparedConv2d:
             return self._algorithm
         return self._operation.candidates(problem, "forward", self._precision, packed=True)[0][0]
 
-    def _chosen(self, problem: Conv2dProblem) -> Callable[[np.ndarray, np.ndarray], None]:
+    def _chosen(self, problem: Conv2dProblem) -> Run:
         variant = self._operation.variants[self.variant(problem)]
         forward = variant.directions["forward"]
         if variant.packing is None or variant.forward_packed is None:
