@@ -93,7 +93,7 @@ def test_highest_precision_never_takes_winograd() -> None:
     weight = np.ones((64, 64, 3, 3), np.float32)
     problem = OP.problem.checked_problem("", (8, 64, 56, 56), weight.shape, 1, 1, 1, 1)
     assert fastcnn.prepare_conv2d(weight, padding=1).variant(problem) == "winograd"
-    assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) == "direct"
+    assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) in ("direct", "im2col")
 
 
 @pytest.mark.skipif(bf16.unavailable() is not None, reason=str(bf16.unavailable()))
