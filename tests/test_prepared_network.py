@@ -83,6 +83,17 @@ def test_a_change_reaches_the_network_and_not_the_snapshot(change) -> None:
     assert np.linalg.norm(again - after) < 1e-5 * np.linalg.norm(after)
 
 
+def test_it_keeps_nothing_of_the_last_step() -> None:
+    net = _net()
+    _step(net)
+    predict = prepare(net)
+    assert net.grads
+    for layer in (predict._model, *predict._model.layers):
+        assert layer._saved is None
+        assert layer.grads == {}
+    assert predict._model.params["0.weight"] is predict._model.layers[0].params["weight"]
+
+
 def test_a_subclass_computes_as_it_says() -> None:
     class Doubled(Conv2d):
         def apply(self, x):

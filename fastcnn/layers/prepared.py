@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class PreparedNetwork:
 
     def __init__(self, model: Layer, precision: str) -> None:
         self.precision = precision
-        self._model = copy.deepcopy(model).eval()
+        self._model = _copied(model).eval()
         self._steps = list(_steps(self._model, precision))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -86,6 +87,16 @@ def prepare(model: Layer, precision: str = "high") -> PreparedNetwork:
         raise TypeError(f"prepare: model must be a Layer; got {type(model).__name__}")
     checks.choice("prepare", "precision", precision, PRECISIONS)
     return PreparedNetwork(model, precision)
+
+
+def _copied(model: Layer) -> Layer:
+    """Return a copy without what the last forward and backward left, which may be larger than all parameters."""
+    left: dict[int, Any] = {}
+    layers = [model]
+    for layer in layers:  # grows by the layers inside
+        left.update({id(layer._saved): None, id(layer.grads): {}})
+        layers += getattr(layer, "layers", ())
+    return copy.deepcopy(model, left)
 
 
 def _steps(model: Layer, precision: str) -> Iterator[Step]:
