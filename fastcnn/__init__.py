@@ -9,6 +9,7 @@ from .ops.linear import linear, linear_backward
 from .ops.max_pool2d import max_pool2d, max_pool2d_backward
 from .ops.relu import relu, relu_backward
 from .ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from .tuning import tuned
 
 __version__ = "0.1.0"
 
@@ -36,4 +37,5 @@ __all__ = [
     "softmax_cross_entropy",
     "softmax_cross_entropy_backward",
     "threads",
+    "tuned",
 ]

@@ -1,4 +1,4 @@
-"""The command ``fastcnn``: train a network, compare the variants of an operation, explain a choice, describe the machine.
+"""The command ``fastcnn``: train a network, compare an operation's variants, explain or tune a choice, describe the machine.
 
 Mistakes in the arguments end in one line on stderr and exit code 2. What a command needs is imported when it runs, so that
 ``fastcnn --help`` stays quick.
@@ -7,13 +7,14 @@ Mistakes in the arguments end in one line on stderr and exit code 2. What a comm
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, files, machine
+from . import __version__, files, machine, tuning
 from .checks import FLOATS
 from .registry import PRECISIONS, Case, Operation
 
@@ -76,7 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_problem_arguments(explain)
     explain.add_argument("--precision", choices=PRECISIONS, default="high", help="what may be chosen (default: high)")
     explain.add_argument("--measure", action="store_true", help="also run each variant that estimates its cost")
+    explain.add_argument("--tuned", action="store_true", help="let what `fastcnn tune` has measured decide, where there is such")
     explain.set_defaults(run=_explain)
+
+    tune = commands.add_parser("tune", help="measure which variant is fastest here, for `with fastcnn.tuned():` and FASTCNN_TUNED=1")
+    _add_problem_arguments(tune)
+    tune.add_argument("--precision", choices=PRECISIONS, default="high", help="what may be chosen (default: high)")
+    tune.add_argument("--threads", type=int, metavar="N", help="default: all usable cores")
+    tune.set_defaults(run=_tune)
 
     info = commands.add_parser("info", help="describe what speed depends on: CPU, threads, versions")
     info.add_argument("--json", action="store_true", help="as JSON")
@@ -187,11 +195,27 @@ def _explain(arguments: argparse.Namespace) -> None:
 
     op, cases, directions = _problems(arguments)
     width = max(map(len, op.variants))
-    for direction in directions:
-        for case in cases:
-            print(f"{op.name} {direction} {case.name}")
-            for line in explain(op, case.problem, direction, arguments.precision, arguments.measure):
-                print(f"  {line.variant:{width}}  {line}")
+    with tuning.tuned() if arguments.tuned else contextlib.nullcontext():
+        for direction in directions:
+            for case in cases:
+                print(f"{op.name} {direction} {case.name}")
+                for line in explain(op, case.problem, direction, arguments.precision, arguments.measure):
+                    print(f"  {line.variant:{width}}  {line}")
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    op, cases, directions = _problems(arguments)
+    try:
+        with machine.threads(machine.get_threads() if arguments.threads is None else arguments.threads):
+            for direction in directions:
+                for case in cases:
+                    found = tuning.tune(op, case.problem, direction, arguments.precision)
+                    gain = "" if found.fastest == found.estimated else f", {found.ratio:.2f} times as fast as {found.estimated}"
+                    print(f"{op.name} {direction} {case.name}: {found.fastest}{gain}", flush=True)
+    except ValueError as error:
+        raise _Mistake(error) from error
+    except OSError as error:
+        raise _Mistake(f"cannot keep the results: {error}") from error
 
 
 def _info(arguments: argparse.Namespace) -> None:

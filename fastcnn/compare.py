@@ -208,7 +208,7 @@ def _candidates(op: Operation, direction: str, case: Case, dtype: Any) -> Iterat
         if verdict.startswith("refuses"):
             yield row._replace(variant=name, note=verdict), None
         else:
-            yield row._replace(variant=name, chosen=verdict == "chosen"), op.variants[name].directions[direction]
+            yield row._replace(variant=name, chosen=verdict.startswith("chosen")), op.variants[name].directions[direction]
     for baseline in baselines(op.name, direction):
         note = baseline.leaves_out(op, direction, case.problem, LONGEST_CALL)
         yield row._replace(variant=baseline.name, baseline=True, note=note or ""), None if note else baseline.run

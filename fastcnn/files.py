@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a crash, never meets a half-written one."""
+"""Writing files so that a reader, or a crash, never meets a half-written one; and where the user's caches lie."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import contextlib
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+from . import machine
 
 
 @contextlib.contextmanager
@@ -64,3 +67,14 @@ def save_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write a value as indented JSON."""
     with replacing(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def cache_folder() -> Path:
+    """Return the user's cache folder for fastcnn, by the convention of the operating system; it need not exist."""
+    if sys.platform == "win32":
+        local = machine.setting("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "fastcnn" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fastcnn"
+    xdg = machine.setting("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "fastcnn"

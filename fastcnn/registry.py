@@ -8,8 +8,8 @@ have the direction, do not refuse and are precise enough (``PRECISION``, "highes
 cheapest by ``cost(problem, direction) -> float``, an estimate of the time in vector multiply-adds, or the first where none estimates.
 
 A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
-keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned. Its ``cost`` has a third
-parameter, ``packed=False``.
+keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned and, last, ``relu=False``:
+whether to raise the result to 0. Its ``cost`` has a third parameter, ``packed=False``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import inspect
 import math
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import tuning
 from .window import shown
 
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
@@ -101,6 +103,7 @@ class Operation:
 
     def __init__(self, package: str, preference: Sequence[str], problem: ModuleType) -> None:
         self.name = package.rpartition(".")[2]
+        self.folder = Path(importlib.import_module(package).__path__[0])
         self.problem = problem
         self.variants = _discover(package)
         self._choices: dict[Any, Callable[..., None]] = {}
@@ -125,7 +128,7 @@ class Operation:
             `algorithm` is unknown, or refuses the problem (the message has its reason).
         """
         if isinstance(algorithm, str) and algorithm == "auto":
-            key = problem, direction, precision
+            key = problem, direction, precision, tuning.state()
             choice = self._choices.get(key)
             if choice is None:
                 choice = self.variants[self.candidates(problem, direction, precision)[0][0]].directions[direction]
@@ -142,17 +145,25 @@ class Operation:
         return variant.directions[direction]
 
     def candidates(self, problem: Any, direction: str, precision: str = "high", packed: bool = False) -> list[tuple[str, float | None]]:
-        """Return (variant, its cost) of the automatic choice, best first: by cost, then those without an estimate by preference."""
+        """Return (variant, its cost) of the automatic choice, best first: by cost, then those without an estimate by preference.
+
+        Before all comes what was measured to be the fastest, where such results count (see `tuning`) and the weights are not `packed`.
+        """
         level = PRECISIONS.index(precision)
         able = [
             (name, self.variants[name].cost(problem, direction, packed))
             for name in self.preference
             if PRECISIONS.index(self.variants[name].precision) <= level and self.variants[name].refuses(problem, direction) is None
         ]
-        return sorted(able, key=lambda candidate: math.inf if candidate[1] is None else candidate[1])
+        fastest = None if packed else tuning.choice(self, problem, direction, precision)
+        return sorted(able, key=lambda candidate: (candidate[0] != fastest, math.inf if candidate[1] is None else candidate[1]))
+
+    def forget_choices(self) -> None:
+        """Choose anew from now on."""
+        self._choices.clear()
 
     def explain(self, problem: Any, direction: str, precision: str = "high") -> Iterator[tuple[str, str]]:
-        """Yield (variant, "chosen" | "accepts ..." | "refuses: ..."), the preferred ones first."""
+        """Yield (variant, "chosen ..." | "accepts ..." | "refuses: ..."), the preferred ones first."""
         candidates = dict(self.candidates(problem, direction, precision))
         chosen, best = next(iter(candidates.items()))
         for name in sorted(self.variants, key=lambda name: (self.rank(name), name)):
@@ -160,7 +171,7 @@ class Operation:
             if reason := variant.refuses(problem, direction):
                 yield name, f"refuses: {reason}"
             elif name == chosen:
-                yield name, "chosen"
+                yield name, "chosen, as measured" if name == tuning.choice(self, problem, direction, precision) else "chosen"
             elif name not in candidates:
                 yield name, "accepts, by name" if name not in self.preference else f"accepts, at precision {variant.precision!r}"
             else:

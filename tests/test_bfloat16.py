@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fastcnn import bf16, machine
+from fastcnn.engine import correlate
 from fastcnn.jit import kernel
-from fastcnn.ops.conv2d import OPERATION, Conv2dProblem, _bfloat16_gradient, bfloat16
+from fastcnn.ops.conv2d import OPERATION, Conv2dProblem, _bfloat16_correlate, _bfloat16_gradient, bfloat16
 from fastcnn.registry import DIRECTIONS, Case
 
 REASON = bf16.unavailable()
@@ -41,6 +42,15 @@ MORE = [
     Case("pointwise-strided-around", Conv2dProblem(2, 10, 6, 7, 9, 1, 1, 2, 2, 2, 3, 1, 2)),
     Case("strides-2-3", Conv2dProblem(3, 11, 14, 17, 35, 3, 4, 2, 3, 0, 1, 2, 0)),
     Case("kernel-7x7", _square(1, 5, 16, 33, 7, 2, 3)),
+    Case("4x4-pixels", _square(1, 130, 4, 64, 3, 1, 1)),
+    Case("no-larger-than-its-kernel", _square(2, 160, 3, 40, 5, 1, 2)),
+    Case("one-pixel-in-its-padding", _square(1, 96, 1, 33, 3, 1, 1)),
+    Case("padding-beyond-the-kernel", Conv2dProblem(1, 150, 5, 6, 32, 3, 3, 1, 1, 4, 5, 4, 3)),
+    Case("padding-on-one-side", Conv2dProblem(2, 200, 6, 5, 48, 3, 4, 1, 1, 2, 0, 0, 3)),
+    Case("padding-below-and-left", Conv2dProblem(1, 170, 5, 9, 20, 2, 3, 1, 1, 0, 1, 2, 0)),
+    Case("strided-with-padding", Conv2dProblem(1, 220, 9, 8, 32, 5, 5, 2, 3, 2, 2, 2, 2)),
+    Case("bands-with-padding", Conv2dProblem(1, 512, 19, 15, 32, 3, 3, 1, 1, 1, 1, 1, 1)),
+    Case("columns-in-pieces", Conv2dProblem(1, 512, 3, 150, 32, 3, 3, 1, 1, 1, 1, 1, 1)),
 ]
 VARIANT = OPERATION.variants["bfloat16"]
 GRID = [
@@ -63,12 +73,23 @@ def _placed(problem: Conv2dProblem, array: np.ndarray, channels_last: bool) -> t
     return (inside.transpose(0, 3, 1, 2) if is_image else inside), around
 
 
+def _packed_forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+    """Forward with weights that are packed first."""
+    assert VARIANT.packing is not None
+    assert VARIANT.forward_packed is not None
+    _, pack = VARIANT.packing(problem, weight.dtype)
+    VARIANT.forward_packed(problem, x, pack(weight.reshape(-1)), bias, y)
+
+
 def _run(direction: str, problem: Conv2dProblem, arguments, channels_last: bool = True, variant: str = "bfloat16") -> np.ndarray:
     """Return the result of a variant, written over NaN; nothing around it may change, nor any input."""
     inputs = [_placed(problem, a, channels_last)[0] for a in arguments]
     (shape,) = OPERATION.problem.outputs(problem, direction, arguments[0].dtype)
     output, around = _placed(problem, np.full_like(shape, np.nan), channels_last)
-    OPERATION.run(variant, direction, problem, inputs, [output])
+    if variant == "packed":
+        _packed_forward(problem, *inputs, output)
+    else:
+        OPERATION.run(variant, direction, problem, inputs, [output])
     assert np.isnan(around[:MARGIN]).all()
     assert np.isnan(around[-MARGIN:]).all()
     for after, before in zip(inputs, arguments, strict=True):
@@ -116,6 +137,57 @@ def test_small_integers_are_exact(direction: str, problem: Conv2dProblem, channe
     for threads in {1, machine.max_threads()}:
         with machine.threads(threads):
             np.testing.assert_array_equal(_run(direction, problem, arguments, channels_last), want)
+
+
+PACKED_GRID = [pytest.param(*param.values[1:], id=param.id) for param in GRID if param.values[0] == "forward"]
+
+
+@pytest.mark.parametrize(("problem", "channels_last"), PACKED_GRID)
+def test_packed_weights_agree_with_reference(problem: Conv2dProblem, channels_last: bool) -> None:
+    arguments, want, sums = _trial("forward", problem)
+    _assert_close(_run("forward", problem, arguments, channels_last, "packed"), want, sums)
+    arguments, want = _integer_trial("forward", problem)
+    for threads in {1, machine.max_threads()}:
+        with machine.threads(threads):
+            np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, "packed"), want)
+
+
+@pytest.mark.parametrize(("problem", "channels_last"), PACKED_GRID)
+def test_every_problem_with_taps_left_out(problem: Conv2dProblem, channels_last: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bfloat16_correlate, "_CALL", -(10**9))  # calls are for nothing
+    bfloat16._forward.cache_clear()
+    arguments, want = _integer_trial("forward", problem)
+    np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, "packed"), want)
+    bfloat16._forward.cache_clear()
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+@pytest.mark.parametrize("problem", [_square(1, 260, 4, 32, 3, 1, 1), _square(2, 6, 5, 33, 3, 2, 1)])
+def test_packed_infinite_weights_meet_the_padding(problem: Conv2dProblem, value: float) -> None:
+    """0 times Inf is NaN, as in the definition: taps outside of the image are left out of finite weights only."""
+    x, weight, bias = OPERATION.problem.arguments(problem, "forward", np.float32, np.random.default_rng(8))
+    weight[3, 2, 0, 1] = weight[5, 1, 1, 2] = value
+    got = _run("forward", problem, [x, weight, bias], variant="packed")
+    with np.errstate(invalid="ignore"):
+        want = _run("forward", problem, [x, weight, bias], variant="direct")
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    np.testing.assert_array_equal(got[np.isinf(want)], want[np.isinf(want)])
+
+
+def test_packed_float64_is_left_to_direct() -> None:
+    problem = _square(2, 9, 8, 10, 3, 1, 1)
+    arguments = OPERATION.problem.arguments(problem, "forward", np.float64, np.random.default_rng(6))
+    got, want = (_run("forward", problem, arguments, True, variant) for variant in ("packed", "direct"))
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(("spared", "problem"), [(True, _square(1, 512, 7, 64, 3, 1, 1)), (False, _square(1, 64, 56, 64, 3, 1, 1))])
+def test_taps_are_left_out_where_it_pays(spared: bool, problem: Conv2dProblem) -> None:
+    p = problem
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    geometry = correlate.geometry_of(sizes, (p.input_shape, True), (p.output_shape, True))
+    assert _bfloat16_correlate._trims(geometry, 14) == spared
+    assert _bfloat16_correlate.share_inside(7, 3, 1, 1, 7) == 19 / 21
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import fastcnn
-from fastcnn.data.cache import LIMITS, File, cache_folder, damage, fill
+from fastcnn.data.cache import LIMITS, File, damage, fill
+from fastcnn.files import cache_folder
 
 BODIES = {f"{n}.gz": gzip.compress(os.urandom(500), mtime=0) for n in range(4)}
 NAMES = list(BODIES)

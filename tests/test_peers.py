@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from bench.peers import oracle, row, run, table, team
 from bench.peers.measure import measure_row
+from bench.peers.record import Record
 from bench.peers.row import Row, Speed
 from bench.suites import SUITES, WEIGHT_SCALE
 from fastcnn.ops.conv2d import Conv2dProblem
@@ -52,8 +55,9 @@ def _row(case: str, direction: str = "forward", threads: int = 1, suite: str = "
 
 @pytest.fixture
 def record() -> dict:
+    bfloat16 = {"fastcnn_medium_NHWC": 150, "fastcnn_prepared_medium_NHWC": 250, "openvino_default": 200}
     rows = [
-        _row("won", fastcnn_NHWC=100, fastcnn_NCHW=90, torch_NCHW=40, torch_NHWC=50, onnxruntime=80, openvino_default=200),
+        _row("won", fastcnn_NHWC=100, fastcnn_NCHW=90, torch_NCHW=40, torch_NHWC=50, onnxruntime=80, **bfloat16),
         _row("lost", fastcnn_NHWC=20, fastcnn_NCHW=30, torch_NCHW=60, torch_NHWC=50, onnxruntime=75, failed={"jax": "its process died"}),
         _row("won", "backward_weight", fastcnn_NHWC=100, fastcnn_NCHW=90, torch_NCHW=90),
         _row("won", threads=2, fastcnn_NHWC=150, torch_NCHW=90),
@@ -121,15 +125,16 @@ def test_what_is_rejected() -> None:
 def test_ratios_leave_out_what_is_not_float32(record: dict) -> None:
     won, lost = (Row.from_record(one) for one in record["rows"][:2])
     ratios = {name: ratio for name, ratio in won.ratios().items() if ratio is not None}
-    assert ratios == {"best / best peer": 1.25, "best / torch": 2.0, "NHWC / torch": 2.0, "NCHW / torch": 1.8}
+    medium = {"medium / openvino default": 0.75, "prepared medium / openvino default": 1.25}
+    assert ratios == {"best / best peer": 1.25, "best / torch": 2.0, "NHWC / torch": 2.0, "NCHW / torch": 1.8, **medium}
     assert lost.ratios()["best / best peer"] == 0.4
     assert record["rows"][0]["share_of_peak"] == 0.8
 
 
 def test_the_table_shows_losses(record: dict) -> None:
     lines = table.summary(record).splitlines()
-    assert "| resnet50 | forward | 1 | 2 | 44% | 1.00 | **0.50** | **0.71** | 1 of 2 | **0.40** lost |" in lines
-    assert "| resnet50 | forward | 2 | 2 |  | 1.67 | 1.67 | 1.67 | 1 of 2 | 1.67 won |" in lines
+    assert "| resnet50 | forward | 1 | 2 | 44% | 1.00 | **0.50** | **0.71** | 1 of 2 | **0.40** lost | 1.25 | 1.25 won |" in lines
+    assert "| resnet50 | forward | 2 | 2 |  | 1.67 | 1.67 | 1.67 | 1 of 2 | 1.67 won |  |  |" in lines
     assert "- jax failed 1 time(s): lost forward (its process died)" in lines
     assert lines[0].startswith("Some CPU, avx2, float32; multiply-add peak 125 GFLOP/s on 1 thread; load 0.5; fastcnn 1,")
     lines = table.details(record).splitlines()
@@ -184,16 +189,47 @@ def test_a_run_with_no_peer_writes_json(tmp_path: Path, capsys: pytest.CaptureFi
 def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     asked = []
 
-    def measured(team_, peers, options):
+    def begun(peers, options):
         asked.extend(peers)
-        return {"environment": {"cpu": "", "isa": "", "versions": dict.fromkeys(("fastcnn", "numpy", "numba"), "")}, "peers": {},
-                "load": {"start": None, "end": None}, "peak_gflops": {}, "rows": []}  # fmt: skip
+        environment = {"cpu": "", "isa": "", "versions": dict.fromkeys(("fastcnn", "numpy", "numba"), "")}
+        return Record({"environment": environment, "peers": {}, "load": {"start": None}, "peak_gflops": {}, "rows": []}, None)
 
-    monkeypatch.setattr(run, "measure", measured)
+    monkeypatch.setattr(run, "_record", begun)
+    monkeypatch.setattr(run, "measure", lambda team_, record, options: record.save())
     monkeypatch.setattr(run, "installed", lambda peer: peer == "jax")
     assert run.main(["--peers", "torch,jax"]) == 0
     assert asked == ["jax"]
     assert 'torch is not installed and is left out; pip install "fastcnn[peers]" brings it' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_cut_short_keeps_its_rows_and_is_resumed(
+    end: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, measured = tmp_path / "peers.json", []
+
+    def one(team_, suite, case, direction, threads, folder, seconds):
+        if len(measured) == 1:
+            assert len(json.loads(file.read_text())["rows"]) == 1  # on disk before the run goes on: not even SIGKILL takes it
+            os.kill(os.getpid(), end)
+        measured.append(case.name)
+        return _row(case.name, direction, threads, suite, fastcnn_NHWC=100)
+
+    monkeypatch.setattr(run, "measure_row", one)
+    monkeypatch.setattr(run, "_peak", lambda *rest: None)
+    monkeypatch.setattr(run.oracle, "truth", lambda *rest: SimpleNamespace(save=lambda folder: None))
+    options = ["--cases", "mnist-n1-1x28-*k5,n1-6x14", "--directions", "forward", "--peers", "", "--resume", str(file)]
+    assert run.main(options) == 130
+    assert measured == ["mnist-n1-1x28-24k5"]
+    measured[:] = ["", ""]
+    assert run.main(options) == 0
+    assert measured[2:] == ["mnist-n1-1x28-6k5", "mnist-n1-6x14-16k5", "mnist-n1-1x28-32k5"]
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["case"] for row in rows] == ["mnist-n1-1x28-24k5", *measured[2:]]
+    assert list(tmp_path.iterdir()) == [file]
+    file.write_text(file.read_text().replace('"isa": "', '"isa": "other '))
+    assert run.main(options) == 2
+    assert "peers.json was measured with isa other " in capsys.readouterr().err
 
 
 def test_an_interrupted_run_ends_quietly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import registry
+from fastcnn import bf16, registry
 
 OP = registry.operations()["conv2d"]
 CASES = [case for case in OP.problem.CASES if case.problem.N]
@@ -38,13 +38,33 @@ def test_same_as_a_plain_call(case, layout: str) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "winograd", "im2col", "reference"])
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "bfloat16", "im2col", "reference"])
 def test_each_variant_and_float64(algorithm: str) -> None:
+    if algorithm == "bfloat16" and bf16.unavailable():
+        pytest.skip(str(bf16.unavailable()))
     rng = np.random.default_rng(1)
     x, weight = rng.standard_normal((2, 5, 9, 10)), rng.standard_normal((7, 5, 3, 3))
     prepared = fastcnn.prepare_conv2d(weight, padding=1, algorithm=algorithm)
     np.testing.assert_allclose(prepared(x), fastcnn.conv2d(x, weight, padding=1, algorithm="reference"), rtol=1e-10, atol=1e-10)
     np.testing.assert_allclose(prepared(x[0]), prepared(x)[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("algorithm", ["direct", "winograd", "bfloat16", "im2col", "reference"])
+@pytest.mark.parametrize("channels", [(5, 7), (160, 32)])
+def test_relu_is_the_plain_result_raised_to_0(channels: tuple[int, int], algorithm: str, layout: str) -> None:
+    if algorithm == "bfloat16" and bf16.unavailable():
+        pytest.skip(str(bf16.unavailable()))
+    rng = np.random.default_rng(1)
+    shape = (2, channels[0], 5, 6) if layout == "NCHW" else (2, 5, 6, channels[0])
+    x, weight = rng.standard_normal(shape).astype(np.float32), rng.standard_normal((*channels[::-1], 3, 3)).astype(np.float32)
+    x.reshape(-1)[7] = np.nan
+    bias = rng.standard_normal(channels[1]).astype(np.float32)
+    plain, raised = (
+        fastcnn.prepare_conv2d(weight, bias, padding=1, algorithm=algorithm, relu=relu)(x, layout=layout) for relu in (False, True)
+    )
+    np.testing.assert_array_equal(raised, np.maximum(plain, 0))
+    assert np.isnan(raised).any()
 
 
 def test_weights_are_its_own() -> None:
@@ -73,7 +93,22 @@ def test_highest_precision_never_takes_winograd() -> None:
     weight = np.ones((64, 64, 3, 3), np.float32)
     problem = OP.problem.checked_problem("", (8, 64, 56, 56), weight.shape, 1, 1, 1, 1)
     assert fastcnn.prepare_conv2d(weight, padding=1).variant(problem) == "winograd"
-    assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) == "direct"
+    assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) in ("direct", "im2col")
+
+
+@pytest.mark.skipif(bf16.unavailable() is not None, reason=str(bf16.unavailable()))
+def test_medium_precision_packs_bfloat16_once_and_counts_no_packing() -> None:
+    rng = np.random.default_rng(5)
+    weight = rng.standard_normal((512, 512, 3, 3)).astype(np.float32)
+    prepared = fastcnn.prepare_conv2d(weight, padding=1, precision="medium")
+    for size in (4, 7):
+        x = rng.standard_normal((1, size, size, 512)).astype(np.float32)
+        got = prepared(x, layout="NHWC")
+        want = fastcnn.conv2d(x, weight, padding=1, layout="NHWC")
+        assert np.linalg.norm(got - want) < 3e-3 * np.linalg.norm(want)
+        assert prepared.variant(OP.problem.checked_problem("", (1, 512, size, size), weight.shape, 1, 1, 1, 1)) == "bfloat16"
+    assert len(prepared._packed) == 1
+    assert prepared.variant(OP.problem.checked_problem("", (8, 512, 28, 28), weight.shape, 1, 1, 1, 1)) == "winograd"
 
 
 def test_calls_from_threads() -> None:
@@ -99,6 +134,7 @@ def test_calls_from_threads() -> None:
         ({"groups": 0}, ValueError, "prepare_conv2d: groups must be between 1"),
         ({"groups": 3}, ValueError, "expected weight to be divisible by 3"),
         ({"algorithm": "fast"}, ValueError, "prepare_conv2d: algorithm must be 'auto' or one of"),
+        ({"relu": 1}, TypeError, "prepare_conv2d: relu must be a bool"),
         ({"precision": "low"}, ValueError, "prepare_conv2d: precision must be one of"),
         ({"bias": np.zeros(3, np.float32)}, ValueError, "prepare_conv2d: bias must have shape"),
         ({"bias": np.zeros(4)}, TypeError, "prepare_conv2d: expected arrays of one dtype"),

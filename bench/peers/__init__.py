@@ -4,6 +4,7 @@ From the root of the repository, with whatever peers are installed (``pip instal
 
     python -m bench.peers --suite resnet50,vgg16 --threads 1,2 --json peers.json    # all suites by default
     python -m bench.peers --cases mnist-n64 --directions forward --peers torch --summary
+    python -m bench.peers --resume peers.json       # what a run that was cut short has not measured; begins where there is no file
     python -m bench.peers.table peers.json --write README.md
 
 Every library runs in a process of its own (`worker.py`), with no more cores than the threads it is given: idle OpenMP workers of one

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-_LOOSE = {"openvino default": 1e-2, "fastcnn medium NHWC": 1e-2}  # may be bfloat16: no float32 peers, and checked by what that can do
+# May be bfloat16: no float32 peers, and checked by what that can do.
+_LOOSE = dict.fromkeys(("openvino default", "fastcnn medium NHWC", "fastcnn prepared medium NHWC"), 1e-2)
 _FROBENIUS = 1e-5  # of float32: a single wrong pixel among millions is above it, Winograd's rounding far below
 
 
@@ -73,6 +74,7 @@ class Row(NamedTuple):
             "best / torch": _ratio(self.plain, self.torch),
             "prepared / torch": _ratio(self.best("fastcnn prepared"), self.torch),
             "medium / openvino default": _ratio(self._of("fastcnn medium NHWC"), self._of("openvino default")),
+            "prepared medium / openvino default": _ratio(self._of("fastcnn prepared medium NHWC"), self._of("openvino default")),
             "NHWC / torch": _ratio(self.best("fastcnn NHWC"), self.torch),
             "NCHW / torch": _ratio(self.best("fastcnn NCHW"), self.torch),
         }

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
-import os
+import fnmatch
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from fastcnn import files
-from fastcnn.info import describe
 from fastcnn.registry import DIRECTIONS, Case
 
 from ..suites import SUITES
 from . import oracle
 from .measure import measure_row
+from .record import Record
 from .row import Row
 from .table import details, summary
 from .team import OURS, PEERS, Failed, Team, installed, usable_cores
@@ -37,61 +36,65 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             print(f'{peer} is not installed and is left out; pip install "fastcnn[peers]" brings it', file=sys.stderr)
     try:
-        record = measure(Team.of(peers), peers, options)
+        record = _record(peers, options)
+    except ValueError as reason:
+        print(f"--resume: {reason}", file=sys.stderr)
+        return 2
+    try:
+        with _ended_in_order():
+            measure(Team.of(peers), record, options)
     except KeyboardInterrupt:
         print("interrupted" + (f"; {options.json} has the rows so far" if options.json else ""), file=sys.stderr)
         return 130
-    print(summary(record) if options.summary else f"{summary(record)}\n\n{details(record)}")
+    print(summary(record.values) if options.summary else f"{summary(record.values)}\n\n{details(record.values)}")
     return 0
 
 
-def measure(team: Team, peers: list[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Measure all rows and return the record; what was measured is written to --json even where the run is cut short."""
-    record: dict[str, Any] = {
-        "environment": describe(),
-        "peers": {peer: importlib.metadata.version(peer) for peer in peers},
-        "seconds": options.seconds,
-        "load": {"start": _load(), "end": None},
-        "peak_gflops": {},
-        "rows": [],
-    }
+def _record(peers: list[str], options: argparse.Namespace) -> Record:
+    if options.resume:
+        return Record.resume(peers, options.seconds, options.resume, options.json)
+    return Record.begin(peers, options.seconds, options.json)
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does: temporary files and workers go."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def measure(team: Team, record: Record, options: argparse.Namespace) -> None:
+    """Measure all rows that the record lacks; it is saved after each, and at the end."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastcnn-peers-")))
-        stack.callback(_finish, record, options.json)
+        stack.callback(record.save)
         stack.enter_context(team)
         for threads in options.threads:
             _peak(team, threads, record)
         selected = list(_selected(options))
         for number, (suite, case) in enumerate(selected):
             for direction in options.directions:
+                missing = [threads for threads in options.threads if not record.has(suite, case.name, direction, threads)]
+                if not missing:
+                    continue
                 with _truth(case, direction, folder / "truth") as truth:
-                    for threads in options.threads:
+                    for threads in missing:
                         row = measure_row(team, suite, case, direction, threads, str(truth), options.seconds)
-                        record["rows"].append(row.record(record["peak_gflops"].get(str(threads))))
+                        record.add(row)
                         print(f"[{number + 1}/{len(selected)}] {_line(row)}", file=sys.stderr, flush=True)
         for threads in options.threads:
             _peak(team, threads, record)
-    return record
 
 
-def _finish(record: dict[str, Any], path: Path | None) -> None:
-    record["load"]["end"] = _load()
-    if path:
-        files.save_json(path, record)
-
-
-def _peak(team: Team, threads: int, record: dict[str, Any]) -> None:
-    """Measure the peak before and after the rows, and keep the better one."""
+def _peak(team: Team, threads: int, record: Record) -> None:
+    """Measure the peak before and after the rows; the record keeps the better one."""
     try:
-        peak = team.worker(OURS, threads).ask("peak")
+        record.raise_peak(threads, team.worker(OURS, threads).ask("peak"))
     except Failed as reason:
         print(f"the peak of {threads} thread(s) is unknown: {reason}", file=sys.stderr)
-        return
-    if peak > record["peak_gflops"].get(str(threads), 0):
-        record["peak_gflops"][str(threads)] = peak
-        for number, row in enumerate(record["rows"]):
-            if row["threads"] == threads:
-                record["rows"][number] = Row.from_record(row).record(peak)
 
 
 @contextlib.contextmanager
@@ -110,14 +113,11 @@ def _line(row: Row) -> str:
     return f"{row.case} {row.direction} {row.threads}T {row.variant}: {speeds}{failures}"
 
 
-def _load() -> list[float] | None:
-    return [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
-
-
 def _selected(options: argparse.Namespace) -> Iterator[tuple[str, Case]]:
     for suite in options.suite:
         for case in SUITES[suite]:
-            if options.cases in case.name and (not options.batch or case.problem.N in options.batch):
+            named = any(fnmatch.fnmatchcase(case.name, f"*{pattern}*") for pattern in options.cases)
+            if named and (not options.batch or case.problem.N in options.batch):
                 yield suite, case
 
 
@@ -127,12 +127,14 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--directions", type=_several("direction", DIRECTIONS), default="all", help=f"of {', '.join(DIRECTIONS)}")
     parser.add_argument("--threads", type=_integers, default="1", help="comma-separated thread counts; default: 1")
     parser.add_argument("--batch", type=_integers, default="", help="only problems with these N")
-    parser.add_argument("--cases", default="", help="only problems whose name contains this")
+    parser.add_argument("--cases", type=_patterns, default="", help="only problems whose name contains one of these, comma-separated; * ?")
     parser.add_argument("--peers", type=_several("peer", PEERS), default="all", help=f"of {', '.join(PEERS)}; default: the installed ones")
     parser.add_argument("--seconds", type=float, default=1.0, help="of samples per row; default: 1")
-    parser.add_argument("--json", type=Path, help="write everything that was measured")
+    parser.add_argument("--json", type=Path, help="write everything that was measured, after every row")
+    parser.add_argument("--resume", type=Path, metavar="JSON", help="go on with the rows that such a file lacks, into --json or itself")
     parser.add_argument("--summary", action="store_true", help="print a line per suite and direction only")
     options = parser.parse_args(argv)
+    options.json = options.json or options.resume
     if not all(1 <= threads <= len(usable_cores()) for threads in options.threads):
         parser.error(f"--threads: this process may use {len(usable_cores())} core(s); got {options.threads}")
     if not list(_selected(options)):
@@ -149,6 +151,10 @@ def _several(kind: str, known: tuple[str, ...]) -> Callable[[str], list[str]]:
         return names
 
     return parse
+
+
+def _patterns(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _integers(text: str) -> list[int]:

@@ -26,15 +26,17 @@ def summary(record: dict[str, Any]) -> str:
     lines = [
         _head(record),
         "",
-        "| suite | direction | threads | problems | share of peak | ours / PyTorch | worst | ours / best peer | won | worst |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---|",
+        "| suite | direction | threads | problems | share of peak | ours / PyTorch | worst | ours / best peer | won | worst "
+        "| bfloat16 / OpenVINO | worst |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---|---:|---|",
     ]
     groups = dict.fromkeys((row.suite, row.direction, row.threads) for row in rows)
     for group in groups:
         lines.append(_summary_line(group, [row for row in rows if (row.suite, row.direction, row.threads) == group], record))
     lines += [
         "",
-        f"Ratios are geometric means; peers: {', '.join(peers) or 'none'}. PyTorch meets our plain calls, the best peer our best.",
+        f"Ratios are geometric means; peers: {', '.join(peers) or 'none'}. PyTorch meets our plain calls, the best peer our best; "
+        "OpenVINO as it comes, in bfloat16 and with weights compiled in, our prepared weights at precision medium.",
     ]
     if failures := _failures(rows):
         lines += ["", *failures]
@@ -124,10 +126,12 @@ def _summary_line(group: tuple[str, str, int], rows: list[Row], record: dict[str
     shares = [row.ours / peak for row in rows if row.ours and peak]
     contested = sum(row.peer is not None for row in rows)  # where ours failed, it has not won
     torch, peer = _ratios(rows, "best / torch"), _ratios(rows, "best / best peer")
+    medium = _mean_and_worst(_ratios(rows, "prepared medium / openvino default"))
     cells = [
         suite, direction, str(threads), str(len(rows)), f"{_mean(shares):.0%}" if shares else "",
         *_mean_and_worst(torch)[:2], _mean_and_worst(peer)[0],
         f"{sum(ratio >= 1 for ratio in peer.values())} of {contested}" if contested else "", _mean_and_worst(peer)[2],
+        medium[0], medium[2],
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 

@@ -1,4 +1,4 @@
-"""fastcnn through its public functions, in both layouts, with plain and with prepared weights. Plain arrays in and out."""
+"""fastcnn through its public functions, in both layouts, with plain and with prepared weights, in float32 and in bfloat16."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ pin = set_threads
 
 
 def builders(p: Any, direction: str, arguments: Sequence[np.ndarray], threads: int) -> Builders:
-    """Return "fastcnn NHWC", "fastcnn NCHW" and, forward, the two with weights packed beforehand."""
+    """Return "fastcnn NHWC", "fastcnn NCHW" and, forward, the two with weights packed beforehand and with bfloat16 allowed."""
     found: Builders = {}
     for layout in ("NHWC", "NCHW"):
         found[f"fastcnn {layout}"] = functools.partial(_plain, p, direction, arguments, layout)
         if direction == "forward":
             found[f"fastcnn prepared {layout}"] = functools.partial(_prepared, p, arguments, layout)
     if direction == "forward" and bf16.unavailable() is None:
-        found["fastcnn medium NHWC"] = functools.partial(_prepared, p, arguments, "NHWC", "medium")
+        found["fastcnn medium NHWC"] = functools.partial(_plain, p, direction, arguments, "NHWC", "medium")
+        found["fastcnn prepared medium NHWC"] = functools.partial(_prepared, p, arguments, "NHWC", "medium")
     return found
 
 
@@ -51,11 +52,11 @@ def _result(layout: str, direction: str) -> Callable[[Any], np.ndarray]:
     return last_to_first if layout == "NHWC" and direction != "backward_weight" else np.asarray
 
 
-def _plain(p: Any, direction: str, arguments: Sequence[np.ndarray], layout: str) -> Contender:
+def _plain(p: Any, direction: str, arguments: Sequence[np.ndarray], layout: str, precision: str | None = None) -> Contender:
     options = {**_window(p), "layout": layout}
     if direction == "forward":
         x, weight, bias = _image(arguments[0], layout), *arguments[1:]
-        options["precision"] = _precision(weight)
+        options["precision"] = precision or _precision(weight)
         call = lambda: fastcnn.conv2d(x, weight, bias, **options)  # noqa: E731
     elif direction == "backward_input":
         dy, weight = _image(arguments[0], layout), arguments[1]

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
-from .. import machine
 from .idx import IdxError, open_content
 
 
@@ -37,17 +36,6 @@ class Limits(NamedTuple):
 
 
 LIMITS = Limits()
-
-
-def cache_folder() -> Path:
-    """Return the user's cache folder for fastcnn, by the convention of the operating system; it need not exist."""
-    if sys.platform == "win32":
-        local = machine.setting("LOCALAPPDATA")
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "fastcnn" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "fastcnn"
-    xdg = machine.setting("XDG_CACHE_HOME")
-    return (Path(xdg) if xdg else Path.home() / ".cache") / "fastcnn"
 
 
 def damage(path: Path, file: File, limits: Limits) -> str | None:

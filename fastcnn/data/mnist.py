@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import machine
-from .cache import LIMITS, File, Limits, cache_folder, damage, fill
+from ..files import cache_folder
+from .cache import LIMITS, File, Limits, damage, fill
 from .idx import IdxError, read_images_and_labels
 
 

@@ -64,6 +64,7 @@ class Geometry(NamedTuple):
     direct_out: int = 0  # 1: tiles write y itself
     local: int = 0  # 1: `weight` is not packed yet; each job packs its blocks
     together: int = 1  # blocks that a run of pixels meets one after the other
+    trim: int = 0  # 1: as `skip` for taps beside the image (bfloat16 only)
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])

@@ -6,6 +6,7 @@ from .conv2d import Conv2d
 from .dropout import Dropout
 from .linear import Flatten, Linear
 from .pool import MaxPool2d
+from .prepared import PreparedNetwork, prepare
 from .sequential import Sequential
 
-__all__ = ["Conv2d", "Dropout", "Flatten", "Layer", "Linear", "MaxPool2d", "ReLU", "Sequential"]
+__all__ = ["Conv2d", "Dropout", "Flatten", "Layer", "Linear", "MaxPool2d", "PreparedNetwork", "ReLU", "Sequential", "prepare"]

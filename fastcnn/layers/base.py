@@ -77,7 +77,7 @@ class Layer:
         return self
 
     def eval(self: Self) -> Self:
-        """Switch to evaluation behaviour; returns the layer."""
+        """Switch to evaluation behaviour; returns the layer. For inference with weights packed once see `fastcnn.layers.prepare`."""
         return self.train(False)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -215,6 +215,7 @@ def prepare_conv2d(
     dilation: Any = 1,
     groups: int = 1,
     *,
+    relu: bool = False,
     algorithm: str = "auto",
     precision: str = "high",
 ) -> PreparedConv2d:
@@ -227,6 +228,8 @@ def prepare_conv2d(
     ----------
     weight, bias, stride, padding, dilation, groups, algorithm, precision
         As given to `conv2d`.
+    relu : bool
+        Also raise the result to 0, as `conv2d_relu`: the kernels do it as they store.
 
     Returns
     -------
@@ -255,7 +258,7 @@ def prepare_conv2d(
         OPERATION.choose(None, "forward", algorithm, call.op)  # says what is wrong
     channels = w.shape[1] * window.integer(call.op, "groups", groups, 1)
     checked_problem(call.op, (1, channels, 2**20, 2**20), w.shape, stride, padding, dilation, groups)  # wrong windows show now
-    return PreparedConv2d(OPERATION, lambda shape: call.problem(shape, w.shape), w, b, algorithm, precision)
+    return PreparedConv2d(OPERATION, lambda shape: call.problem(shape, w.shape), w, b, algorithm, precision, relu)
 
 
 def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import bf16
-from ...engine.filters import CHUNK, Filters, gatherer, record
+from ...engine.filters import CHUNK, Filters, all_taps, gatherer, record
 from ...engine.packing import clear, row_packer
 from ...jit import Kernel, kernel
+from ...machine import tile_shape
 
 FLOAT32 = np.dtype(np.float32)
 _STRIP = 32  # pixels of planes that are transposed at once
@@ -65,6 +66,19 @@ def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np
         packed = np.empty(size, np.int32)
         run(taps, weight, packed)
         return packed
+
+    return pack
+
+
+def weight_packer(weight_shape: tuple[int, int, int, int]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a `filter_packer` for forward whose words are followed by one more: whether all weights are finite.
+
+    Then weights times the zeros around the image are zeros, and may be left out.
+    """
+    pack_words = filter_packer(all_taps(weight_shape), tile_shape(weight_shape[0], 4).block)
+
+    def pack(weight: np.ndarray) -> np.ndarray:
+        return np.append(pack_words(weight), np.int32(np.isfinite(weight).all()))
 
     return pack
 

@@ -11,6 +11,9 @@ from ... import checks
 from ...registry import PRECISIONS, Operation
 from .problem import Conv2dProblem
 
+Shape = tuple[int, int, int, int]
+Run = Callable[[np.ndarray, np.ndarray], None]
+
 
 class PreparedConv2d:
     """`conv2d` with the weights that it was made from; see `prepare_conv2d`.
@@ -32,18 +35,20 @@ class PreparedConv2d:
         bias: np.ndarray,
         algorithm: str,
         precision: str,
+        relu: bool,
     ) -> None:
         checks.choice("prepare_conv2d", "precision", precision, PRECISIONS)
+        self._relu = checks.flag("prepare_conv2d", "relu", relu)
         self._operation, self._problem_of = operation, problem_of
         self._algorithm, self._precision = algorithm, precision
         self.weight, self.bias = weight.copy(), bias.copy()
         self._flat_weight, self._own_bias = self.weight.reshape(-1), self.bias.view()
         self.weight.flags.writeable = self.bias.flags.writeable = False
         self._packed: dict[Hashable, np.ndarray] = {}
-        self._runs: dict[tuple[int, ...], Callable[[np.ndarray, np.ndarray], None]] = {}
+        self._runs: dict[tuple[int, ...], tuple[Shape, Run]] = {}  # by the shape of x: the shape of y, and what computes it
 
     def __call__(self, input: Any, *, layout: str = "NCHW") -> np.ndarray:
-        """Return the convolution of `input` (N, C, H, W) or (C, H, W); in `layout`, as `conv2d`.
+        """Return the convolution of `input` (N, C, H, W) or (C, H, W), raised to 0 if made so; in `layout`, as `conv2d`.
 
         Raises
         ------
@@ -54,12 +59,14 @@ class PreparedConv2d:
         checks.layout(op, layout)
         array = checks.array(op, "input", input, (layout, layout[1:]))
         x = checks.channels_first(array[None] if array.ndim == 3 else array, layout)
-        checks.same_dtype(op, input=x, weight=self.weight)
-        problem = self._problem_of(x.shape)
-        run = self._runs.get(problem)
-        if run is None:
-            run = self._runs[problem] = self._chosen(problem)
-        y = checks.empty_image(op, problem.output_shape, x.dtype, layout)
+        if array.dtype != self.weight.dtype:
+            checks.same_dtype(op, input=x, weight=self.weight)
+        known = self._runs.get(x.shape)
+        if known is None:
+            problem = self._problem_of(x.shape)
+            known = self._runs[x.shape] = problem.output_shape, self._chosen(problem)
+        shape, run = known
+        y = checks.empty_image(op, shape, x.dtype, layout)
         if y.size:
             run(checks.dense(x), y)
         result = y.transpose(0, 2, 3, 1) if layout == "NHWC" else y
@@ -72,17 +79,22 @@ class PreparedConv2d:
             return self._algorithm
         return self._operation.candidates(problem, "forward", self._precision, packed=True)[0][0]
 
-    def _chosen(self, problem: Conv2dProblem) -> Callable[[np.ndarray, np.ndarray], None]:
+    def _chosen(self, problem: Conv2dProblem) -> Run:
         variant = self._operation.variants[self.variant(problem)]
         forward = variant.directions["forward"]
         if variant.packing is None or variant.forward_packed is None:
-            return lambda x, y: forward(problem, x, self._flat_weight.reshape(problem.weight_shape), self._own_bias, y)
+            return lambda x, y: self._plain(forward, problem, x, y)
         key, pack = variant.packing(problem, self.weight.dtype)
         packed = self._packed.get((variant.name, key))
         if packed is None:
             packed = self._packed[variant.name, key] = pack(self._flat_weight)
         forward_packed = variant.forward_packed
-        return lambda x, y: forward_packed(problem, x, packed, self._own_bias, y)
+        return lambda x, y: forward_packed(problem, x, packed, self._own_bias, y, self._relu)
+
+    def _plain(self, forward: Callable[..., None], problem: Conv2dProblem, x: np.ndarray, y: np.ndarray) -> None:
+        forward(problem, x, self._flat_weight.reshape(problem.weight_shape), self._own_bias, y)
+        if self._relu:
+            np.maximum(y, 0, out=y)
 
     def __repr__(self) -> str:
         return f"<prepared conv2d: weight {self.weight.shape} {self.weight.dtype}, packed: {sorted(map(str, self._packed))}>"

@@ -282,7 +282,7 @@ def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, 
     tiles = N * -(-P // m) * -(-Q // m)
     products = n * n * tile_effort(K, tiles) * (C + _STORE)
     transforms = _TRANSFORM[m] * tiles * (C_padded + K_padded) / width
-    filters = 0.0 if packed else _FILTERS[m] * C * K_padded / width
+    filters = (_READ * n * n if packed else _FILTERS[m]) * C * K_padded / width
     return products + transforms + filters
 
 
@@ -290,6 +290,7 @@ def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, 
 _TRANSFORM = {2: 60.0, 4: 220.0}
 _FILTERS = {2: 90.0, 4: 160.0}
 _STORE = 4  # terms of a sum that storing it costs: much where a first layer sums 3
+_READ = 4.0  # cycles of one vector of prepared filters on its way from memory: 512 to 512 channels are 16 or 36 MiB of them
 
 
 def output_tile(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, packed: bool = False) -> int:

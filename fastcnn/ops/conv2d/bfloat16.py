@@ -8,7 +8,7 @@ References: Georganas et al., arXiv 1808.05567; Kalamkar et al., arXiv 1905.1232
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from ... import bf16, checks, machine
 from ...engine.correlate import geometry_of
 from ...engine.filters import Taps, all_taps, flipped
 from . import direct, im2col
-from ._bfloat16_correlate import correlation
+from ._bfloat16_correlate import correlation, share_inside
 from ._bfloat16_gradient import weight_gradient
+from ._bfloat16_packing import weight_packer
 from .direct import _phase, _phases
 from .problem import Conv2dProblem
 
@@ -30,16 +31,18 @@ def refuses(problem: Conv2dProblem) -> str | None:
     """As `direct`, and the instruction must be there."""
     if problem.groups != 1:
         return "groups is not 1"
-    if problem.groups != 1:
-        return "groups is not 1"
     return direct.refuses(problem) or bf16.unavailable()
 
 
-def cost(problem: Conv2dProblem, direction: str) -> float:
-    """Return what `direct` costs, at half the time per product; a term without a partner is paired with 0."""
+def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
+    """Return what `direct` costs, at half the time per product; a term without a partner is paired with 0.
+
+    Where the weights are `packed`, no time goes to taps outside of the image.
+    """
     p = problem
     terms = {"forward": p.C, "backward_input": p.K, "backward_weight": p.N * p.P}[direction]
-    return direct.cost(problem, direction) / 1.8 * (terms + terms % 2) / max(terms, 1)
+    paired = direct.cost(problem, direction, packed) / 1.8 * (terms + terms % 2) / max(terms, 1)
+    return paired * share_inside(p.P, p.R, p.stride_h, p.top, p.H) * share_inside(p.Q, p.S, p.stride_w, p.left, p.W) if packed else paired
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
@@ -76,11 +79,26 @@ def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweig
     return run(checks.flat(x), checks.flat(dy), dweight)
 
 
+def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
+    """Round blocks of output channels to words."""
+    if dtype == np.float64:
+        return direct.packing(problem, dtype)
+    return None, weight_packer(problem.weight_shape)
+
+
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
+    """Correlate x with packed weights."""
+    if x.dtype == np.float64:
+        return direct.forward_packed(problem, x, weight, bias, y, relu)
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True, relu)
+    return run(checks.flat(x), weight, bias, checks.flat(y))
+
+
 @functools.lru_cache(maxsize=1024)
-def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int) -> Callable[..., None]:
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed: bool = False, relu: bool = False) -> Callable[..., None]:
     sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
-    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups)
-    return correlation(geometry, all_taps(p.weight_shape, p.groups))
+    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups, relu)
+    return correlation(geometry, all_taps(p.weight_shape, p.groups), packed)
 
 
 @functools.lru_cache(maxsize=1024)

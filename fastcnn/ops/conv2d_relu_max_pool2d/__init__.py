@@ -174,6 +174,18 @@ def pays(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], window: di
         return False
 
 
+def in_one_pass(
+    input_shape: tuple[int, ...], weight_shape: tuple[int, ...], window: dict[str, Any], pool: tuple[Any, ...], precision: str
+) -> bool:
+    """Whether automatic choice computes channels-last images in one pass: `pays`, and no faster convolution stands against it."""
+    if not pays(input_shape, weight_shape, window, pool):
+        return False
+    N, H, W, C = input_shape
+    arguments = window["stride"], window["padding"], window["dilation"], window["groups"]
+    problem = _Call("conv2d_relu_max_pool2d", arguments, pool, "auto", precision, "NHWC").problem((N, C, H, W), weight_shape)
+    return OPERATION.candidates(problem, "forward", precision)[0][0] == "direct"
+
+
 def _check_winners(op: str, problem: Conv2dReluMaxPool2dProblem, winners: np.ndarray) -> None:
     pool = problem.pool
     last = pool.R * pool.S - 1
