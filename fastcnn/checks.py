@@ -6,7 +6,10 @@ wrong form is read as garbage. So every array becomes a native, aligned, exact `
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -159,6 +162,12 @@ def flat(value: np.ndarray) -> np.ndarray:
     return view.reshape(-1)
 
 
+def image(memory: np.ndarray, shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
+    """Return the `flat` memory of an (N, C, H, W) array as that array."""
+    n, c, h, w = shape
+    return memory.reshape(n, h, w, c).transpose(0, 3, 1, 2) if channels_last else memory.reshape(shape)
+
+
 def strides(value: np.ndarray) -> tuple[int, int, int, int]:
     """Return the strides (n, c, h, w) of a `dense` array in elements.
 
@@ -179,18 +188,30 @@ _ALIGN_FROM = 2**14  # bytes; below, aligning costs more than it saves
 
 
 def empty(op: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return a new array; ValueError for one larger than the machine's memory, before anything is allocated.
+    """Return a new array; ValueError for one larger than the machine's memory, before anything is allocated."""
+    return allocator(op, shape, dtype)()
+
+
+def allocator(op: str, shape: tuple[int, ...], dtype: Any) -> Callable[[], np.ndarray]:
+    """Return a function that returns a new array; ValueError for one larger than the machine's memory.
 
     Larger ones begin at a cache line: NumPy's begin 16 bytes behind one, and every vector stored there would touch two lines.
     """
-    itemsize = np.dtype(dtype).itemsize
-    require_memory(op, "the result", shape, itemsize)
-    size = math.prod(shape) * itemsize
+    dtype = np.dtype(dtype)
+    require_memory(op, "the result", shape, dtype.itemsize)
+    size = math.prod(shape) * dtype.itemsize
     if size < _ALIGN_FROM:
-        return np.empty(shape, dtype)
-    memory = np.empty(size + _LINE, np.uint8)
-    first = -memory.ctypes.data % _LINE
-    return memory[first : first + size].view(dtype).reshape(shape)
+        return functools.partial(np.empty, shape, dtype)
+
+    def allocate() -> np.ndarray:
+        memory = np.empty(size + _LINE, np.uint8)
+        address = ctypes.addressof(_nothing_at(memory))  # a third of the time of memory.ctypes.data
+        return np.ndarray(shape, dtype, memory, -address % _LINE)
+
+    return allocate
+
+
+_nothing_at: Any = (ctypes.c_char * 0).from_buffer
 
 
 def require_memory(op: str, name: str, shape: tuple[int, ...], itemsize: int) -> None:

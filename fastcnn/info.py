@@ -48,7 +48,7 @@ def headline() -> str:
 
 def cache_location() -> str:
     """Return the folder of this module's compiled kernels; those of other modules lie in the same place or beside their source."""
-    return _probe.dispatcher.stats.cache_path or "none: kernels are compiled in memory"
+    return (_probe.cache and _probe.cache.cache_path) or "none: kernels are compiled in memory"
 
 
 @kernel

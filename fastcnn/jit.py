@@ -13,6 +13,10 @@ imports neither Numba nor LLVM. A kernel meant for threads takes the index of a 
 
 One tiny `prange` loop per signature serves all kernels: it calls the compiled kernel by its address. With `prange` inside
 each kernel Numba would compile every tile twice and spend 0.9-1.9 s where this takes 0.2-0.6 s.
+
+Kernels may call kernels. Each is machine code of its own, and calls the others by symbol, as files of C do: Numba would link a copy of
+every callee into every caller and optimise it again, which took a third of the time of the first call. A few lines that belong into
+a caller's loop are a kernel with ``inline=True``, which is linked as Numba does it.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import pickle
 import threading
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -38,44 +42,36 @@ SERIAL_BELOW = 2_000_000  # units of work (FLOPs, or elements moved times 8): ~5
 
 
 class Kernel:
-    """A compiled-on-demand function; calling it runs it, `launch` runs it once per job on several threads.
+    """A compiled-on-demand function: `launch` runs it once per job, on several threads; other kernels may call it.
+
+    Called from Python it runs uncompiled, as kernels call one another under NUMBA_DISABLE_JIT.
 
     Parameters
     ----------
     function : callable
-        Takes contiguous arrays and numbers; must not raise, and may call other kernels. Inner loops should count from 0 over slices
-        (``part = x[first:last]``, ``for i in range(part.size)``): in ``x[first + i]`` Numba looks for a negative index at every element,
-        which keeps the loop scalar, 4 times slower.
+        Takes contiguous arrays and numbers; must not raise, and may call other kernels that its closure or module names. Inner loops
+        should count from 0 over slices (``part = x[first:last]``, ``for i in range(part.size)``): in ``x[first + i]`` Numba looks for a
+        negative index at every element, which keeps the loop scalar, 4 times slower.
     specialisation : hashable
         What distinguishes kernels made by one factory (the tile's shape, say); part of the key of the disk cache.
+    inline : bool
+        Link the code into each caller, where LLVM can inline it, instead of calling it (15 ns).
     """
 
-    def __init__(self, function: Callable[..., Any], specialisation: Hashable = ()) -> None:
+    def __init__(self, function: Callable[..., Any], specialisation: Hashable = (), inline: bool = False) -> None:
         functools.update_wrapper(self, function)
         self.function = function
-        self.specialisation = specialisation
+        self.specialisation, self.inline = specialisation, inline
         self.version = kernel_version(Path(function.__code__.co_filename).parent)
         # Numba names machine code by this and a counter of the process. Kernels of one factory would differ in the counter only, and
         # code that two processes cached under equal names would be taken for the same by a third that loads both.
         function.__qualname__ = f"{function.__qualname__}_{hashlib.sha256(repr(specialisation).encode()).hexdigest()[:12]}"
-        self._native: dict[Any, int] = {}
-        self._dispatcher: Any = None
+        self._native: dict[Any, tuple[Callable[..., None], int]] = {}
+        self._codes: dict[Any, _Code] = {}
 
     def __call__(self, *args: Any) -> Any:
-        """Run the compiled function, one caller at a time; `launch` has no such limit.
-
-        A first call compiles, and meets other kernels: always our lock before Numba's, or it and a launch lock each other out.
-        """
-        with _compiling:
-            return self.dispatcher(*args)
-
-    @property
-    def dispatcher(self) -> Any:
-        """Numba's dispatcher (the function itself under NUMBA_DISABLE_JIT)."""
-        with _compiling:
-            if self._dispatcher is None:
-                self._dispatcher = _compile(self.function, self.specialisation, self.version)
-            return self._dispatcher
+        """Run the plain function."""
+        return self.function(*args)
 
     def launch(self, jobs: int, *arrays: np.ndarray, work: float) -> None:
         """Run `function(job, *arrays)` for every job in range(jobs).
@@ -93,76 +89,176 @@ class Kernel:
     def bound(self, jobs: int, *arrays: np.ndarray, work: float) -> Callable[..., None]:
         """Return `launch` with everything but the arrays decided: compiled, and for the threads that the caller has now.
 
-        The function returned takes arrays of the same dtypes and ranks as `arrays`; calling it costs 3 us where `launch` costs 8.
+        The function returned takes arrays of the same dtypes and ranks as `arrays`, and does not check that; calling it costs 0.8 us.
         """
         if jobs == 0:
             return lambda *_: None
         if machine.jit_is_disabled():
             return functools.partial(self._run_plain, jobs)
         threads = 1 if work < SERIAL_BELOW else min(machine.get_threads(), jobs)
-        address = self._address(arrays)
+        loop, address = self._loop(threads > 1, arrays)
         if threads == 1:
-            return functools.partial(_run_serial, _driver(False), address, jobs)
-        return functools.partial(_run_parallel, threads, address, jobs)
+            return _serial(loop, address, jobs)
+        return _parallel(loop, threads, address, jobs)
 
     def _run_plain(self, jobs: int, *arrays: np.ndarray) -> None:
         plain = [a.view(np.recarray) if a.dtype.names else a for a in arrays]  # Numba reads record fields as attributes
         for job in range(jobs):
             self.function(job, *plain)
 
-    def _address(self, arrays: tuple[np.ndarray, ...]) -> int:
-        """Return the address of the machine code for these arrays, compiled or read from the cache when needed."""
-        key = tuple([(a.dtype, a.ndim) for a in arrays])
-        address = self._native.get(key)
-        if address is None:
+    def _loop(self, parallel: bool, arrays: tuple[np.ndarray, ...]) -> tuple[Callable[..., None], int]:
+        """Return the loop over jobs for these arrays and the address of their machine code, compiled or read from the cache when needed."""
+        key = parallel, *[(a.dtype, a.ndim) for a in arrays]
+        native = self._native.get(key)
+        if native is None:
             machine.numba()
             from numba import int64, typeof
 
-            signature = (int64, *map(typeof, arrays))
-            with _compiling:
-                self.dispatcher.compile(signature)
-                compiled = self.dispatcher.overloads[signature]
-                address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-                self._native[key] = address
-        return address
+            address = self.code((int64, *map(typeof, arrays))).address
+            native = self._native[key] = _loop(parallel, typeof(arrays)), address
+        return native
+
+    def code(self, arguments: tuple[Any, ...]) -> _Code:
+        """Return the machine code for arguments of these Numba types, compiled or read from the cache when needed."""
+        machine.numba()
+        from numba.core.compiler_lock import global_compiler_lock
+
+        with _compiling, global_compiler_lock:  # always in this order, or two threads lock each other out
+            code = self._codes.get(arguments)
+            if code is None:
+                code = self._codes[arguments] = _load_or_compile(self, arguments)
+            return code
+
+    @functools.cached_property
+    def cache(self) -> Any:
+        """The place on the disk for the machine code, None where there is none."""
+        if self.version is None:
+            return None
+        cache = _cache_for(_code_cache_class(), self.function, self.specialisation, self.version)
+        if cache is not None:
+            cache._impl.callees = self.callees()
+        return cache
+
+    def symbol(self, arguments: tuple[Any, ...]) -> str:
+        """Return the name by which other kernels call the machine code for arguments of these types, in every process the same."""
+        key = self.function.__module__, self.function.__qualname__, str(arguments)
+        return f"fastcnn_{self.function.__name__}_{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}"
+
+    def callees(self) -> dict[str, Kernel]:
+        """Return the kernels that the function may call, by name."""
+        inner, module = self.function.__closure__ or (), self.function.__globals__
+        values = [cell.cell_contents for cell in inner] + [module.get(name) for name in self.function.__code__.co_names]
+        named = {value.function.__qualname__: value for value in values if isinstance(value, Kernel)}
+        for value in list(named.values()):
+            if value.inline:  # its calls become ours
+                named |= value.callees()
+        return named
 
 
-def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashable = ()) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashable = (), inline: bool = False) -> Any:
     """Decorate a function as a `Kernel`; factories pass what distinguishes their kernels as `specialisation`."""
     if function is None:
-        return lambda f: Kernel(f, specialisation)
+        return lambda f: Kernel(f, specialisation, inline)
     return Kernel(function)
 
 
 # --- Compilation -------------------------------------------------------------------------------------------------------
 
+
+class _Code(NamedTuple):
+    """Machine code of a kernel for arguments of certain types, all of whose `calls` have their addresses known to the linker."""
+
+    library: Any  # Numba's; `name` is the function in it
+    name: str
+    returns: Any
+    calls: tuple[tuple[str, Any], ...]  # (name of a kernel, types of its arguments)
+
+    @property
+    def codegen(self) -> Any:
+        return self.library.codegen
+
+    @property
+    def address(self) -> int:
+        return int(self.library.get_pointer_to_function(self.name))
+
+
 _compiling = threading.RLock()  # Numba's own lock does not cover our first-use state
+_calls_of_open: list[dict[tuple[str, Any], None]] = []  # what the kernels that are being compiled call, the innermost last
 
 
-def _compile(function: Callable[..., Any], specialisation: Hashable, version: str | None, **flags: Any) -> Any:
-    numba = machine.numba()
+def _load_or_compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
+    import llvmlite.binding as llvm
+    from numba.core.registry import cpu_target
+
     _teach_numba_kernels()
-    dispatcher = numba.njit(**_FLAGS, **flags)(function)
-    if machine.jit_is_disabled():
-        return dispatcher
-    if version is not None:
-        dispatcher._cache = _cache_for(function, specialisation, version) or dispatcher._cache
-    template, unliteral = dispatcher.get_call_template, numba.types.unliteral
-    # Or a kernel that calls another with a constant 0 has it compiled once more for that 0.
-    dispatcher.get_call_template = lambda args, kws: template(tuple(map(unliteral, args)), kws)
-    return dispatcher
+    cache = kernel.cache
+    code: _Code | None = cache and cache.load_overload(arguments, cpu_target.target_context)
+    compiled = code or _compile(kernel, arguments)
+    llvm.add_symbol(kernel.symbol(arguments), compiled.address)
+    if cache and not code:
+        cache.save_overload(arguments, compiled)
+    return compiled
+
+
+def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
+    from numba.core import compiler
+    from numba.core.registry import cpu_target
+
+    flags: Any = compiler.Flags()
+    cpu_target.options.parse_as_flags(flags, {"nopython": True, **_FLAGS})
+    # No functions for Python and C around the kernel's own (with many arrays they are longer than many a kernel), and hence no compilation
+    # of them all at once: `_Code.address` does it.
+    flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+    _calls_of_open.append({})
+    try:
+        result = compiler.compile_extra(cpu_target.typing_context, cpu_target.target_context, kernel.function, arguments, None, flags, {})
+    finally:
+        calls = tuple(_calls_of_open.pop())
+    return _Code(result.library, result.fndesc.llvm_func_name, result.signature.return_type, calls)
 
 
 @functools.cache
 def _teach_numba_kernels() -> None:
-    """Let compiled code call a Kernel as if it were the dispatcher inside."""
+    """Let compiled code call a Kernel."""
     machine.numba()
     from numba import types
     from numba.extending import typeof_impl
 
     @typeof_impl.register(Kernel)
     def _(value: Kernel, context: Any) -> Any:
-        return types.Dispatcher(value.dispatcher)
+        return types.Function(_call_template(value))
+
+
+@functools.cache
+def _call_template(kernel: Kernel) -> Any:
+    """Return how Numba types and emits a call of a kernel: as one of Numba's own functions, which live elsewhere or are linked."""
+    from numba.core import cgutils, types
+    from numba.core.imputils import lower_builtin
+    from numba.core.typing.templates import AbstractTemplate, signature
+
+    class Call(AbstractTemplate):
+        key = kernel
+
+        def generic(self, args: Any, kws: Any) -> Any:
+            # Or a call with a constant 0 would compile the kernel once more for that 0.
+            arguments = tuple(map(types.unliteral, args))
+            return signature(kernel.code(arguments).returns, *arguments)
+
+    @lower_builtin(kernel, types.VarArg(types.Any))
+    def emit(context: Any, builder: Any, sig: Any, values: Any) -> Any:
+        code = kernel.code(sig.args)
+        if kernel.inline:
+            context.add_linking_libs([code.library])
+        if _calls_of_open:
+            _calls_of_open[-1].update(dict.fromkeys(code.calls if kernel.inline else [(kernel.function.__qualname__, sig.args)]))
+        name = code.name if kernel.inline else kernel.symbol(sig.args)
+        function = cgutils.get_or_insert_function(builder.module, context.call_conv.get_function_type(sig.return_type, sig.args), name)
+        status, result = context.call_conv.call_function(builder, function, sig.return_type, sig.args, values)
+        with cgutils.if_unlikely(builder, status.is_error):  # an allocation failed, or NUMBA_BOUNDSCHECK
+            context.call_conv.return_status_propagate(builder, status)
+        return result
+
+    return Call
 
 
 # --- Disk cache --------------------------------------------------------------------------------------------------------
@@ -255,9 +351,38 @@ def _is_ours_alone(path: Path) -> bool:
     return status.st_uid == os.getuid() and not status.st_mode & 0o022
 
 
-def _cache_for(function: Callable[..., Any], specialisation: Hashable, version: str) -> Any:
+@functools.cache
+def _code_cache_class() -> Any:
+    from numba.core.caching import CompileResultCacheImpl
+
+    class CodeCacheImpl(CompileResultCacheImpl):
+        """Serialises a `_Code` instead of Numba's result, which brings a wrapper for Python."""
+
+        def __init__(self, function: Any) -> None:
+            super().__init__(function)
+            self.callees: dict[str, Kernel] = {}
+
+        def check_cachable(self, code: _Code) -> bool:
+            return not code.library.has_dynamic_globals
+
+        def reduce(self, code: _Code) -> Any:
+            return code.library.serialize_using_object_code(), code.name, code.returns, code.calls
+
+        def rebuild(self, target_context: Any, payload: Any) -> _Code:
+            library, name, returns, calls = payload
+            for callee, arguments in calls:
+                self.callees[callee].code(arguments)  # the linker wants its address
+            return _Code(target_context.codegen().unserialize_library(library), name, returns, calls)
+
+    class CodeCache(_cache_class()):  # type: ignore[misc]
+        _impl_class = CodeCacheImpl
+
+    return CodeCache
+
+
+def _cache_for(kind: Any, function: Callable[..., Any], specialisation: Hashable, version: str) -> Any:
     try:
-        cache = _cache_class()(function)
+        cache = kind(function)
     except Exception:  # no writable place for a cache, or another Numba: compile in memory
         return None
     cache.specialisation, cache.version = specialisation, version
@@ -293,19 +418,69 @@ def _call_by_address() -> Any:
 
 
 @functools.cache
+def _swap_threads() -> Any:
+    """Return an intrinsic `swap(threads)` that limits the calling thread's loops to so many threads and returns the limit before."""
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def swap(typingctx: Any, threads: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            i32, i64 = ir.IntType(32), ir.IntType(64)
+            # In C both are of int; Numba's loop declares the first in the same module with 64 bits, of which it reads 32.
+            get = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i64, []), "get_num_threads")
+            set_ = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [i32]), "set_num_threads")
+            before = builder.sext(builder.trunc(builder.call(get, []), i32), i64)
+            builder.call(set_, [builder.trunc(values[0], i32)])
+            return before
+
+        return types.int64(types.int64), codegen
+
+    return swap
+
+
+@functools.cache
+def _loop(parallel: bool, arrays: Any) -> Callable[..., None]:
+    """Return the compiled ``loop(address, jobs, arrays)``, in parallel ``loop(threads, address, jobs, arrays)``, for a tuple of this type.
+
+    It is Numba's wrapper itself: its dispatcher would look at the types of all arguments once more, at every call.
+    """
+    from numba import int64
+
+    if parallel:
+        machine.load_threading_library()  # Numba looks for it as it compiles the loop
+    signature = *[int64] * (2 + parallel), arrays
+    driver = _driver(parallel)
+    driver.compile(signature)
+    entry: Callable[..., None] = driver.overloads[signature].entry_point
+    return entry
+
+
+@functools.cache
 def _driver(parallel: bool) -> Any:
     machine.numba()
     from numba import prange
 
-    call = _call_by_address()
+    call, swap_threads = _call_by_address(), _swap_threads()
 
-    def run_jobs(address: Any, jobs: Any, arrays: Any) -> None:
-        for job in prange(jobs):
+    def run_serial(address: Any, jobs: Any, arrays: Any) -> None:
+        for job in range(jobs):
             call(address, (job, *arrays))
 
-    run_jobs.__qualname__ += "_parallel" if parallel else "_serial"  # see Kernel.__init__
+    def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> None:
+        before = swap_threads(threads)  # here: from Python three such calls take 4 us, and numba.set_num_threads is the caller's
+        for job in prange(jobs):
+            call(address, (job, *arrays))
+        swap_threads(before)  # also after an exception, which prange does not stop at
+
+    run_jobs = run_parallel if parallel else run_serial
     with _compiling:
-        return _compile(run_jobs, ("parallel", parallel), _VERSION, parallel=parallel)
+        dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
+        if _VERSION is not None:
+            dispatcher._cache = _cache_for(_cache_class(), run_jobs, ("parallel", parallel), _VERSION) or dispatcher._cache
+        return dispatcher
 
 
 _VERSION = kernel_version(Path(__file__).parent)
@@ -324,40 +499,35 @@ def _forked_from_openmp() -> bool:
     return _ThreadingLayer.name == "omp" and _ThreadingLayer.pid != os.getpid()
 
 
-def _run_serial(driver: Any, address: int, jobs: int, *arrays: np.ndarray) -> None:
-    try:
-        driver(address, jobs, arrays)
-    except SystemError as error:
-        raise MemoryError(_NO_MEMORY) from error
+def _serial(loop: Callable[..., None], address: int, jobs: int) -> Callable[..., None]:
+    def run(*arrays: np.ndarray) -> None:
+        try:
+            loop(address, jobs, arrays)
+        except SystemError as error:
+            raise MemoryError(_NO_MEMORY) from error
+
+    return run
 
 
-def _run_parallel(threads: int, address: int, jobs: int, *arrays: np.ndarray) -> None:
-    layer = _ThreadingLayer
-    try:
-        if _forked_from_openmp():
-            _driver(False)(address, jobs, arrays)
-        elif layer.name is None or layer.name == "workqueue":
-            with layer.lock:
-                if layer.name is None:
-                    machine.load_threading_library()
-                _run_on(threads, address, jobs, arrays)
-                layer.name, layer.pid = machine.numba().threading_layer(), os.getpid()
-        else:
-            _run_on(threads, address, jobs, arrays)
-    except SystemError as error:
-        raise MemoryError(_NO_MEMORY) from error
+def _parallel(loop: Callable[..., None], threads: int, address: int, jobs: int) -> Callable[..., None]:
+    def run(*arrays: np.ndarray) -> None:
+        layer = _ThreadingLayer
+        try:
+            if layer.name == "tbb":
+                loop(threads, address, jobs, arrays)
+            elif _forked_from_openmp():
+                _driver(False)(address, jobs, arrays)
+            elif layer.name == "omp":
+                loop(threads, address, jobs, arrays)
+            else:  # workqueue, or not known yet
+                with layer.lock:
+                    loop(threads, address, jobs, arrays)
+                    layer.name, layer.pid = machine.numba().threading_layer(), os.getpid()
+        except SystemError as error:
+            raise MemoryError(_NO_MEMORY) from error
+
+    return run
 
 
 # How an exception leaves prange is a SystemError; without NUMBA_BOUNDSCHECK only an allocation can fail.
 _NO_MEMORY = "the buffers of a kernel do not fit into memory"
-
-
-def _run_on(threads: int, address: int, jobs: int, arrays: tuple[np.ndarray, ...]) -> None:
-    """Run on so many threads; Numba's setting belongs to the calling thread and is put back."""
-    numba = machine.numba()
-    before = numba.get_num_threads()
-    numba.set_num_threads(threads)
-    try:
-        _driver(True)(address, jobs, arrays)
-    finally:
-        numba.set_num_threads(before)

@@ -154,9 +154,15 @@ def jit_is_disabled() -> bool:
 _thread_limit: ContextVar[int | None] = ContextVar("fastcnn_threads", default=None)
 
 
+@functools.cache
 def max_threads() -> int:
     """Return how many threads Numba can use in this process: the usable cores, or NUMBA_NUM_THREADS."""
     return int(numba().config.NUMBA_NUM_THREADS)
+
+
+def thread_limit() -> int | None:
+    """Return the limit that `threads` or `set_threads` set here, None where there is none."""
+    return _thread_limit.get()
 
 
 def get_threads() -> int:

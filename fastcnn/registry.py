@@ -7,6 +7,11 @@ gives it its tests, benchmarks and table rows. Which variant serves a call is `O
 have the direction, do not refuse and are precise enough (``PRECISION``, "highest" unless a module says "high" or "medium"); of these the
 cheapest by ``cost(problem, direction) -> float``, an estimate of the time in vector multiply-adds, or the first where none estimates.
 
+A variant may say how it computes on arrays of known memory: ``plan(problem, direction, channels_last, dtype)`` returns a function that
+takes the arguments of the direction behind `problem` as flat C-contiguous arrays. The two images among them (input and output; their
+gradients) are NHWC in memory where `channels_last` (a flag each) says so, else NCHW. It is for the threads that the caller has now, and
+must not warn. Calls that are like earlier ones go straight to it; see `plans`.
+
 A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
 keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned and, last, ``relu=False``:
 whether to raise the result to 0. Its ``cost`` has a third parameter, ``packed=False``.
@@ -221,6 +226,7 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
     }
     refuses, cost = own.pop("refuses", None), own.pop("cost", None)
     packing, forward_packed = own.pop("packing", None), own.pop("forward_packed", None)
+    plan = own.pop("plan", None)
     precision = getattr(module, "PRECISION", "highest")
     if precision not in PRECISIONS:
         raise RegistryError(f"{module.__file__}: PRECISION must be one of {PRECISIONS}; got {precision!r}")
@@ -237,24 +243,27 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
     if not own:
         raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
     growth, wrap = getattr(module, "ERROR_GROWTH", 1.0), getattr(module, "WARNS", True)
-    directions = {name: _quiet(function, growth) if wrap else _tagged(function, growth) for name, function in own.items()}
+    directions = {name: _tagged(_quiet(function) if wrap else function, growth, name, plan) for name, function in own.items()}
     return Variant(module.__name__.rpartition(".")[2], directions, refuses, cost, precision, packing, forward_packed)
 
 
-def _quiet(function: Callable[..., None], error_growth: float) -> Callable[..., None]:
-    """Return the function without NumPy's warnings of infinities and NaN: they are data, and kernels do not warn of them either.
-
-    Its attribute `error_growth` says by how much its rounding errors may exceed those of plain sums.
-    """
+def _quiet(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function without NumPy's warnings of infinities and NaN: they are data, and kernels do not warn of them either."""
 
     @functools.wraps(function)
     def run(*arguments: Any) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             function(*arguments)
 
-    return _tagged(run, error_growth)
+    return run
 
 
-def _tagged(function: Callable[..., None], error_growth: float) -> Callable[..., None]:
-    function.error_growth = error_growth  # type: ignore[attr-defined]
-    return function
+def _tagged(function: Callable[..., None], error_growth: float, direction: str, plan: Callable[..., Any] | None) -> Any:
+    """Return the function with two attributes.
+
+    `error_growth` says by how much its rounding errors may exceed those of plain sums; `plan` is the variant's for this direction.
+    """
+    run: Any = function
+    run.error_growth = error_growth
+    run.plan = plan and functools.partial(plan, direction=direction)
+    return run

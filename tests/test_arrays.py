@@ -254,9 +254,7 @@ def compiled_signatures():
     for thing in gc.get_objects():
         if type(thing) is Kernel:  # isinstance would ask a dead weak reference for its class
             found += [(id(thing), str(key)) for key in thing._native]
-            dispatcher = vars(thing).get("dispatcher")
-            for signature in getattr(dispatcher, "overloads", {}):
-                found.append((id(dispatcher), str([(getattr(t, "dtype", t), getattr(t, "ndim", None)) for t in signature])))
+            found += [(id(thing._codes), str([(getattr(t, "dtype", t), getattr(t, "ndim", None)) for t in key])) for key in thing._codes]
     return sorted(found)
 
 

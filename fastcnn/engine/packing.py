@@ -49,7 +49,7 @@ def transposer(dtype: np.dtype) -> Kernel:
     return transpose
 
 
-@kernel
+@kernel(inline=True)
 def clear(out, first, last):
     """Set out[first:last] to 0; a loop, as Numba takes 20 times longer to compile the assignment of a slice."""
     part, zero = out[first:last], out.dtype.type(0)

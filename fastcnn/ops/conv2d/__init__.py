@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import checks, window
+from ...plans import Plans, forward_plan, on_memory
 from ...registry import PRECISIONS, Operation
 from . import problem as _problem
 from ._bias_gradient import sum_over_pixels
@@ -21,6 +22,8 @@ __all__ = [
 
 # The candidates of automatic choice, which compares their costs; `bench.peers` shows the choice beside the measured times.
 OPERATION = Operation(__name__, ("winograd", "depthwise", "direct", "bfloat16", "im2col", "reference"), _problem)
+
+_FORWARD, _INPUT, _WEIGHT = Plans(), Plans(), Plans()
 
 
 def conv2d(
@@ -80,7 +83,13 @@ def conv2d(
     array([[[[45., 54.],
              [81., 90.]]]], dtype=float32)
     """
-    call = _Call("conv2d", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d", layout))
+    arguments = stride, padding, dilation, groups, algorithm, precision, layout
+    key = Plans.key(arguments, input, weight, bias)
+    plan = _FORWARD.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(input, weight, bias)
+        return result
+    call = _Call("conv2d", *arguments[:-1], checks.layout("conv2d", layout))
     x, unbatched = call.image("input", input)
     w = checks.array(call.op, "weight", weight, "KCRS")
     b = None if bias is None else checks.array(call.op, "bias", bias, "K")
@@ -91,8 +100,13 @@ def conv2d(
     checks.same_shape(call.op, "bias", b, (problem.K,), "one per filter of the weight")
     run = call.choose(problem, "forward")
     y = checks.empty_image(call.op, problem.output_shape, dtype, layout)
+    x, w, b = checks.dense(x), checks.contiguous(w), checks.contiguous(b)
     if y.size:
-        run(problem, checks.dense(x), checks.contiguous(w), checks.contiguous(b), y)
+        run(problem, x, w, b, y)
+        if key is not None:
+            compute = on_memory(run, problem, (x, w, b, y), images=(x, y))
+            allocate = checks.allocator(call.op, call.result(y, unbatched).shape, dtype)
+            _FORWARD.remember(key, forward_plan(compute, allocate, problem.K), input, weight, bias)
     return call.result(y, unbatched)
 
 
@@ -128,8 +142,14 @@ def conv2d_input(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    call = _Call("conv2d_input", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_input", layout))
-    return _input_gradient(call, input_size, weight, grad_output)
+    arguments = stride, padding, dilation, groups, algorithm, precision, layout, input_size
+    key = Plans.key(arguments, weight, grad_output)
+    plan = _INPUT.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(weight, grad_output)
+        return result
+    call = _Call("conv2d_input", *arguments[:6], checks.layout("conv2d_input", layout))
+    return _input_gradient(call, input_size, weight, grad_output, key)
 
 
 def conv2d_weight(
@@ -163,8 +183,14 @@ def conv2d_weight(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
-    call = _Call("conv2d_weight", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_weight", layout))
-    return _weight_gradient(call, input, weight_size, grad_output)
+    arguments = stride, padding, dilation, groups, algorithm, precision, layout, weight_size
+    key = Plans.key(arguments, input, grad_output)
+    plan = _WEIGHT.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(input, grad_output)
+        return result
+    call = _Call("conv2d_weight", *arguments[:6], checks.layout("conv2d_weight", layout))
+    return _weight_gradient(call, input, weight_size, grad_output, key)
 
 
 def conv2d_backward(
@@ -328,7 +354,7 @@ class _Call(NamedTuple):
         return result[0] if unbatched else result
 
 
-def _input_gradient(call: _Call, input_size: Any, weight: Any, grad_output: Any) -> np.ndarray:
+def _input_gradient(call: _Call, input_size: Any, weight: Any, grad_output: Any, key: Any = None) -> np.ndarray:
     dy, unbatched = call.image("grad_output", grad_output)
     letters = call.layout[1:] if unbatched else call.layout
     sizes = dict(zip(letters, checks.shape(call.op, "input_size", input_size, letters), strict=True))
@@ -338,21 +364,48 @@ def _input_gradient(call: _Call, input_size: Any, weight: Any, grad_output: Any)
     checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
     run = call.choose(problem, "backward_input")
     dx = checks.empty_image(call.op, problem.input_shape, dtype, call.layout)
+    dy, w = checks.dense(dy), checks.contiguous(w)
     if dx.size:
-        run(problem, checks.dense(dy), checks.contiguous(w), dx)
+        run(problem, dy, w, dx)
+        if key is not None:
+            compute = on_memory(run, problem, (dy, w, dx), images=(dy, dx))
+            allocate = checks.allocator(call.op, call.result(dx, unbatched).shape, dtype)
+            _INPUT.remember(key, _input_plan(compute, allocate), weight, grad_output)
     return call.result(dx, unbatched)
 
 
-def _weight_gradient(call: _Call, input: Any, weight_size: Any, grad_output: Any) -> np.ndarray:
+def _input_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray]) -> Callable[..., np.ndarray]:
+    def call(weight: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
+        dx = allocate()
+        compute(grad_output.ravel(), weight.ravel(), dx.ravel())
+        return dx
+
+    return call
+
+
+def _weight_gradient(call: _Call, input: Any, weight_size: Any, grad_output: Any, key: Any = None) -> np.ndarray:
     x, unbatched = call.image("input", input)
     dy, _ = call.image("grad_output", grad_output, unbatched)
     dtype = checks.same_dtype(call.op, input=x, grad_output=dy)
     problem = call.problem(x.shape, checks.shape(call.op, "weight_size", weight_size, "KCRS"))
     checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
     run = call.choose(problem, "backward_weight")
-    dweight = checks.empty(call.op, problem.weight_shape, dtype)
-    run(problem, checks.dense(x), checks.dense(dy), dweight)
+    allocate = checks.allocator(call.op, problem.weight_shape, dtype)
+    dweight, x, dy = allocate(), checks.dense(x), checks.dense(dy)
+    run(problem, x, dy, dweight)
+    if key is not None and x.size and dy.size:
+        compute = on_memory(run, problem, (x, dy, dweight), images=(x, dy))
+        _WEIGHT.remember(key, _weight_plan(compute, allocate), input, grad_output)
     return dweight
+
+
+def _weight_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray]) -> Callable[..., np.ndarray]:
+    def call(input: np.ndarray, grad_output: np.ndarray) -> np.ndarray:
+        dweight = allocate()
+        compute(input.ravel(), grad_output.ravel(), dweight.ravel())
+        return dweight
+
+    return call
 
 
 def _bias_gradient(call: _Call, grad_output: Any) -> np.ndarray:

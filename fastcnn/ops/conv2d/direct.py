@@ -8,6 +8,7 @@ References: Zhang, Franchetti & Low, arXiv 1809.10170; Georganas et al., arXiv 1
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Hashable
 
 import numpy as np
@@ -22,6 +23,7 @@ from . import im2col
 from .problem import Conv2dProblem
 
 WARNS = False
+_FEW = 2**13  # values are looked at one by one; a sum makes no array of flags, but errstate costs 1.5 us
 _ROW_BYTES = 2**28  # of a job's padded rows, in float64; only absurd padding comes near
 
 
@@ -66,34 +68,31 @@ def _shape(p: Conv2dProblem, x_last: bool = True, y_last: bool = True) -> Geomet
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Correlate x with the weights; the accumulators start from the bias."""
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads())
+    run = plan(problem, "forward", (checks.is_channels_last(x), checks.is_channels_last(y)), x.dtype)
     run(checks.flat(x), weight.reshape(-1), bias, checks.flat(y))
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Correlate dy with the flipped taps of each phase of the stride."""
-    key = problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads()
-    if _scatters(problem):
-        return _scatter(*key)(checks.flat(dy), weight, checks.flat(dx))
-    phases, complete = _backward_input(*key)
-    # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
-    before = weight.size <= dx.size
-    if before and not _is_finite(weight):
-        return _by_im2col(problem, dy, weight, dx)
-    if not complete:
-        dx[...] = 0
-    errors, filters, out = checks.flat(dy), weight.reshape(-1), checks.flat(dx)
-    for run in phases:
-        run(errors, filters, None, out)
-    if not before and not _is_finite(out):
-        _by_im2col(problem, dy, weight, dx)
-    return None
+    run = plan(problem, "backward_input", (checks.is_channels_last(dy), checks.is_channels_last(dx)), dy.dtype)
+    run(checks.flat(dy), weight.reshape(-1), checks.flat(dx))
 
 
 def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
     """Sum x times dy over all output pixels."""
     key = problem, checks.is_channels_last(x), checks.is_channels_last(dy), x.dtype, machine.get_threads()
     _backward_weight(*key)(checks.flat(x), checks.flat(dy), dweight)
+
+
+def plan(problem: Conv2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype) -> Callable[..., None]:
+    """Return a direction for arrays of known memory."""
+    key = problem, *channels_last, dtype, machine.get_threads()
+    if direction == "forward":
+        return _forward(*key)
+    if direction == "backward_weight":
+        run = _backward_weight(*key)
+        return lambda x, dy, dweight: run(x, dy, dweight.reshape(problem.weight_shape))
+    return _scatter(*key) if _scatters(problem) else _phased(*key)
 
 
 def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
@@ -122,6 +121,30 @@ def _forward(
 @functools.lru_cache(maxsize=1024)
 def _scatter(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     return scatter.scattering(_shape(p, dx_last, dy_last), dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _phased(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    """Return a function ``(dy, weight, dx)`` on flat arrays that runs the phases of the stride one after another."""
+    phases, complete = _backward_input(p, dy_last, dx_last, dtype, threads)
+    # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
+    before = math.prod(p.weight_shape) <= math.prod(p.input_shape)
+
+    def by_im2col(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
+        images = checks.image(dy, p.output_shape, dy_last), checks.image(dx, p.input_shape, dx_last)
+        with np.errstate(over="ignore", invalid="ignore"):
+            im2col.backward_input(p, images[0], weight.reshape(p.weight_shape), images[1])
+
+    def run(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
+        if before and not _is_finite(weight):
+            return by_im2col(dy, weight, dx)
+        if not complete:
+            dx[...] = 0
+        for phase in phases:
+            phase(dy, weight, None, dx)
+        return None if before or _is_finite(dx) else by_im2col(dy, weight, dx)
+
+    return run
 
 
 @functools.lru_cache(maxsize=1024)
@@ -157,12 +180,9 @@ def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dt
     return weight_gradient(shape, dtype)
 
 
-def _by_im2col(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
-    with np.errstate(over="ignore", invalid="ignore"):
-        im2col.backward_input(problem, dy, weight, dx)
-
-
 def _is_finite(values: np.ndarray) -> bool:
+    if values.size <= _FEW:
+        return bool(np.logical_and.reduce(np.isfinite(values)))
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum()))
 

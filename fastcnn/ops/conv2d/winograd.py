@@ -53,14 +53,23 @@ def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Correlate x with the weights."""
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads())
+    run = plan(problem, "forward", (checks.is_channels_last(x), checks.is_channels_last(y)), x.dtype)
     run(checks.flat(x), weight.reshape(-1), bias, checks.flat(y))
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Correlate dy with the flipped weights."""
-    run = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), dy.dtype, machine.get_threads())
-    run(checks.flat(dy), weight.reshape(-1), None, checks.flat(dx))
+    run = plan(problem, "backward_input", (checks.is_channels_last(dy), checks.is_channels_last(dx)), dy.dtype)
+    run(checks.flat(dy), weight.reshape(-1), checks.flat(dx))
+
+
+def plan(problem: Conv2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype) -> Callable[..., None]:
+    """Return a direction for arrays of known memory."""
+    key = problem, *channels_last, dtype, machine.get_threads()
+    if direction == "forward":
+        return _forward(*key)
+    run = _backward_input(*key)
+    return lambda dy, weight, dx: run(dy, weight, None, dx)
 
 
 def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import checks
+from ...plans import Plans, forward_plan, on_memory
 from ...registry import PRECISIONS, Operation
 from ..conv2d import Conv2dProblem, checked_problem
 from . import problem as _problem
@@ -15,6 +16,8 @@ from . import problem as _problem
 __all__ = ["OPERATION", "conv2d_relu", "conv2d_relu_backward"]
 
 OPERATION = Operation(__name__, ("direct", "unfused_high", "unfused", "unfused_medium", "reference"), _problem)
+
+_FORWARD = Plans()
 
 
 def conv2d_relu(
@@ -58,7 +61,13 @@ def conv2d_relu(
     >>> conv2d_relu(np.array([[[[-2.0, 3.0]]]]), np.ones((1, 1, 1, 1)))
     array([[[[0., 3.]]]])
     """
-    call = _Call("conv2d_relu", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_relu", layout))
+    arguments = stride, padding, dilation, groups, algorithm, precision, layout
+    key = Plans.key(arguments, input, weight, bias)
+    plan = _FORWARD.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(input, weight, bias)
+        return result
+    call = _Call("conv2d_relu", *arguments[:-1], checks.layout("conv2d_relu", layout))
     x, unbatched = call.image("input", input)
     w = checks.array(call.op, "weight", weight, "KCRS")
     b = None if bias is None else checks.array(call.op, "bias", bias, "K")
@@ -69,8 +78,13 @@ def conv2d_relu(
     checks.same_shape(call.op, "bias", b, (problem.K,), "one per filter of the weight")
     run = call.choose(problem, "forward")
     y = checks.empty_image(call.op, problem.output_shape, dtype, layout)
+    x, w, b = checks.dense(x), checks.contiguous(w), checks.contiguous(b)
     if y.size:
-        run(problem, checks.dense(x), checks.contiguous(w), checks.contiguous(b), y)
+        run(problem, x, w, b, y)
+        if key is not None:
+            compute = on_memory(run, problem, (x, w, b, y), images=(x, y))
+            allocate = checks.allocator(call.op, call.result(y, unbatched).shape, dtype)
+            _FORWARD.remember(key, forward_plan(compute, allocate, problem.K), input, weight, bias)
     return call.result(y, unbatched)
 
 

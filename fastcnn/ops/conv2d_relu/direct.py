@@ -28,8 +28,13 @@ def cost(problem: Conv2dProblem, direction: str) -> float:
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Correlate x with the weights; the accumulators start from the bias and are stored as max(0, sum)."""
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads())
+    run = plan(problem, "forward", (checks.is_channels_last(x), checks.is_channels_last(y)), x.dtype)
     run(checks.flat(x), weight.reshape(-1), bias, checks.flat(y))
+
+
+def plan(problem: Conv2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype) -> Callable[..., None]:
+    """Return the forward for arrays of known memory."""
+    return _forward(problem, *channels_last, dtype, machine.get_threads())
 
 
 @functools.lru_cache(maxsize=1024)

@@ -28,7 +28,7 @@ def _geometry(problem: Im2colProblem, x: np.ndarray) -> np.ndarray:
     return np.array([(*problem, problem.P, problem.Q, *checks.strides(x))], GEOMETRY)
 
 
-@kernel
+@kernel(inline=True)
 def _first_inside(offset, stride):
     """Return the first window index whose tap at `offset` from the window's origin is not in the padding before."""
     return max(0, -(offset // stride)) if offset < 0 else 0

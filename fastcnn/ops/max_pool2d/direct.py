@@ -37,7 +37,7 @@ def _lowest(dtype: np.dtype) -> np.ndarray:
     return np.array([-np.inf if dtype.kind == "f" else np.iinfo(dtype).min], dtype)
 
 
-@kernel
+@kernel(inline=True)
 def _taps_inside(origin, size, taps, dilation):
     """Return (first, last) of the taps at origin + tap * dilation that lie in an axis of `size`: first <= tap < last."""
     return max(0, -(origin // dilation)), min(taps, (size - 1 - origin) // dilation + 1)

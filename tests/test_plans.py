@@ -1,0 +1,147 @@
+"""Remembered calls: the same results as checked ones, and never for arguments that were not checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastcnn
+from fastcnn import checks, machine, plans
+from fastcnn.ops import conv2d, conv2d_relu
+from fastcnn.registry import operations
+
+CASES = [case for case in operations()["conv2d"].problem.CASES if case.problem.N * case.problem.P * case.problem.Q]
+DIRECTIONS = ("forward", "relu", "backward_input", "backward_weight")
+MODULES = {"forward": conv2d._FORWARD, "relu": conv2d_relu._FORWARD, "backward_input": conv2d._INPUT, "backward_weight": conv2d._WEIGHT}
+
+
+def _call(direction: str, problem: Any, dtype: type, layout: str) -> tuple[Callable[..., np.ndarray], list[np.ndarray]]:
+    """Return a function of arrays that computes a direction, and such arrays, C-contiguous in `layout`."""
+    rng = np.random.default_rng(0)
+    x, w, dy = (rng.standard_normal(shape).astype(dtype) for shape in (problem.input_shape, problem.weight_shape, problem.output_shape))
+    if layout == "NHWC":
+        x, dy = (np.ascontiguousarray(image.transpose(0, 2, 3, 1)) for image in (x, dy))
+    p = problem
+    window = {
+        "stride": (p.stride_h, p.stride_w), "padding": ((p.top, p.bottom), (p.left, p.right)), "dilation": (p.dilation_h, p.dilation_w),
+        "groups": p.groups, "layout": layout,
+    }  # fmt: skip
+    if direction in ("forward", "relu"):
+        function = fastcnn.conv2d if direction == "forward" else fastcnn.conv2d_relu
+        return lambda x, w, b: function(x, w, b, **window), [x, w, rng.standard_normal(p.K).astype(dtype)]
+    if direction == "backward_input":
+        return lambda w, dy: fastcnn.conv2d_input(x.shape, w, dy, **window), [w, dy]
+    return lambda x, dy: fastcnn.conv2d_weight(x, w.shape, dy, **window), [x, dy]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_remembered_call_gives_what_a_checked_one_does(case: Any, direction: str, layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read-only arrays are checked every time; plain ones at the first call only. Outputs begin as NaN, so that unwritten cells show."""
+    allocator = checks.allocator
+    monkeypatch.setattr(checks, "allocator", lambda *of: lambda: np.copyto(y := allocator(*of)(), np.nan) or y)
+    call, arrays = _call(direction, case.problem, np.float32, layout)
+    frozen = [array.copy() for array in arrays]
+    for array in frozen:
+        array.flags.writeable = False
+    known = MODULES[direction]._known
+    known.clear()
+    expected = call(*frozen)
+    assert not known
+    call(*arrays)
+    assert len(known) == 1, "not remembered"
+    for _ in range(2):
+        got = call(*arrays)
+        assert (got.shape, got.dtype) == (expected.shape, expected.dtype)
+        assert got.flags.carray
+        np.testing.assert_array_equal(got, expected)
+    assert len(known) == 1
+
+
+@pytest.fixture
+def known() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return arrays of a call that is remembered."""
+    x, w, b = np.ones((2, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32), np.ones(4, np.float32)
+    for _ in range(2):
+        fastcnn.conv2d(x, w, b)
+    return x, w, b
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"stride": True}, {"stride": 1.0}, {"stride": (True, 1)}, {"groups": True}, {"padding": False},
+     {"algorithm": "fast"}, {"algorithm": []}, {"precision": "higher"}, {"layout": "nchw"}],
+    ids=str,
+)  # fmt: skip
+def test_equal_is_not_the_same(known: tuple[np.ndarray, ...], wrong: dict[str, Any]) -> None:
+    """What equals a remembered argument, like True and 1, or cannot even be a key, is refused as if nothing were remembered."""
+    with pytest.raises((TypeError, ValueError), match="conv2d: "):
+        fastcnn.conv2d(*known, **wrong)
+
+
+@pytest.mark.parametrize("argument", range(3))
+@pytest.mark.parametrize("form", ["dtype", "shape", "rank", "list"])
+def test_wrong_arrays_are_refused(known: tuple[np.ndarray, ...], argument: int, form: str) -> None:
+    arrays: list[Any] = list(known)
+    array = known[argument]
+    arrays[argument] = {
+        "dtype": array.astype(np.float64), "shape": np.concatenate([array, array], 1 if argument < 2 else 0), "rank": array[None, None],
+        "list": array.tolist(),
+    }[form]  # fmt: skip
+    with pytest.raises((TypeError, ValueError), match="conv2d: "):
+        fastcnn.conv2d(*arrays)
+
+
+@pytest.mark.parametrize("argument", range(3))
+@pytest.mark.parametrize("form", ["swapped", "strided", "unaligned", "frozen", "fortran", "matrix-like"])
+def test_other_forms_of_the_same_array(known: tuple[np.ndarray, ...], argument: int, form: str) -> None:
+    """Twice each: a call in such a form must not be remembered as one that needs no conversion."""
+
+    class Own(np.ndarray):
+        pass
+
+    array = known[argument]
+    bytes_ = np.zeros(array.nbytes + 1, np.uint8)
+    bytes_[1:] = np.frombuffer(array.tobytes(), np.uint8)
+    wide = np.full((*array.shape[:-1], 2 * array.shape[-1]), np.nan, array.dtype)
+    wide[..., ::2] = array
+    frozen = array.copy()
+    frozen.flags.writeable = False
+    other = {
+        "swapped": array.astype(array.dtype.newbyteorder()), "strided": wide[..., ::2], "frozen": frozen,
+        "unaligned": bytes_[1:].view(array.dtype).reshape(array.shape), "fortran": np.asfortranarray(array), "matrix-like": array.view(Own),
+    }[form]  # fmt: skip
+    expected, arrays = fastcnn.conv2d(*known), [other if i == argument else a for i, a in enumerate(known)]
+    for _ in range(2):
+        np.testing.assert_array_equal(fastcnn.conv2d(*arrays), expected)
+
+
+def test_contents_and_bias_are_of_the_call(known: tuple[np.ndarray, ...]) -> None:
+    x, w, b = known
+    assert fastcnn.conv2d(x, w, b)[0, 0, 0, 0] == 28
+    assert fastcnn.conv2d(x, w)[0, 0, 0, 0] == 27
+    w *= 2
+    b += 1
+    assert fastcnn.conv2d(x, w, b)[0, 0, 0, 0] == 56
+    assert fastcnn.conv2d(x, w)[0, 0, 0, 0] == 54
+    first, second = fastcnn.conv2d(x, w, b), fastcnn.conv2d(x, w, b)
+    assert not np.shares_memory(first, second)
+
+
+def test_another_limit_of_threads_is_another_plan(known: tuple[np.ndarray, ...]) -> None:
+    before = len(conv2d._FORWARD._known)
+    with machine.threads(1):
+        fastcnn.conv2d(*known)
+    assert len(conv2d._FORWARD._known) == before + 1
+
+
+def test_plans_are_bounded(known: tuple[np.ndarray, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "_REMEMBERED", 3)
+    conv2d._FORWARD._known.clear()
+    for height in range(4, 12):
+        assert fastcnn.conv2d(np.ones((1, 3, height, 8), np.float32), known[1]).shape == (1, 4, height - 2, 6)
+        assert len(conv2d._FORWARD._known) <= 3
