@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, machine
+from . import checks, machine, tuning
 
 _REMEMBERED = 1024  # plans of a function; then it starts afresh
 _PLAIN = frozenset((int, str))  # exactly: what equals a plan's argument must mean the same, and True == 1 == 1.0
@@ -41,7 +41,7 @@ class Plans:
         """
         if not (_PLAIN.issuperset(map(type, arguments)) or all(map(_is_plain, arguments))):
             return None
-        key = [arguments, machine.thread_limit()]
+        key = [arguments, machine.thread_limit(), tuning.state()]
         for array in arrays:
             if type(array) is np.ndarray:
                 if not array.flags.carray:

@@ -53,7 +53,11 @@ def tuned(enabled: bool = True) -> Iterator[None]:
 
 def state() -> Hashable:
     """Return what choices depend on besides their problem: None where results do not count."""
-    return machine.get_threads() if _active.get() else None
+    return (machine.get_threads(), _Results.generation) if _active.get() else None
+
+
+class _Results:
+    generation = 0  # of results that this process has written: what was chosen before is chosen anew
 
 
 def choice(op: Operation, problem: Any, direction: str, precision: str) -> str | None:
@@ -136,3 +140,4 @@ def _keep(path: Path, key: str, variant: str) -> None:
     _tables.cache_clear()
     save_json(path, {**_tables(path), key: variant})
     _tables.cache_clear()
+    _Results.generation += 1

@@ -68,6 +68,9 @@ def plan(problem: Conv2dProblem, direction: str, channels_last: tuple[bool, bool
     key = problem, *channels_last, dtype, machine.get_threads()
     if direction == "forward":
         return _forward(*key)
+    if direction == "backward_weight":
+        gradient = _backward_weight(*key)
+        return lambda x, dy, dweight: gradient(x, dy, dweight.reshape(problem.weight_shape))
     run = _backward_input(*key)
     return lambda dy, weight, dx: run(dy, weight, None, dx)
 
