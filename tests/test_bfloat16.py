@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+import numba
 import numpy as np
 import pytest
 
 from fastcnn import bf16, machine
 from fastcnn.engine import correlate
-from fastcnn.jit import kernel
 from fastcnn.ops.conv2d import OPERATION, Conv2dProblem, _bfloat16_correlate, _bfloat16_gradient, bfloat16
 from fastcnn.registry import DIRECTIONS, Case
 
@@ -241,12 +241,12 @@ def test_float64_is_left_to_direct(direction: str) -> None:
     np.testing.assert_array_equal(got, want)
 
 
-@kernel
+@numba.njit
 def _round_neighbours(x, count, y):
     neighbours(x, 0, count, y, 1)
 
 
-@kernel
+@numba.njit
 def _round_pairs(x, count, y):
     pairs(x, 0, x, count, count, y, 1)
 

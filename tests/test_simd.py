@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import platform
 import re
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 from fastcnn import machine, simd
-from fastcnn.jit import Kernel, kernel
 from fastcnn.machine import TileShape
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 SHAPES = sorted({(machine.tile_shape(channels, dtype.itemsize), dtype) for channels in (8, 16, 24, 32) for dtype in DTYPES}, key=str)
 
 
-def _tile_kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
+def _tile_function(shape: TileShape, dtype: np.dtype) -> Any:
     tile = simd.tile(shape, dtype)
 
     def run(height, x, w, start, start_m, relu, y, R, K):
         tile(height, x, 0, K + 1, 2 * K, 1, w, 0, K * shape_block, shape_block, start, 0, start_m, relu, y, 3, shape_block + 5, R, K)
 
     shape_block = shape.block
-    return kernel(specialisation=(shape, dtype.str))(run)
+    return numba.njit(nogil=True)(run)
 
 
 @pytest.mark.skipif(machine.jit_is_disabled(), reason="tiles are machine code")
 @pytest.mark.parametrize(("shape", "dtype"), SHAPES, ids=str)
 def test_tile(shape: TileShape, dtype: np.dtype) -> None:
     """Every height, with a bias or accumulating, with and without a ReLU; beyond its rows and columns nothing is written."""
-    run, rng, block = _tile_kernel(shape, dtype), np.random.default_rng(0), shape.block
+    run, rng, block = _tile_function(shape, dtype), np.random.default_rng(0), shape.block
     for height in range(1, shape.height + 1):
         for R, K in ((1, 1), (3, 7)):
             x = rng.integers(-4, 5, (R - 1) * 2 * K + (height - 1) * (K + 1) + K).astype(dtype)
@@ -55,7 +56,7 @@ def test_tile(shape: TileShape, dtype: np.dtype) -> None:
 def test_nan_passes_the_relu() -> None:
     shape, dtype = SHAPES[0]
     x, w, y = np.full(1, np.nan, dtype), np.ones(shape.block, dtype), np.zeros(3 + shape.block, dtype)
-    _tile_kernel(shape, dtype)(1, x, w, np.zeros(shape.block, dtype), 0, 1, y, 1, 1)
+    _tile_function(shape, dtype)(1, x, w, np.zeros(shape.block, dtype), 0, 1, y, 1, 1)
     assert np.isnan(y[3:]).all()
 
 
@@ -77,10 +78,7 @@ def _loops(assembly: str) -> list[list[str]]:
 @pytest.mark.parametrize(("shape", "dtype"), SHAPES, ids=str)
 def test_sums_stay_in_registers(shape: TileShape, dtype: np.dtype) -> None:
     """The inner loop of every height has height x vectors multiply-adds, and no vector goes to the stack or comes from it."""
-    import numba
-
-    run = _tile_kernel(shape, dtype)
-    function = numba.njit(nogil=True)(run.function)  # without the disk cache, which keeps no assembly
+    function = _tile_function(shape, dtype)
     array = numba.types.Array(numba.from_dtype(dtype), 1, "C")
     n = numba.int64
     function.compile((n, array, array, array, n, n, array, n, n))
@@ -111,7 +109,7 @@ def test_two_sided_product(seed: int, dtype: np.dtype) -> None:
     lanes = 4
     transform = simd.two_sided(tuple(map(tuple, matrix.tolist())), lanes, dtype)
 
-    @kernel(specialisation=(seed, dtype.str))
+    @numba.njit
     def run(x, start, floor, y):
         transform(x, 0, width * lanes, lanes, start, 0, floor, y, 0, rows * lanes, lanes)
 
