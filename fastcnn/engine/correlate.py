@@ -64,6 +64,7 @@ class Geometry(NamedTuple):
     direct_out: int = 0  # 1: tiles write y itself
     local: int = 0  # 1: `weight` is not packed yet; each job packs its blocks
     trim: int = 0  # 1: as `skip` for taps beside the image (bfloat16 only)
+    ahead: int = 0  # 1: tiles fetch the next block of weights (bfloat16 only)
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
