@@ -40,9 +40,9 @@ def unavailable() -> str | None:
 def tile(shape: TileShape) -> Any:
     """Return an intrinsic for tiles of 1 to `shape.height` rows, with `shape.lanes` of 4, 8 or 16.
 
-    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, ahead, ahead_k)``: as simd.tile; x and
-    w are int32 arrays of words, start and y float32; offsets and strides count elements of their arrays. Every step of the reduction asks
-    for a line of w to come into the L2 cache: those at ahead, ahead + ahead_k, ... (any; the same over and over costs nothing).
+    ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, ahead)``: as simd.tile; x and w are
+    int32 arrays of words, start and y float32; offsets and strides count elements of their arrays. Every step of the reduction asks for the
+    line of w that lies `ahead` of its own to come into the L2 cache: those of the next block, say; 0 costs nothing.
 
     Notes
     -----
@@ -60,19 +60,18 @@ def tile(shape: TileShape) -> Any:
     @intrinsic
     def kernel(
         typingctx: Any, height: Any, x: Any, xo: Any, x_m: Any, x_r: Any, x_k: Any, w: Any, wo: Any, w_r: Any, w_k: Any,
-        start: Any, so: Any, start_m: Any, relu: Any, y: Any, yo: Any, y_m: Any, R: Any, K: Any, ahead: Any, ahead_k: Any,
+        start: Any, so: Any, start_m: Any, relu: Any, y: Any, yo: Any, y_m: Any, R: Any, K: Any, ahead: Any,
     ) -> Any:  # fmt: skip
         n = types.int64
-        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, n, y, n, n, n, n, n, n)
+        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, n, y, n, n, n, n, n)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, ahead, ahead_k = args
+            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, ahead = args
 
             def data(position: int, value: Any, offset: Any) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
 
             x0, w0, start0, y0 = data(1, x, xo), data(6, w, wo), data(10, start, so), data(14, y, yo)
-            ahead0 = data(6, w, ahead)
             dot = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector, words, words]), dot_name)
             hint = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32])
             prefetch = cgutils.get_or_insert_function(b.module, hint, "llvm.prefetch.p0")
@@ -107,15 +106,14 @@ def tile(shape: TileShape) -> Any:
 
                 b.branch(outer)
                 b.position_at_end(outer)
-                r, xr, wr, ahead_r = phi(const(0), entry), phi(x0, entry), phi(w0, entry), phi(ahead0, entry)
+                r, xr, wr = phi(const(0), entry), phi(x0, entry), phi(w0, entry)
                 acc_r = {cell: phi(first[cell], entry) for cell in cells}
 
                 b.branch(inner)
                 b.position_at_end(inner)
-                k, xk, wk, ahead_now = phi(const(0), outer), phi(xr, outer), phi(wr, outer), phi(ahead_r, outer)
+                k, xk, wk = phi(const(0), outer), phi(xr, outer), phi(wr, outer)
                 acc_k = {cell: phi(acc_r[cell], outer) for cell in cells}
-                line = b.bitcast(ahead_now, ir.IntType(8).as_pointer())
-                b.call(prefetch, [line, ir.Constant(i32, 0), ir.Constant(i32, 2), ir.Constant(i32, 1)])
+                b.call(prefetch, [at(wk, ahead, ir.IntType(8)), ir.Constant(i32, 0), ir.Constant(i32, 2), ir.Constant(i32, 1)])
                 weights = [b.load(at(wk, column, words), align=4) for column in columns]
                 new = {}
                 for m in range(rows):
@@ -126,8 +124,6 @@ def tile(shape: TileShape) -> Any:
                 k.add_incoming(k_next, inner)
                 xk.add_incoming(b.gep(xk, [x_k]), inner)
                 wk.add_incoming(b.gep(wk, [w_k]), inner)
-                ahead_next = b.gep(ahead_now, [ahead_k])
-                ahead_now.add_incoming(ahead_next, inner)
                 for cell in cells:
                     acc_k[cell].add_incoming(new[cell], inner)
                 b.cbranch(b.icmp_signed("<", k_next, K), inner, next_r)
@@ -137,7 +133,6 @@ def tile(shape: TileShape) -> Any:
                 r.add_incoming(r_next, next_r)
                 xr.add_incoming(b.gep(xr, [x_r]), next_r)
                 wr.add_incoming(b.gep(wr, [w_r]), next_r)
-                ahead_r.add_incoming(ahead_next, next_r)
                 for cell in cells:
                     acc_r[cell].add_incoming(new[cell], next_r)
                 b.cbranch(b.icmp_signed("<", r_next, R), outer, done)

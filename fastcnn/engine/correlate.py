@@ -65,6 +65,7 @@ class Geometry(NamedTuple):
     local: int = 0  # 1: `weight` is not packed yet; each job packs its blocks
     together: int = 1  # blocks that a run of pixels meets one after the other
     trim: int = 0  # 1: as `skip` for taps beside the image (bfloat16 only)
+    ahead: int = 0  # 1: tiles fetch the next block of weights (bfloat16 only)
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])

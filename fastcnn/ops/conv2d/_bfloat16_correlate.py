@@ -20,6 +20,8 @@ from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
 from ._bfloat16_packing import FLOAT32, block_packer, filter_packer, word_packer
 
+_RESIDENT_BYTES = 512 * 1024  # of weights: half of a 1 MiB L2
+_FEW_CALLS = 32  # of the tile with the same block of weights
 _CALL = 30  # accumulators that could be loaded and stored in the time of a call
 
 
@@ -35,7 +37,7 @@ def correlation(geometry: Geometry, filters: Filters, packed: bool = False) -> C
     depths = -(-g.C // 2)
     # 4 KiB from pixel to pixel would put a tile's rows into one set of the L1 cache.
     g = g._replace(in_place=0, pixel=depths + (16 if g.S == 1 and depths % 1024 == 0 else 0))
-    g = g._replace(skip=int(packed), trim=int(packed and _trims(g, shape.height)))
+    g = g._replace(skip=int(packed), trim=int(packed and _trims(g, shape.height)), ahead=int(_ahead(g, shape)))
     fixed, taps, nothing, floats = np.array([g], GEOMETRY), record(filters), np.empty(0, np.int32), np.empty(0, FLOAT32)
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
@@ -55,6 +57,12 @@ def correlation(geometry: Geometry, filters: Filters, packed: bool = False) -> C
             run(fixed, taps, x, weight, nothing if pack is None else pack(weight), bias, y)
 
     return correlate
+
+
+def _ahead(g: Geometry, shape: TileShape) -> bool:
+    """Whether tiles should fetch the next block's weights, which few tiles read: their way through the caches would show."""
+    calls, words = g.rows * -(-g.width // shape.height), g.blocks * shape.block * g.R * g.S * -(-g.C // 2)
+    return calls < _FEW_CALLS and 4 * words > _RESIDENT_BYTES and not g.local
 
 
 def _trims(g: Geometry, height: int) -> bool:
@@ -89,7 +97,7 @@ def pixels_inside(first, stride, W, Q):
 def _kernel(shape: TileShape) -> Kernel:
     tile = bf16.tile(shape)
     pack_words, pack_block, unpack_rows = word_packer(), block_packer(shape.block), row_unpacker(FLOAT32)
-    block, height = shape.block, shape.height
+    block, height, lanes, vectors = shape.block, shape.height, shape.lanes, shape.vectors
 
     @kernel(specialisation=shape)
     def correlate_band(job, geometry, filters, x, weight, packed, bias, y):
@@ -111,6 +119,7 @@ def _kernel(shape: TileShape) -> Kernel:
         # The word behind prepared weights tells whether all of them are finite.
         skips = g.skip and packed[packed.size - 1] != 0
         parts = g.S if skips and g.trim else 1
+        span = reach // parts
         # Bounds. Tiles read up to ((rows - 1) * stride_h + R) * pitch of the buffer, which is its size, or parts of that.
         # Weights and bias are padded to whole blocks. Tiles write y itself only where K is whole blocks, else a scratch of whole blocks, of
         # which unpack_rows stores the first K channels. Fetching ahead goes beyond the last block, which harms nothing.
@@ -120,9 +129,7 @@ def _kernel(shape: TileShape) -> Kernel:
             target, y_row, y_pixel = y, g.y_h, g.y_w
         else:
             target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
-        # Few tiles do not hide the way of their weights through the caches: while they are at it they fetch the next block's.
-        calls = rows * -(-width // height)
-        ahead_k = -(-block // calls) if calls < block and not g.local else 0
+        start, start_m = (target, y_pixel) if parts > 1 else (bias, 0)  # here: each assignment of an array counts references
         filter_block = np.empty(panel if g.local else 0, packed.dtype)
         for k in range(k_first, k_last):
             if g.local:
@@ -132,17 +139,15 @@ def _kernel(shape: TileShape) -> Kernel:
                 words, w_block = packed, (group * g.blocks + k) * panel
             b_block = (group * g.blocks + k) * block
             out = y_image + k * block if g.direct_out else 0
-            ahead = w_block + panel
             for row in range(rows):
                 r_first, r_last = taps_inside(h + row * g.stride_h, g.H, g.R) if skips else (0, g.R)
+                ahead = panel + row % vectors * lanes if g.ahead else 0  # one line of `vectors` a row, then the others
                 line, at = out + row * y_row, (row * g.stride_h + r_first) * pitch
-                start, so, start_m = bias, b_block, 0
                 if parts > 1:  # y collects the parts, the bias first and the one that has all pixels last
                     for q in range(width):
                         pixel, first = target[line + q * y_pixel : line + q * y_pixel + block], bias[b_block : b_block + block]
                         for v in range(pixel.size):
                             pixel[v] = first[v]
-                    start, start_m = target, y_pixel
                 for part in range(parts):
                     s = (max(0, g.left) + 1 + part) % g.S if parts > 1 else 0
                     q, q_last = pixels_inside(w + s, g.stride_w, g.W, width) if parts > 1 else (0, width)
@@ -150,15 +155,13 @@ def _kernel(shape: TileShape) -> Kernel:
                     tiles = -(-(q_last - q) // height)
                     for t in range(tiles):
                         tall = -(-(q_last - q) // (tiles - t))  # 13 pixels become 7 + 6
-                        if parts > 1:
-                            so = line + q * y_pixel
+                        so = line + q * y_pixel if parts > 1 else b_block
                         tile(
                             tall, image, at + q * step + s * g.pixel, step, pitch, 1,
                             words, w_block + (r_first * reach + s * depths) * block, reach * block, block, start, so, start_m, relu,
-                            target, line + q * y_pixel, y_pixel, r_last - r_first, reach // parts, ahead, ahead_k,
+                            target, line + q * y_pixel, y_pixel, r_last - r_first, span, ahead,
                         )  # fmt: skip
                         q += tall
-                        ahead += ahead_k * (r_last - r_first) * (reach // parts)
             if not g.direct_out:
                 unpack_rows(target, block, min(block, g.K - k * block), y, y_image + k * block * g.y_c, g.y_c, g.y_h, g.y_w, rows, width)
 

@@ -260,7 +260,7 @@ def _kernel(shape: TileShape) -> Kernel:
                                 tile(
                                     tall, images, i * x_size + r * pitch + s * g.pixel + m, 1, g.stride_h * (1 + u.by_rows) * pitch,
                                     g.stride_w * g.pixel, errors, i * y_size + (k - k_first) * panel, g.Q * block, block,
-                                    start, so, start_m, 0, gradient, out, wide, u.rows // (1 + u.by_rows), g.Q, 0, 0,
+                                    start, so, start_m, 0, gradient, out, wide, u.rows // (1 + u.by_rows), g.Q, 0,
                                 )  # fmt: skip
                             m += tall
                 if g.local:
