@@ -259,6 +259,7 @@ def test_lower_instruction_sets(isa: str) -> None:
             "direct": ("mnist-second", "channels-31-33", "channels-3-5", "stride-3-2", "ones", "groups-2", "pointwise-strided"),
             "winograd": ("mnist-second", "channels-31-33", "channels-3-5"),
             "depthwise": ("depthwise", "depthwise-17-strided", "depthwise-40"),
+            "grouped": ("groups-of-2", "groups-of-4-strided"),
         }
         for variant, cases in grid.items():
             for direction in op.variants[variant].directions:

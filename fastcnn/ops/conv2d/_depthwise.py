@@ -65,7 +65,7 @@ def is_looped(p: Conv2dProblem | Geometry) -> bool:
     return p.dilation_w > 1 or p.S > _WIDEST or p.stride_w > 2
 
 
-def _fits_blocks(g: Geometry) -> bool:
+def fits_blocks(g: Conv2dProblem | Geometry) -> bool:
     """Whether all taps are few enough, and near enough to each other, to be unrolled over channels."""
     return g.R * g.S <= _TAPS and g.dilation_h == g.dilation_w == 1 and max(g.stride_h, g.stride_w) <= 2
 
@@ -76,7 +76,8 @@ _TAPS = 9  # of 5 x 5, runs were faster: their weights fit the registers row by 
 def correlate(p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, planes: bool, transposed: bool) -> None:
     """Run forward, or backward-input from x = dy to y = dx when `transposed`; both images are planes, or both channels-last.
 
-    `weight` is (C, 1, R, S). When transposed, a stride beyond 1 is for kernels without dilation of at most 7 columns.
+    `weight` is (C, 1, R, S), or (C, C / groups, R, S) of a problem that `fits_blocks`. When transposed, a stride beyond 1 is for kernels
+    without dilation of at most 7 columns.
     """
     if y.size == 0:
         return
@@ -97,8 +98,8 @@ def _plan_correlate(
         g = g._replace(ahead=int(_bytes(g, itemsize) > _FAR), channels=max(1, min(g.C, 4096 // (g.P * g.Q))))
         tile = _planes_tile(g, itemsize, transposed)
         run, multiple = planes_kernel(tile, dtype), tile.height
-    elif _fits_blocks(g):
-        tile = _block(g, itemsize, transposed)
+    elif fits_blocks(g):
+        tile = _block(g, itemsize, transposed, p.C // p.groups)
         run, multiple = blocks_kernel(tile, dtype), tile.vertical.length
     else:
         tile = _runs_tile(g, itemsize, transposed)
@@ -141,11 +142,15 @@ def _height(multiply_adds: int, registers: int, multiple: int = 1) -> int:
     return max(height // multiple, 1) * multiple
 
 
-def _block(g: Geometry, itemsize: int, transposed: bool) -> Block:
+def _block(g: Geometry, itemsize: int, transposed: bool, group: int) -> Block:
     """Return a block whose inputs are few enough streams; for images from memory a tall one: it reads rows 1.5 times, a wide one twice."""
     columns, rows = (2, 4) if _bytes(g, itemsize) > _TALL else (4, 4)
+    if group > 1:  # bound by arithmetic: long rows, whose weights are in registers
+        columns, rows = 6, 1
     if not transposed:
         columns = max(1, columns // g.stride_w)
+    else:
+        rows = max(rows, g.stride_h)
     phases = (g.top % g.stride_h, g.left % g.stride_w) if transposed else (0, 0)
     vertical = Slide(rows, g.R, g.stride_h, transposed, phases[0], _rim(g.R, g.stride_h, transposed, g.top, g.H, g.P))
     horizontal = Slide(columns, g.S, g.stride_w, transposed, phases[1], _rim(g.S, g.stride_w, transposed, g.left, g.W, g.Q))
@@ -155,7 +160,7 @@ def _block(g: Geometry, itemsize: int, transposed: bool) -> Block:
         or vertical.length * columns > machine.isa().registers // 2
     ):
         vertical = vertical._replace(length=vertical.length - least)
-    return Block(_lanes(g.C, itemsize), vertical, horizontal)
+    return Block(max(group, _lanes(g.C, itemsize)), vertical, horizontal, group)
 
 
 _STREAMS = 25  # inputs of a block
@@ -226,8 +231,8 @@ def _plan_gradient(p: Conv2dProblem, dtype: np.dtype, planes: bool, threads: int
         g = g._replace(ahead=int(_bytes(g, itemsize) > _FAR), channels=-(-g.C // (min(_JOBS * threads, g.C) if threads > 1 else 1)))
         tile = _planes_gradient_tile(g, itemsize)
         run, jobs = planes_gradient_kernel(tile, dtype), -(-g.C // g.channels)
-    elif _fits_blocks(g):
-        tile = _block(g, itemsize, transposed=False)
+    elif fits_blocks(g):
+        tile = _block(g, itemsize, False, p.C // p.groups)
         g = g._replace(bands=-(-g.P // tile.vertical.length))
         run, jobs = blocks_gradient_kernel(tile, dtype), min(threads, g.images * g.bands)
     else:

@@ -11,7 +11,7 @@ multiply-adds) took 1.3 times as long as blocks of 4 x 2 (24 for 72) on 8 images
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,18 +19,24 @@ import numpy as np
 from ... import machine
 from ._depthwise_emitter import Emitter, Slide
 
+Tap = tuple[int, int, int]  # channel within the group, kernel row, kernel column
+
 
 class Block(NamedTuple):
-    """What a block is unrolled for: up to `vertical.length` x `horizontal.length` pixels of `lanes` channels."""
+    """What a block is unrolled for: up to `vertical.length` x `horizontal.length` pixels of `lanes` channels.
+
+    Every output channel sums over the `group` input channels of its group, a divisor of `lanes`; 1 is depthwise.
+    """
 
     lanes: int
     vertical: Slide
     horizontal: Slide
+    group: int = 1
 
     @property
-    def taps(self) -> list[tuple[int, int]]:
-        """(row, column) of every tap, in the order of the packed weights."""
-        return [(r, s) for r in range(self.vertical.taps) for s in range(self.horizontal.taps)]
+    def taps(self) -> list[Tap]:
+        """Every tap, in the order of the packed weights."""
+        return [(i, r, s) for i in range(self.group) for r in range(self.vertical.taps) for s in range(self.horizontal.taps)]
 
     def shapes(self) -> dict[int, tuple[int, int]]:
         """Return {rows * (horizontal.length + 1) + columns: (rows, columns)} of all blocks, the number being what `run` takes."""
@@ -55,23 +61,29 @@ class _Window(NamedTuple):
 
 
 def _meet(
-    e: Emitter, block: Block, shape: tuple[int, int], x: _Window, pair: Callable[[Any, tuple[int, int], tuple[int, int]], None]
+    e: Emitter, block: Block, shape: tuple[int, int], x: _Window, members: Iterable[int], pair: Callable[[Any, tuple[int, int], Tap], None]
 ) -> None:
-    """Load every input pixel of a block of `shape`, and emit `pair(value, output (p, q), tap (r, s))` for all that it joins."""
+    """Load every input pixel of a block of `shape`, and emit `pair(value, output (p, q), tap)` for all that it joins.
+
+    `members` are channels of a group: each lane gets the value of that one in its own group, by a shuffle.
+    """
     zeros, rows, columns = e.zeros(), e.walk(x.start, x.x_u), list(block.horizontal.inputs(shape[1]))
     exists = {j: e.is_within(e.b.add(x.j, e.const(j)), x.width) for j, at_rim, _ in columns if at_rim}
-    for i, may_miss, of_rows in block.vertical.inputs(shape[0]):
-        row, step = rows(i), x.x_j
+    for u, may_miss, of_rows in block.vertical.inputs(shape[0]):
+        row, step = rows(u), x.x_j
         if may_miss:  # a row outside of the image is one pixel of zeros, read again and again
-            inside = e.is_within(e.b.add(x.u, e.const(i)), x.height)
+            inside = e.is_within(e.b.add(x.u, e.const(u)), x.height)
             row, step = e.b.select(inside, row, zeros), e.b.select(inside, step, e.const(0))
         pixel = e.walk(row, step)
         for j, at_rim, of_columns in columns:
             address = pixel(j)
             value = e.load(e.b.select(exists[j], address, zeros) if at_rim else address)
-            for p, r in of_rows:
-                for q, s in of_columns:
-                    pair(value, (p, q), (r, s))
+            for i in members:
+                picks = [lane // block.group * block.group + i for lane in range(block.lanes)]
+                member = e.shuffle(value, value, picks) if block.group > 1 else value
+                for p, r in of_rows:
+                    for q, s in of_columns:
+                        pair(member, (p, q), (i, r, s))
 
 
 @functools.cache
@@ -99,16 +111,19 @@ def correlate_block(block: Block, dtype: np.dtype) -> Any:
 
             window = _Window(data(1, x, xo), x_u, x_j, u, H, j, W)
             weight_of, y0 = e.walk(data(9, w, wo), w_t), data(14, y, yo)
-            weights = {tap: e.load(weight_of(i)) for i, tap in enumerate(block.taps)}
+            places = {tap: weight_of(i) for i, tap in enumerate(block.taps)}
             initial = e.load(data(12, start, so))
 
             def body(rows: int, columns: int) -> None:
                 total = {(p, q): initial for p in range(rows) for q in range(columns)}
+                weights: dict[Tap, Any] = {}  # loaded when first needed: those of all taps of a group would not fit the registers
 
-                def pair(value: Any, output: tuple[int, int], tap: tuple[int, int]) -> None:
+                def pair(value: Any, output: tuple[int, int], tap: Tap) -> None:
+                    if tap not in weights:
+                        weights[tap] = e.load(places[tap])
                     total[output] = e.fma(value, weights[tap], total[output])
 
-                _meet(e, block, (rows, columns), window, pair)
+                _meet(e, block, (rows, columns), window, range(block.group), pair)
                 row = e.walk(y0, y_p)
                 for p in range(rows):
                     pixel = e.walk(row(p), y_q)
@@ -153,14 +168,17 @@ def gradient_block(block: Block, dtype: np.dtype) -> Any:
                 row = e.walk(dy0, y_p)
                 lines = [e.walk(row(p), y_q) for p in range(rows)]
                 errors = {(p, q): e.load(lines[p](q)) for p in range(rows) for q in range(columns)}
-                total = {tap: e.load(place) for tap, place in places.items()}
+                total: dict[Tap, Any] = {}
 
-                def pair(value: Any, output: tuple[int, int], tap: tuple[int, int]) -> None:
+                def pair(value: Any, output: tuple[int, int], tap: Tap) -> None:
                     total[tap] = e.fma(value, errors[output], total[tap])
 
-                _meet(e, block, (rows, columns), window, pair)
-                for tap, place in places.items():
-                    e.store(total[tap], place)
+                for i in range(block.group):  # one after the other: their sums would not fit the registers
+                    own = [tap for tap in block.taps if tap[0] == i]
+                    total.update({tap: e.load(places[tap]) for tap in own})
+                    _meet(e, block, (rows, columns), window, [i], pair)
+                    for tap in own:
+                        e.store(total[tap], places[tap])
 
             e.switch(shape, block.shapes(), body)
             return context.get_dummy_value()
