@@ -329,6 +329,37 @@ def transpose_block(lanes: int, dtype: np.dtype) -> Any:
 
 
 @functools.cache
+def every_second(lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic ``pick(x, xo, y, yo)``: y[yo + i] = x[xo + 2*i] for i < lanes; reads nothing beyond x[xo + 2*lanes - 2]."""
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    scalar = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}[dtype]
+    vector = ir.VectorType(scalar, lanes)
+
+    @intrinsic
+    def pick(typingctx, x, xo, y, yo):
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            x, xo, y, yo = args
+
+            def at(position: int, value: Any, offset: Any) -> Any:
+                return b.bitcast(b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset]), vector.as_pointer())
+
+            low = b.load(at(0, x, xo), align=dtype.itemsize)
+            high = b.load(at(0, x, b.add(xo, ir.Constant(ir.IntType(64), lanes - 1))), align=dtype.itemsize)  # one back: to end in time
+            picks = [2 * i for i in range(lanes // 2)] + [lanes + 2 * i + 1 for i in range(lanes // 2)]
+            even = b.shuffle_vector(low, high, ir.Constant(ir.VectorType(ir.IntType(32), lanes), picks))
+            b.store(even, at(2, y, yo), align=dtype.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(x, types.int64, y, types.int64), codegen
+
+    return pick
+
+
+@functools.cache
 def two_sided(matrix: tuple[tuple[float, ...], ...], lanes: int, dtype: np.dtype) -> Any:
     """Return an intrinsic for Y = max(floor, M X M' + start), one small matrix product on either side, in `lanes` vector lanes at once.
 

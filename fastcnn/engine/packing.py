@@ -58,6 +58,40 @@ def clear(out, first, last):
 
 
 @functools.cache
+def strided_copier(dtype: np.dtype) -> Kernel:
+    """Return a kernel ``copy(x, at, step, y, to, count)``: y[to + i] = x[at + i*step] for i < count.
+
+    Every second element goes through registers, in vectors of 16, 8 or 4, of which the last overlaps the one before it.
+    """
+    largest = 16 if machine.isa().vector_bytes // dtype.itemsize >= 16 else 8
+    pick16, pick8, pick4 = (simd.every_second(size, dtype) for size in (largest, 8, 4))
+
+    @kernel(specialisation=(largest, dtype.str))
+    def copy_strided(x, at, step, y, to, count):
+        if step != 2 or count < 4:
+            source, target = x[at : at + (count - 1) * step + 1], y[to : to + count]
+            for i in range(target.size):
+                target[i] = source[i * step]
+            return
+        size = 4
+        if count >= 8:
+            size = largest if count >= largest else 8
+        for first in range(0, count, size):
+            i = min(first, count - size)
+            if size == 16:
+                pick16(x, at + 2 * i, y, to + i)
+            elif size == 8:
+                pick8(x, at + 2 * i, y, to + i)
+            else:
+                pick4(x, at + 2 * i, y, to + i)
+
+    return copy_strided
+
+
+_PLANES_AHEAD = 2  # short rows of many planes: too many streams for the hardware to foresee
+
+
+@functools.cache
 def row_packer(dtype: np.dtype) -> Kernel:
     """Return a kernel that copies pixels of the image at x[at] into a padded channels-last buffer.
 
@@ -65,24 +99,19 @@ def row_packer(dtype: np.dtype) -> Kernel:
     out[row, column, :pitch] from (first_row, first_column); pixels outside the image, and the channels from C to `pitch`, become 0.
     Strides count elements; x is fastest where channels (x_c = 1) or columns (x_w = 1) are contiguous.
     """
-    transpose = transposer(dtype)
+    transpose, copy_strided, fetch = transposer(dtype), strided_copier(dtype), simd.prefetch(for_writing=False, level=2)
+    line_elements = 64 // dtype.itemsize
 
     @kernel(specialisation=dtype.str)
     def pick(x, at, x_c, x_h, x_w, C, out, rows, columns, pitch):
         """Copy every x_w-th column of planes: plane by plane into lines, and these transposed into pixels."""
-        size = rows * columns
+        size, reach = rows * columns, (columns - 1) * x_w // line_elements + 1
         lines = np.empty(C * size, x.dtype)
         for c in range(C):
             for i in range(rows):
                 begin = at + c * x_c + i * x_h
-                plane = x[begin : begin + (columns - 1) * x_w + 1]
-                line = lines[c * size + i * columns : c * size + (i + 1) * columns]
-                if x_w == 2:
-                    for j in range(line.size):
-                        line[j] = plane[2 * j]
-                else:
-                    for j in range(line.size):
-                        line[j] = plane[j * x_w]
+                fetch(x, begin + _PLANES_AHEAD * x_c, line_elements, reach)
+                copy_strided(x, begin, x_w, lines, c * size + i * columns, columns)
         transpose(lines, 0, size, out, 0, pitch, C, size)
         if pitch != C:
             for j in range(size):

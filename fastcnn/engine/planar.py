@@ -22,7 +22,7 @@ from ..machine import TileShape, tile_shape
 from .correlate import Geometry as Correlation
 from .correlate import as_lines, speed_of, tile_effort
 from .filters import filter_effort
-from .packing import clear, transposer
+from .packing import clear, strided_copier, transposer
 
 
 class Geometry(NamedTuple):
@@ -210,7 +210,7 @@ def line_copier(dtype: np.dtype) -> Kernel:
 
     ``copy(x, at, x_c, x_h, x_w, C, runs, run, out, to, out_c, out_h)``: out[to + c*out_c + i*out_h + j] = x[at + c*x_c + i*x_h + j*x_w].
     """
-    transpose = transposer(dtype)
+    transpose, copy_strided = transposer(dtype), strided_copier(dtype)
 
     @kernel(specialisation=dtype.str)
     def copy_lines(x, at, x_c, x_h, x_w, C, runs, run, out, to, out_c, out_h):
@@ -221,16 +221,12 @@ def line_copier(dtype: np.dtype) -> Kernel:
         for c in range(C):  # outside: a plane that comes from memory is read from its begin to its end
             for i in range(runs):
                 begin, first = at + c * x_c + i * x_h, to + c * out_c + i * out_h
-                target, source = out[first : first + run], x[begin : begin + (run - 1) * x_w + 1]
                 if x_w == 1:
+                    target, source = out[first : first + run], x[begin : begin + run]
                     for j in range(target.size):
                         target[j] = source[j]
-                elif x_w == 2:
-                    for j in range(target.size):
-                        target[j] = source[2 * j]
                 else:
-                    for j in range(target.size):
-                        target[j] = source[j * x_w]
+                    copy_strided(x, begin, x_w, out, first, run)
 
     return copy_lines
 
