@@ -27,7 +27,7 @@ CUTS = {
     "as-it-comes": {},
     "bands": {"_BAND_TILES": 1, "_LONGEST_SUM": 0},
     "bands-of-splits": {"_BAND_TILES": 3, "_LONGEST_SUM": 0, "_SUMS_BYTES": 2**16},
-    "small-blocks": {"_BLOCK_K": 1, "_BLOCK_C": 1},
+    "small-blocks": {"_BLOCK": 1},
     "threads-of-parts": {"SERIAL_BELOW": 0, "_TRANSFORM": {2: 1e9, 4: 1e9}},
     "threads-of-splits": {"SERIAL_BELOW": 0, "_TRANSFORM": {2: 0.0, 4: 0.0}},
 }

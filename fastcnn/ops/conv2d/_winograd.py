@@ -250,7 +250,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
         U = np.empty(n * n * pitch_U, x.dtype) if local[0] else weight
         zeros = np.zeros(block, x.dtype)
-        transform_units(geometry, x, 0, g.C, V, pitch_C, pitch_V, first, last)
+        transform_units(geometry, x, 0, g.C, V, pitch_C, pitch_V, 0, first, last)
         used = tiles_of_units(geometry, first, last)
         tiles = -(-used // height)
         for k0 in range(k_first, k_last, group):

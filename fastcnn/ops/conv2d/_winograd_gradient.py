@@ -5,9 +5,9 @@
 The n*n products are matrix products (K x C, summed over tiles) on the register tile, whose vectors are input channels: a row of the
 gradient in (K, C, 3, 3) then is 9 lines of one transposition. What is added up a band of tiles at a time is Z, before its transform back.
 
-A job takes a run of units, of output and of input channels. Where its units are few it makes their transformed tiles once, and computes
-blocks of Z, small enough for the L2 cache, to their end; else Z is whole, and each element of it is read and written once per band,
-together with the tiles of that element.
+A job takes a run of units, of output and of input channels. Where its units are few it makes their transformed tiles once, in blocks of
+channels, and computes blocks of Z, small enough for the L2 cache, to their end; else there is one block, and each element of Z is read and
+written once per band, together with the tiles of that element.
 References: Lavin & Gray, arXiv 1509.09308, section 4; Winograd, "Arithmetic complexity of computations" (1980), on transposition.
 """
 
@@ -55,8 +55,8 @@ class Cut(NamedTuple):
     band: int  # units whose transformed tiles are held at once
     splits_K: int  # runs of output channels
     splits_C: int  # runs of input channels
-    block_K: int  # output channels of a block of Z, at most
-    block_C: int  # input channels of a block of Z, at most: whole tiles
+    block_K: int  # output channels of a block of Z, at most, and elements from tile to tile of a block of dy
+    block_C: int  # the same of input channels and x: whole tiles of the register, if several
 
 
 TILING = np.dtype([(name, np.int64) for name in Tiling._fields])
@@ -66,7 +66,7 @@ _TILES_BYTES = 10 * 2**20  # of transformed tiles: up to here a job holds all of
 _LONGEST_SUM = 128  # tiles of one sum: bands then add up sums, and the error stays at 1e-6 where it would grow with every tile
 _SUMS_BYTES = 5 * 2**20  # of Z in a job that holds its tiles a band at a time
 _BAND_TILES = 56  # whose products amortise the way of Z through the cache
-_BLOCK_K, _BLOCK_C = 4, 64  # tile heights and channels of a block of Z that is computed to its end: 0.5 MiB
+_BLOCK = 64  # channels, both ways, of a block of Z: 0.6 MiB
 
 
 def weight_gradient(c: Correlation, m: int, dtype: np.dtype) -> Callable[..., None]:
@@ -75,7 +75,7 @@ def weight_gradient(c: Correlation, m: int, dtype: np.dtype) -> Callable[..., No
         return _write_zeros
     shape, lanes = tile_shape(c.C, dtype.itemsize), tile_shape(c.K, dtype.itemsize).lanes
     image, errors = _tilings(c, m)
-    cut = _cut(c, image, m, shape, dtype.itemsize)
+    cut = _cut(c, image, m, shape, lanes, dtype.itemsize)
     n = m + TAPS - 1
     flops = 2.0 * n * n * cut.units * image.length * c.C * c.K
     fixed = np.array([cut], CUT), np.array([image], TILING), np.array([errors], TILING)
@@ -105,34 +105,42 @@ def _tilings(c: Correlation, m: int) -> tuple[Tiling, Tiling]:
     return image, Tiling(c.K, c.P, c.Q, c.y_n, c.y_c, c.y_h, c.y_w, 0, 0, *grid)
 
 
-def _cut(c: Correlation, image: Tiling, m: int, shape: TileShape, itemsize: int) -> Cut:
+def _cut(c: Correlation, image: Tiling, m: int, shape: TileShape, lanes: int, itemsize: int) -> Cut:
     """Return the jobs, and the bands and blocks of one."""
-    elements = (m + TAPS - 1) ** 2
-    units, parts = c.N * image.rows * image.pieces, 1
-    threads = machine.get_threads() if 2 * elements * units * image.length * c.K * c.C >= SERIAL_BELOW else 1
-    own_K, own_C, splits_K, splits_C = c.K, c.C, 1, 1
+    units = c.N * image.rows * image.pieces
+    parts, splits_K, splits_C = _jobs(c, units, image.length, m, itemsize)
+    width_K, width_C = -(-c.K // (lanes * splits_K)) * lanes, -(-c.C // (shape.block * splits_C)) * shape.block
+    own = -(-units // parts)
+    if _at_once(own * image.length, width_K + width_C, m, itemsize):
+        block_K, block_C = (max(1, _BLOCK // whole) * whole for whole in (lanes, shape.block))
+        return Cut(units, parts, own, splits_K, splits_C, min(block_K, width_K), min(block_C, width_C))
+    bands = -(-own // max(1, _BAND_TILES // image.length))
+    # Tiles a multiple of 512 bytes apart would share too few sets of the L1 cache.
+    block_K, block_C = (width + (0 if width * itemsize % 512 else 64 // itemsize) for width in (width_K, width_C))
+    return Cut(units, parts, -(-own // bands), splits_K, splits_C, block_K, block_C)
 
-    def at_once(units: int) -> bool:
-        tiles = units * image.length
-        held = elements * tiles * (own_K + own_C) * itemsize
-        return tiles <= _BAND_TILES or (tiles <= _LONGEST_SUM and held <= _TILES_BYTES)
 
-    while elements * own_K * own_C * itemsize > _SUMS_BYTES and not at_once(units):
-        splits_K, splits_C = (2 * splits_K, splits_C) if own_K >= own_C else (splits_K, 2 * splits_C)
-        own_K, own_C = -(-c.K // splits_K), -(-c.C // splits_C)
+def _jobs(c: Correlation, units: int, length: int, m: int, itemsize: int) -> tuple[int, int, int]:
+    """Return (runs of units, of output channels, of input channels): no job's Z too large, and one for every thread that pays."""
+    elements, tiles = (m + TAPS - 1) ** 2, units * length
+    K, C, splits_K, splits_C = c.K, c.C, 1, 1
+    while elements * K * C * itemsize > _SUMS_BYTES and not _at_once(tiles, K + C, m, itemsize):
+        splits_K, splits_C = (2 * splits_K, splits_C) if K >= C else (splits_K, 2 * splits_C)
+        K, C = -(-c.K // splits_K), -(-c.C // splits_C)
+    threads = machine.get_threads() if 2 * elements * tiles * c.K * c.C >= SERIAL_BELOW else 1
     idle = -(-threads // (splits_K * splits_C))
-    if idle > 1:  # parts add up their gradients, splits transform their tiles each
-        sums, tiles = TAPS * TAPS * c.K * c.C * idle, units * image.length
-        if sums < tiles * _TRANSFORM[m] * (c.K + c.C) * itemsize / machine.isa().vector_bytes:
-            parts = min(units, idle)
-        else:
-            splits_K = min(splits_K * idle, -(-c.K // shape.height))
-    own_units = -(-units // parts)
-    if at_once(own_units):
-        block_C = max(1, _BLOCK_C // shape.block) * shape.block
-        return Cut(units, parts, own_units, splits_K, splits_C, _BLOCK_K * shape.height, block_C)
-    bands = -(-own_units // max(1, _BAND_TILES // image.length))
-    return Cut(units, parts, -(-own_units // bands), splits_K, splits_C, c.K, c.C + shape.block - 1)
+    if idle == 1:
+        return 1, splits_K, splits_C
+    again = tiles * _TRANSFORM[m] * (c.K + c.C) * itemsize / machine.isa().vector_bytes
+    if TAPS * TAPS * c.K * c.C * idle < again:  # parts add up their gradients, splits transform the same tiles again
+        return min(units, idle), splits_K, splits_C
+    return 1, min(splits_K * idle, c.K), splits_C
+
+
+def _at_once(tiles: int, channels: int, m: int, itemsize: int) -> bool:
+    """Whether a job holds all its transformed tiles at once."""
+    held = (m + TAPS - 1) ** 2 * tiles * channels * itemsize
+    return tiles <= _BAND_TILES or (tiles <= _LONGEST_SUM and held <= _TILES_BYTES)
 
 
 @functools.cache
@@ -143,7 +151,6 @@ def _kernel(m: int, shape: TileShape, lanes: int, dtype: np.dtype) -> Kernel:
     transform_errors = unit_transformer(transposed(matrices.output), m, lanes, lanes, dtype)
     multiply = _multiplier(n * n, shape, dtype)
     store = _storer(transposed(matrices.filter), shape.lanes, dtype)
-    line, page = 64 // dtype.itemsize, 512 // dtype.itemsize  # tiles a multiple of 512 bytes apart share too few sets of the L1 cache
 
     @kernel(specialisation=(m, shape, lanes, dtype.str))
     def gradient_of_units(job, cut, image, errors, x, dy, dweight):
@@ -157,28 +164,33 @@ def _kernel(m: int, shape: TileShape, lanes: int, dtype: np.dtype) -> Kernel:
         if own_C == 0 or own_K == 0:
             return
         padded_C, padded_K = (own_C + block - 1) // block * block, (own_K + lanes - 1) // lanes * lanes
-        pitch_C, pitch_K = padded_C + line * (padded_C % page == 0), padded_K + line * (padded_K % page == 0)
+        width_C, width_K = g.block_C, g.block_K
+        blocks_C, blocks_K = (padded_C + width_C - 1) // width_C, (padded_K + width_K - 1) // width_K
         begin, end = part * g.units // g.parts, (part + 1) * g.units // g.parts
         most = min(g.band, end - begin) * image[0].length
-        pitch_V, pitch_D = most * pitch_C + PAD, most * pitch_K + PAD
-        pitch_Z = min(g.block_K, own_K) * min(g.block_C, padded_C) + PAD
+        pitch_V, pitch_D, pitch_Z = most * width_C + PAD, most * width_K + PAD, width_K * width_C + PAD
+        panel_V, panel_D = n * n * pitch_V, n * n * pitch_D
+        size_V, size_D = blocks_C * panel_V, blocks_K * panel_D
         # One buffer: the C library keeps up to twice its largest block for the next call, but would return, and clear, the rest.
-        buffer = np.empty(n * n * (pitch_V + pitch_D + pitch_Z), x.dtype)
-        V, D, Z = buffer, buffer[n * n * pitch_V :], buffer[n * n * (pitch_V + pitch_D) :]
-        runs = (own_K + g.block_K - 1) // g.block_K
-        # Bounds. The tiles of a band are at most `most`; those of x have padded_C channels, whole tiles, in blocks of Z as well. Only the
-        # first own_K channels of dy and own_C of a block are used, which is what is stored. Several blocks mean one band, see `_cut`.
+        buffer = np.empty(size_V + size_D + n * n * pitch_Z, x.dtype)
+        V, D, Z = buffer, buffer[size_V:], buffer[size_V + size_D :]
+        # Bounds. The tiles of a band are at most `most`; those of x have padded_C channels, whole tiles, in each block as well. Only the
+        # first own_K channels of dy are used, and only the first own_C of x are stored. Several blocks mean one band, see `_cut`.
         for first in range(begin, end, g.band):
             last = min(first + g.band, end)
             tiles = tiles_of_units(image, first, last)
-            transform_image(image, x, c_first, own_C, V, pitch_C, pitch_V, first, last)
-            transform_errors(errors, dy, k_first, own_K, D, pitch_K, pitch_D, first, last)
-            for c in range(0, padded_C, g.block_C):
-                columns = min(g.block_C, padded_C - c)
-                for run in range(runs):
-                    k = run * own_K // runs
-                    rows = (run + 1) * own_K // runs - k
-                    multiply(D[k:], pitch_K, pitch_D, V[c:], pitch_C, pitch_V, tiles, Z, rows, columns, pitch_Z, first == begin)
+            transform_image(image, x, c_first, own_C, V, width_C, pitch_V, panel_V, first, last)
+            transform_errors(errors, dy, k_first, own_K, D, width_K, pitch_D, panel_D, first, last)
+            for at_C in range(blocks_C):
+                c = at_C * width_C
+                columns = min(width_C, padded_C - c)
+                for at_K in range(blocks_K):
+                    k = at_K * width_K
+                    rows = min(width_K, own_K - k)
+                    multiply(
+                        D[at_K * panel_D :], width_K, pitch_D, V[at_C * panel_V :], width_C, pitch_V, tiles,
+                        Z, rows, columns, pitch_Z, first == begin,
+                    )  # fmt: skip
                     if last == end:
                         out = ((part * K + k_first + k) * C + c_first + c) * TAPS * TAPS
                         store(Z, columns, pitch_Z, rows, min(columns, own_C - c), dweight, out, C * TAPS * TAPS)

@@ -34,9 +34,10 @@ def tiles_of_units(tiling, first, last):
 def unit_transformer(matrix: Matrix, m: int, block: int, lanes: int, dtype: np.dtype) -> Kernel:
     """Return a kernel that transforms channels begin..begin + C of the tiles, m pixels apart, of units first..last.
 
-    ``transform_units(tiling, x, begin, C, V, pitch_C, pitch_V, first, last)`` writes V[(i*n + j)*pitch_V + t*pitch_C + c] for the n*n
-    elements of tile t; channels beyond C that fill up a block are 0. `tiling` is a record with the size and strides of the image
-    (C, H, W, x_n, x_c, x_h, x_w), where its first tile begins (-top, -left) and how it is cut (rows, columns, pieces, length).
+    ``transform_units(tiling, x, begin, C, V, width, pitch, panel, first, last)`` writes, for the n*n elements of tile t,
+    V[c // width * panel + (i*n + j)*pitch + t*width + c % width]; channels beyond C that fill up a block are 0. `width` is whole blocks,
+    or more than there are. `tiling` is a record with the size and strides of the image (C, H, W, x_n, x_c, x_h, x_w), where its first
+    tile begins (-top, -left) and how it is cut (rows, columns, pieces, length).
     """
     n, size = len(matrix), len(matrix[0])
     transform = simd.two_sided(matrix, lanes, dtype)
@@ -44,13 +45,13 @@ def unit_transformer(matrix: Matrix, m: int, block: int, lanes: int, dtype: np.d
     fetch = simd.prefetch(for_writing=False, level=2)
 
     @kernel(specialisation=(matrix, m, block, lanes, dtype.str))
-    def transform_units(tiling, x, begin, C, V, pitch_C, pitch_V, first, last):
+    def transform_units(tiling, x, begin, C, V, width, pitch, panel, first, last):
         g = tiling[0]
         convert = g.x_c != 1
-        width = (g.length - 1) * m + size
+        wide = (g.length - 1) * m + size
         padded = (C + block - 1) // block * block
         in_place = not convert and padded == C
-        band = np.empty(size * (width if convert else size) * padded, x.dtype)
+        band = np.empty(size * (wide if convert else size) * padded, x.dtype)
         zeros = np.zeros(lanes, x.dtype)
         distance = (_AHEAD * lanes + padded - 1) // padded
         t = 0
@@ -63,19 +64,20 @@ def unit_transformer(matrix: Matrix, m: int, block: int, lanes: int, dtype: np.d
                 w = w0 + i * m
                 direct = in_place and h >= 0 and h + size <= g.H and w >= 0 and w + size <= g.W
                 if not direct and (i == 0 or not convert):  # planes are converted a unit at a time, rims of pixels a tile at a time
-                    columns = width if convert else size
+                    columns = wide if convert else size
                     pack_rows(x, origin, g.x_c, g.x_h, g.x_w, g.H, g.W, C, h, w, band, size, columns, padded)
                 source, at, row_pitch, pixel = band, 0, size * padded, padded
                 if direct:
                     source, at, row_pitch, pixel = x, origin + h * g.x_h + w * g.x_w, g.x_h, g.x_w
                 elif convert:
-                    at, row_pitch = i * m * padded, width * padded
+                    at, row_pitch = i * m * padded, wide * padded
                 # A later tile of this row or the next is fetched, its last m columns: images that come from memory are 20 % faster.
                 later = i + distance
                 down, right = (h, w0 + later * m) if later < count else (h + m, w0 + (later - count) * m)
                 ahead = origin + down * g.x_h + (right + size - m) * g.x_w
                 for c in range(0, padded, lanes):
-                    transform(source, at + c, row_pitch, pixel, zeros, 0, -np.inf, V, t * pitch_C + c, n * pitch_V, pitch_V)
+                    out = c // width * panel + t * width + c % width
+                    transform(source, at + c, row_pitch, pixel, zeros, 0, -np.inf, V, out, n * pitch, pitch)
                     if not convert:
                         for i_h in range(size):
                             fetch(x, ahead + i_h * g.x_h + c, g.x_w, m)
