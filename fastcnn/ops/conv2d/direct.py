@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import checks, machine
-from ...engine import planar, planar_gradient, scatter
+from ...engine import column_gradient, planar, planar_gradient, scatter
 from ...engine.correlate import Geometry, block_of, correlation, geometry_of, tile_effort
 from ...engine.filters import Taps, all_taps, filter_effort, filter_packer, flipped
 from ...engine.weight_gradient import weight_gradient
@@ -47,7 +47,12 @@ def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
         return p.groups * (tile_effort(K, p.N * p.P * p.Q) * C * taps + filter_effort(C * K * taps))
     if direction == "backward_input":  # the phases of a stride share the taps between them
         return scatter.effort(_shape(p)) if _scatters(p) else _phases_effort(p)
-    return p.groups * (tile_effort(K, C * taps) * p.N * p.P * p.Q + filter_effort(C * K * taps))
+    return min(_gradient_effort(p), column_gradient.effort(_shape(p), 4))
+
+
+def _gradient_effort(p: Conv2dProblem) -> float:
+    C, K, taps = p.C // p.groups, p.K // p.groups, p.R * p.S
+    return p.groups * (tile_effort(K, C * taps) * p.N * p.P * p.Q + filter_effort(C * K * taps) * (taps > 1))
 
 
 def _phases_effort(p: Conv2dProblem) -> float:
@@ -177,6 +182,8 @@ def _backward_weight(p: Conv2dProblem, x_last: bool, dy_last: bool, dtype: np.dt
     shape = _shape(p, x_last, dy_last)
     if planar_gradient.suits(shape, dtype.itemsize):
         return planar_gradient.weight_gradient(shape, dtype)
+    if p.R * p.S > 1 and column_gradient.effort(shape, dtype.itemsize) < _gradient_effort(p) * dtype.itemsize / 4:
+        return column_gradient.weight_gradient(shape, dtype)
     return weight_gradient(shape, dtype)
 
 
