@@ -21,12 +21,14 @@ a caller's loop are a kernel with ``inline=True``, which is linked as Numba does
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import hashlib
 import os
 import pickle
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +46,7 @@ SERIAL_BELOW = 2_000_000  # units of work (FLOPs, or elements moved times 8): ~5
 class Kernel:
     """A compiled-on-demand function: `launch` runs it once per job, on several threads; other kernels may call it.
 
-    Called from Python it runs uncompiled, as kernels call one another under NUMBA_DISABLE_JIT.
+    Called directly it runs as a function of Numba's, which tests do, and kernels under NUMBA_DISABLE_JIT.
 
     Parameters
     ----------
@@ -70,8 +72,15 @@ class Kernel:
         self._codes: dict[Any, _Code] = {}
 
     def __call__(self, *args: Any) -> Any:
-        """Run the plain function."""
-        return self.function(*args)
+        """Run the function once, compiled in memory."""
+        return self.dispatcher(*args)
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """Numba's dispatcher (the function itself under NUMBA_DISABLE_JIT)."""
+        numba = machine.numba()
+        _teach_numba_kernels()
+        return numba.njit(**_FLAGS)(self.function)
 
     def launch(self, jobs: int, *arrays: np.ndarray, work: float) -> None:
         """Run `function(job, *arrays)` for every job in range(jobs).
@@ -123,10 +132,11 @@ class Kernel:
         machine.numba()
         from numba.core.compiler_lock import global_compiler_lock
 
-        with _compiling, global_compiler_lock:  # always in this order, or two threads lock each other out
+        with global_compiler_lock:  # Numba's: with a second lock, taken in another order elsewhere, threads would lock each other out
             code = self._codes.get(arguments)
             if code is None:
-                code = self._codes[arguments] = _load_or_compile(self, arguments)
+                with _without_collector():
+                    code = self._codes[arguments] = _load_or_compile(self, arguments)
             return code
 
     @functools.cached_property
@@ -182,7 +192,6 @@ class _Code(NamedTuple):
         return int(self.library.get_pointer_to_function(self.name))
 
 
-_compiling = threading.RLock()  # Numba's own lock does not cover our first-use state
 _calls_of_open: list[dict[tuple[str, Any], None]] = []  # what the kernels that are being compiled call, the innermost last
 
 
@@ -198,6 +207,18 @@ def _load_or_compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
     if cache and not code:
         cache.save_overload(arguments, compiled)
     return compiled
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keep Python's garbage collector from looking through the million objects of a compilation, which live until its end: 7 % of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
@@ -476,11 +497,10 @@ def _driver(parallel: bool) -> Any:
         swap_threads(before)  # also after an exception, which prange does not stop at
 
     run_jobs = run_parallel if parallel else run_serial
-    with _compiling:
-        dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
-        if _VERSION is not None:
-            dispatcher._cache = _cache_for(_cache_class(), run_jobs, ("parallel", parallel), _VERSION) or dispatcher._cache
-        return dispatcher
+    dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
+    if _VERSION is not None:
+        dispatcher._cache = _cache_for(_cache_class(), run_jobs, ("parallel", parallel), _VERSION) or dispatcher._cache
+    return dispatcher
 
 
 _VERSION = kernel_version(Path(__file__).parent)

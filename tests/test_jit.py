@@ -86,6 +86,50 @@ def test_second_process_reads_the_cache(tmp_path: Path) -> None:
     assert seconds < min(1.0, _seconds(first))
 
 
+def test_kernels_call_kernels_of_other_processes(tmp_path: Path) -> None:
+    """A caller read from the cache finds its callees there, or compiles them; what an inlined kernel calls is called by its caller."""
+    (tmp_path / "chain.py").write_text(textwrap.dedent(
+        """
+        import numpy as np
+        from fastcnn.jit import kernel
+        @kernel
+        def last(x, i): x[i] += 1
+        @kernel(inline=True)
+        def middle(x, i):
+            last(x, i)
+            return 2.0
+        @kernel(specialisation="large")
+        def huge(size): return np.empty(size).size
+        @kernel
+        def first(job, x, size):
+            more = middle(x, job) + 0 * huge(size[0])
+            x[job] += more
+        x = np.zeros(3)
+        first.launch(3, x, np.zeros(1, np.int64), work=0)
+        assert (x == 3).all(), x
+        try:
+            first.launch(3, x, np.full(1, 2**55), work=0)
+        except MemoryError:
+            print("no memory")
+        """
+    ))  # fmt: skip
+    env = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def files(name: str) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob(f"chain.{name}*.nbc")}
+
+    assert _python("import chain", **env).strip() == "no memory"
+    callers, callees = files("first"), files("last")
+    assert callers
+    assert callees
+    for path in callees:
+        path.unlink()
+    for _ in range(2):
+        assert _python("import chain", **env).strip() == "no memory"
+        assert files("first") == callers, "compiled again"
+    assert files("last").keys() == callees.keys()
+
+
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "empty", "swap"])
 def test_damaged_cache_means_compile_in_memory(tmp_path: Path, damage: str) -> None:
     _python(CONV, NUMBA_CACHE_DIR=str(tmp_path))
@@ -149,9 +193,9 @@ def test_from_a_zip_there_is_no_cache_but_results(tmp_path: Path) -> None:
 
 
 def test_launches_of_kernels_that_share_a_callee_do_not_lock_each_other_out(tmp_path: Path) -> None:
-    """Two threads compile kernels that call a third, at once, from an empty cache, while another one compiles for Numba itself."""
+    """Two threads compile kernels that call a third, at once, from an empty cache, while another one calls such a kernel directly."""
     code = """
-        import sys, threading, numba, numpy as np
+        import sys, threading, numpy as np
         from fastcnn.jit import kernel
         sys.setswitchinterval(1e-6)
         def make(i):
@@ -161,7 +205,9 @@ def test_launches_of_kernels_that_share_a_callee_do_not_lock_each_other_out(tmp_
             def one(j, y): y[j] = helper(j)
             @kernel(specialisation=("two", i))
             def two(j, y): y[j] = helper(j + 1) - 1
-            return one, two
+            @kernel(specialisation=("direct", i))
+            def direct(x): return helper(x)
+            return one, two, direct
         pairs = [make(i) for i in range(4)]
         ready = threading.Barrier(3)
         def launch(which):
@@ -169,7 +215,7 @@ def test_launches_of_kernels_that_share_a_callee_do_not_lock_each_other_out(tmp_
                 ready.wait(); y = np.empty(3); pair[which].launch(3, y, work=0); assert (y == [1, 2, 3]).all()
         def compile():
             for i in range(len(pairs)):
-                ready.wait(); assert numba.njit(lambda x: x + i)(1) == 1 + i
+                ready.wait(); assert pairs[i][2](1) == 2
         threads = [threading.Thread(target=f, args=a, daemon=True) for f, a in ((launch, (0,)), (launch, (1,)), (compile, ()))]
         [t.start() for t in threads]; [t.join(60) for t in threads]
         assert not any(t.is_alive() for t in threads), "deadlock"

@@ -51,7 +51,7 @@ def transposer(dtype: np.dtype) -> Kernel:
 
 @kernel(inline=True)
 def clear(out, first, last):
-    """Set out[first:last] to 0; a loop, as Numba takes 20 times longer to compile the assignment of a slice."""
+    """Set out[first:last] to 0; a loop, as Numba takes 20 times longer to compile the assignment of a slice (or np.zeros)."""
     part, zero = out[first:last], out.dtype.type(0)
     for i in range(part.size):
         part[i] = zero

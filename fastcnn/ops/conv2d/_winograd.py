@@ -19,7 +19,7 @@ from ... import machine, simd
 from ...engine.correlate import Geometry as Correlation
 from ...engine.correlate import tile_effort
 from ...engine.filters import CHUNK, Filters, gatherer, record
-from ...engine.packing import row_unpacker
+from ...engine.packing import clear, row_unpacker
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
 from ._winograd_matrices import TAPS, transforms
@@ -108,7 +108,8 @@ def _filter_transformer(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         f = filters[0]
         count = min(CHUNK, f.inputs - c)
         scratch = np.empty(CHUNK * TAPS * TAPS * block, weight.dtype)
-        zeros = np.zeros(lanes, weight.dtype)
+        zeros = np.empty(lanes, weight.dtype)
+        clear(zeros, 0, lanes)
         gather(weight, filters, 0, k * block, c, count, scratch, 0)
         for i in range(count):
             first = (i * TAPS * TAPS + f.r_first * TAPS + f.s_first) * block
@@ -249,7 +250,8 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         pitch_V, pitch_Z, pitch_U = T * pitch_C + PAD, T * group * block + PAD, g.C * block + PAD
         V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
         U = np.empty(n * n * pitch_U, x.dtype) if local[0] else weight
-        zeros = np.zeros(block, x.dtype)
+        zeros = np.empty(block, x.dtype)
+        clear(zeros, 0, block)
         transform_units(geometry, x, 0, g.C, V, pitch_C, pitch_V, 0, first, last)
         used = tiles_of_units(geometry, first, last)
         tiles = -(-used // height)
