@@ -263,7 +263,7 @@ def _vectors(channels: int, shape: TileShape, width: int) -> float:
 # transform back; of a pixel whose channels have to be filled up.
 _TRANSFORM = {2: 80.0, 4: 280.0}
 _SUMS = 3.0
-_STORE = {2: 170.0, 4: 240.0}
+_STORE = {2: 250.0, 4: 320.0}
 _COPY = 10.0
 
 

@@ -1,4 +1,4 @@
-"""The planar correlation and its gradient, also where automatic choice takes neither, against the float64 reference."""
+"""The engine's loops for planes and for few pixels, also where automatic choice takes none of them, against the float64 reference."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastcnn import machine
-from fastcnn.engine import planar, planar_gradient
+from fastcnn.engine import column_gradient, planar, planar_gradient
 from fastcnn.engine.correlate import geometry_of
 from fastcnn.ops.conv2d import reference
 from fastcnn.ops.conv2d.problem import Conv2dProblem
@@ -113,6 +113,36 @@ def test_gradient_is_exact_for_integers(p: Conv2dProblem, threads: int, channels
     with machine.threads(min(threads, machine.max_threads())):
         planar_gradient.weight_gradient(shape, np.dtype(dtype))(inside_x, inside_dy, out)
     np.testing.assert_array_equal(out, expected)
+
+
+COLUMNS = {
+    "one-pixel": Conv2dProblem(1, 8, 3, 3, 20, 3, 3),
+    "few-pixels-padded": Conv2dProblem(2, 19, 4, 5, 33, 3, 3, 1, 1, 1, 1, 1, 1),
+    "strided": Conv2dProblem(1, 40, 7, 6, 5, 3, 2, 2, 3, 1, 0, 2, 1),
+    "padding-beyond-kernel": Conv2dProblem(1, 16, 2, 2, 3, 2, 2, 1, 1, 5, 5, 5, 5),
+    "many-blocks": Conv2dProblem(3, 67, 5, 5, 15, 3, 3, 1, 1, 1, 1, 1, 1),
+    "one-tap": Conv2dProblem(2, 50, 3, 4, 9, 1, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "NHWC"])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("p", COLUMNS.values(), ids=COLUMNS)
+def test_gradient_by_columns_is_exact_for_integers(p: Conv2dProblem, threads: int, channels_last: bool, dtype) -> None:
+    rng = np.random.default_rng(7)
+    x, dy = (rng.integers(-4, 5, shape).astype(dtype) for shape in (p.input_shape, p.output_shape))
+    expected = np.empty(p.weight_shape, dtype)
+    reference.backward_weight(p, x, dy, expected)
+    out, memory = _hosted(np.full((1, 1, 1, expected.size), np.nan, dtype), False)
+    (inside_x, _), (inside_dy, _) = _hosted(x, channels_last), _hosted(dy, channels_last)
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    shape = geometry_of(sizes, (p.input_shape, channels_last), (p.output_shape, channels_last))
+    with machine.threads(min(threads, machine.max_threads())):
+        column_gradient.weight_gradient(shape, np.dtype(dtype))(inside_x, inside_dy, out.reshape(p.weight_shape))
+    np.testing.assert_array_equal(out.reshape(p.weight_shape), expected)
+    assert np.isnan(memory[:MARGIN]).all()
+    assert np.isnan(memory[-MARGIN:]).all()
 
 
 def test_gradient_keeps_infinities_where_they_are() -> None:
