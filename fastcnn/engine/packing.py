@@ -88,6 +88,7 @@ def strided_copier(dtype: np.dtype) -> Kernel:
     return copy_strided
 
 
+_PLANES_AT_ONCE = 16  # that are transposed while the next ones are fetched
 _PLANES_AHEAD = 2  # short rows of many planes: too many streams for the hardware to foresee
 
 
@@ -138,7 +139,10 @@ def row_packer(dtype: np.dtype) -> Kernel:
             if x_c != 1 and x_w != 1:
                 pick(x, source, x_c, x_h, x_w, C, out[to : to + (last - first) * pitch], 1, last - first, pitch)
             elif x_c != 1:
-                transpose(x, source, x_c, out, to, pitch, C, last - first)
+                for c in range(0, C, _PLANES_AT_ONCE):
+                    for i in range(c + _PLANES_AT_ONCE, min(c + 2 * _PLANES_AT_ONCE, C)):
+                        fetch(x, source + i * x_c, line_elements, (last - first - 1) // line_elements + 2)
+                    transpose(x, source + c * x_c, x_c, out, to + c, pitch, min(_PLANES_AT_ONCE, C - c), last - first)
             else:
                 run, runs = (last - first) * C, 1
                 if pitch != C or x_w != C:
