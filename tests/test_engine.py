@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from fastcnn import machine
-from fastcnn.engine import column_gradient, planar, planar_gradient
+from fastcnn.engine import column_gradient, phases, planar, planar_gradient
 from fastcnn.engine.correlate import geometry_of
 from fastcnn.ops.conv2d import reference
 from fastcnn.ops.conv2d.problem import Conv2dProblem
+from fastcnn.workspace import workspace
 
 pytestmark = pytest.mark.skipif(machine.jit_is_disabled(), reason="register tiles need the JIT")
 
@@ -143,6 +146,46 @@ def test_gradient_by_columns_is_exact_for_integers(p: Conv2dProblem, threads: in
     np.testing.assert_array_equal(out.reshape(p.weight_shape), expected)
     assert np.isnan(memory[:MARGIN]).all()
     assert np.isnan(memory[-MARGIN:]).all()
+
+
+STRIDED = {
+    "overlapping": Conv2dProblem(5, 3, 9, 11, 7, 3, 3, 2, 2, 1, 1, 1, 1),
+    "groups": Conv2dProblem(3, 4, 8, 9, 6, 3, 2, 2, 2, 0, 1, 1, 0, groups=2),
+    "pixels-without-a-tap": Conv2dProblem(3, 2, 11, 10, 4, 2, 2, 3, 3),
+    "all-in-the-padding": Conv2dProblem(2, 3, 4, 4, 5, 2, 2, 9, 9, 5, 5, 5, 5),
+    "one-tap": Conv2dProblem(3, 5, 8, 7, 4, 1, 1, 2, 2),
+    "no-image": Conv2dProblem(0, 3, 9, 11, 7, 3, 3, 2, 2, 1, 1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("together", [1, 2, 100], ids="{} images at once".format)
+@pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "NHWC"])
+@pytest.mark.parametrize("p", STRIDED.values(), ids=STRIDED)
+def test_phases_of_a_stride(p: Conv2dProblem, channels_last: bool, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "_IMAGE_BYTES", together * p.C * p.H * p.W * 4)
+    rng = np.random.default_rng(8)
+    dy, weight = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (p.output_shape, p.weight_shape))
+    expected = np.empty(p.input_shape, np.float32)
+    reference.backward_input(p, dy, weight, expected)
+    out, memory = _hosted(np.full(p.input_shape, np.nan, np.float32), channels_last)
+    workspace(2**16, np.float32).fill(np.nan)
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    shape = geometry_of(sizes, (p.input_shape, channels_last), (p.output_shape, channels_last), p.groups)
+    inside, _ = _hosted(dy, channels_last)
+    phases.backward_input(shape, p.weight_shape, np.dtype(np.float32))(inside, weight.reshape(-1), out)
+    np.testing.assert_array_equal(_image(out, p.input_shape, channels_last), expected)
+    assert np.isnan(memory[:MARGIN]).all()
+    assert np.isnan(memory[-MARGIN:]).all()
+
+
+def test_a_workspace_belongs_to_its_thread() -> None:
+    mine = workspace(100, np.float32)
+    with ThreadPoolExecutor(1) as other:
+        theirs = other.submit(workspace, 100, np.float32).result()
+    assert not np.shares_memory(mine, theirs)
+    assert np.shares_memory(mine, workspace(50, np.float64))
+    assert mine.ctypes.data % 64 == 0
+    assert not np.shares_memory(workspace(2**21, np.float64), workspace(2**21, np.float64)), "16 MiB are kept"
 
 
 def test_gradient_keeps_infinities_where_they_are() -> None:

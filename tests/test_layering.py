@@ -10,7 +10,22 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "fastcnn"
 LAYERS = [
-    {"simd", "bf16", "jit", "machine", "registry", "checks", "plans", "window", "files", "agreement", "timing", "peak", "tuning"},
+    {
+        "simd",
+        "bf16",
+        "jit",
+        "machine",
+        "registry",
+        "checks",
+        "plans",
+        "window",
+        "files",
+        "agreement",
+        "timing",
+        "peak",
+        "tuning",
+        "workspace",
+    },
     {"engine"},
     {"ops"},
     {"layers", "optim", "losses", "init", "schedules", "models", "data"},

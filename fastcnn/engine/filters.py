@@ -78,15 +78,23 @@ def filter_packer(filters: Filters, block: int, dtype: np.dtype, groups: int = 1
 
     Where the last block has no output channel it has zeros.
     """
-    jobs = groups * -(-filters.outputs // block)
-    size = jobs * filters.vertical.length * filters.horizontal.length * filters.inputs * block
-    taps, sample = record(filters), np.empty(0, dtype)
-    run = _packer(block, dtype).bound(jobs, taps, sample, sample, work=16.0 * size)
+    pack = phase_packer([filters], block, dtype, groups)
+    return lambda weight: pack(weight)[0]
 
-    def pack(weight: np.ndarray) -> np.ndarray:
-        packed = np.empty(size, dtype)
-        run(taps, weight, packed)
-        return packed
+
+def phase_packer(phases: list[Filters], block: int, dtype: np.dtype, groups: int = 1) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Return a `filter_packer` for several choices of taps from the same weight, which is read once for all."""
+    jobs = groups * -(-phases[0].outputs // block)
+    sizes = [jobs * f.vertical.length * f.horizontal.length * f.inputs * block for f in phases]
+    ends = np.cumsum(sizes)
+    taps, sample = np.concatenate([record(f) for f in phases]), np.empty(0, dtype)
+    starts = ends - sizes
+    run = _packer(block, dtype).bound(jobs, taps, starts, sample, sample, work=16.0 * ends[-1])
+
+    def pack(weight: np.ndarray) -> list[np.ndarray]:
+        packed = np.empty(ends[-1], dtype)
+        run(taps, starts, weight, packed)
+        return [packed[start:end] for start, end in zip(starts, ends, strict=True)]
 
     return pack
 
@@ -132,10 +140,11 @@ def _packer(block: int, dtype: np.dtype) -> Kernel:
     pack_block = block_packer(block, dtype)
 
     @kernel(specialisation=(block, dtype.str))
-    def pack_job(job, filters, weight, packed):
-        f = filters[0]
-        blocks = (f.outputs + block - 1) // block
-        pack_block(filters, weight, job // blocks, job % blocks, packed, job * f.J * f.L * f.inputs * block)
+    def pack_job(job, phases, starts, weight, packed):
+        blocks = (phases[0].outputs + block - 1) // block
+        for i in range(phases.size):
+            f = phases[i]
+            pack_block(phases[i : i + 1], weight, job // blocks, job % blocks, packed, starts[i] + job * f.J * f.L * f.inputs * block)
 
     return pack_job
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from ... import bf16, checks, machine
 from ...engine.correlate import geometry_of
-from ...engine.filters import Taps, all_taps, flipped
+from ...engine.filters import all_taps
+from ...engine.phases import phases_of
 from . import direct, im2col
 from ._bfloat16_correlate import correlation, share_inside
 from ._bfloat16_gradient import weight_gradient
 from ._bfloat16_packing import weight_packer
-from .direct import _phase, _phases
 from .problem import Conv2dProblem
 
 PRECISION = "medium"
@@ -104,21 +104,10 @@ def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed:
 @functools.lru_cache(maxsize=1024)
 def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, threads: int) -> tuple[list[Callable[..., None]], bool]:
     """Return a correlation per phase of the stride, and whether together they write every pixel."""
-    n, c, h, w = checks.strides_of(p.input_shape, dx_last)
-    phases = []
-    for a in _phases(p.R, p.stride_h, p.top, p.H):
-        first_r, up = _phase(a, p.top, p.stride_h)
-        vertical = Taps(first_r, p.stride_h, -(-(p.R - first_r) // p.stride_h))
-        for b in _phases(p.S, p.stride_w, p.left, p.W):
-            first_s, back = _phase(b, p.left, p.stride_w)
-            horizontal = Taps(first_s, p.stride_w, -(-(p.S - first_s) // p.stride_w))
-            sizes = vertical.length, horizontal.length, 1, 1, vertical.length - 1 - up, horizontal.length - 1 - back
-            phase = p.N, p.C, -(-(p.H - a) // p.stride_h), -(-(p.W - b) // p.stride_w)
-            geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
-                y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w
-            )
-            phases.append(correlation(geometry, flipped(p.weight_shape, vertical, horizontal, p.groups)))
-    return phases, p.stride_h <= p.R and p.stride_w <= p.S
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    geometry = geometry_of(sizes, (p.input_shape, dx_last), (p.output_shape, dy_last), p.groups)
+    runs = [correlation(phase.geometry, phase.filters) for phase in phases_of(geometry, p.weight_shape)]
+    return runs, p.stride_h <= p.R and p.stride_w <= p.S
 
 
 @functools.lru_cache(maxsize=1024)

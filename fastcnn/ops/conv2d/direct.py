@@ -14,9 +14,9 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import checks, machine
-from ...engine import column_gradient, planar, planar_gradient, scatter
+from ...engine import column_gradient, phases, planar, planar_gradient, scatter
 from ...engine.correlate import Geometry, block_of, correlation, geometry_of, tile_effort
-from ...engine.filters import Taps, all_taps, filter_effort, filter_packer, flipped
+from ...engine.filters import all_taps, filter_effort, filter_packer
 from ...engine.weight_gradient import weight_gradient
 from ...machine import tiles_available
 from . import im2col
@@ -130,8 +130,8 @@ def _scatter(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, th
 
 @functools.lru_cache(maxsize=1024)
 def _phased(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    """Return a function ``(dy, weight, dx)`` on flat arrays that runs the phases of the stride one after another."""
-    phases, complete = _backward_input(p, dy_last, dx_last, dtype, threads)
+    """Return a function ``(dy, weight, dx)`` on flat arrays that correlates dy with the flipped taps of each phase of the stride."""
+    correlate = phases.backward_input(_shape(p, dx_last, dy_last), p.weight_shape, dtype)
     # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
     before = math.prod(p.weight_shape) <= math.prod(p.input_shape)
 
@@ -143,38 +143,10 @@ def _phased(p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, thr
     def run(dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
         if before and not _is_finite(weight):
             return by_im2col(dy, weight, dx)
-        if not complete:
-            dx[...] = 0
-        for phase in phases:
-            phase(dy, weight, None, dx)
+        correlate(dy, weight, dx)
         return None if before or _is_finite(dx) else by_im2col(dy, weight, dx)
 
     return run
-
-
-@functools.lru_cache(maxsize=1024)
-def _backward_input(
-    p: Conv2dProblem, dy_last: bool, dx_last: bool, dtype: np.dtype, threads: int
-) -> tuple[list[Callable[..., None]], bool]:
-    """Return a correlation per phase of the stride, and whether together they write every pixel."""
-    n, c, h, w = checks.strides_of(p.input_shape, dx_last)
-    phases = []
-    for a in _phases(p.R, p.stride_h, p.top, p.H):
-        first_r, up = _phase(a, p.top, p.stride_h)
-        vertical = Taps(first_r, p.stride_h, -(-(p.R - first_r) // p.stride_h))
-        for b in _phases(p.S, p.stride_w, p.left, p.W):
-            first_s, back = _phase(b, p.left, p.stride_w)
-            horizontal = Taps(first_s, p.stride_w, -(-(p.S - first_s) // p.stride_w))
-            sizes = vertical.length, horizontal.length, 1, 1, vertical.length - 1 - up, horizontal.length - 1 - back
-            phase = p.N, p.C, -(-(p.H - a) // p.stride_h), -(-(p.W - b) // p.stride_w)
-            geometry = geometry_of(sizes, (p.output_shape, dy_last), (phase, dx_last), p.groups)._replace(
-                y_first=a * h + b * w, y_n=n, y_c=c, y_h=p.stride_h * h, y_w=p.stride_w * w, skip=1
-            )
-            if p.R == p.S == 1 and planar.suits(geometry, True, dtype.itemsize):
-                phases.append(planar.correlation(geometry, True, dtype))
-            else:
-                phases.append(correlation(geometry, flipped(p.weight_shape, vertical, horizontal, p.groups), dtype))
-    return phases, p.stride_h <= p.R and p.stride_w <= p.S
 
 
 @functools.lru_cache(maxsize=1024)
@@ -192,14 +164,3 @@ def _is_finite(values: np.ndarray) -> bool:
         return bool(np.logical_and.reduce(np.isfinite(values)))
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum()))
-
-
-def _phases(taps: int, stride: int, before: int, size: int) -> list[int]:
-    """Return the offsets within a stride whose pixels meet a tap and lie in the image."""
-    return sorted({a for r in range(min(taps, stride)) if (a := (r - before) % stride) < size})
-
-
-def _phase(offset: int, before: int, stride: int) -> tuple[int, int]:
-    """Return the first tap that pixels at `offset` of a stride meet, and the output row of that tap for the first pixel."""
-    first = (offset + before) % stride
-    return first, (offset + before - first) // stride
