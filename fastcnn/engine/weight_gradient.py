@@ -55,6 +55,7 @@ class Geometry(NamedTuple):
     parts: int  # runs of units, each with a gradient of its own
     blocks: int  # of output channels
     splits: int  # runs of these
+    x_pixel: int  # elements from pixel to pixel of a copy of x
     x_in_place: int  # 1: tiles read x itself
     y_in_place: int  # 1: tiles read dy itself
     swapped: int  # 1: x is dy and dy is x; the gradient is not transposed
@@ -132,11 +133,14 @@ def _cut(c: Correlation, shape: TileShape, itemsize: int, swapped: bool) -> Geom
         parts = min(units, threads)
     if parts == 1 and 1 < threads <= blocks and tasks < threads:
         splits = threads
+    # Pixels 2 KiB apart fall into a few sets of the caches; a copy of them does not.
+    x_thrashes, y_thrashes = (stride * itemsize % 2048 == 0 for stride in (c.x_w, c.y_w))
+    x_pixel = c.C + (64 // itemsize if c.R == c.S == 1 and c.C * itemsize % 1024 == 0 else 0)
+    x_in_place = inside and ((c.x_c == 1 and c.x_w == c.C) or c.S == c.R == 1) and not (c.S == 1 and c.x_c == 1 and x_thrashes)
     return Geometry(
         c.C, c.H, c.W, c.x_first, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.R, c.S, c.stride_h, c.stride_w, c.top, c.left, c.P, c.Q,
         c.y_n, c.y_c, c.y_h, c.y_w, c.groups, rows, bands, width, chunks, units, parts, blocks, splits,
-        int(inside and ((c.x_c == 1 and c.x_w == c.C) or c.S == c.R == 1)), int(c.y_c == 1 and c.K % shape.block == 0),
-        int(swapped),
+        x_pixel, int(x_in_place), int(c.y_c == 1 and c.K % shape.block == 0 and not y_thrashes), int(swapped),
     )  # fmt: skip
 
 
@@ -164,7 +168,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
             pitch_g = g.blocks * block
             gradient, origin_g = partial, (part * g.groups + group) * g.R * reach * pitch_g + k_first
         columns = (g.width - 1) * g.stride_w + g.S
-        x_buffer = np.empty(0 if g.x_in_place else ((g.rows - 1) * g.stride_h + g.R) * columns * g.C, x.dtype)
+        x_buffer = np.empty(0 if g.x_in_place else ((g.rows - 1) * g.stride_h + g.R) * columns * g.x_pixel, x.dtype)
         y_buffer = np.empty(0 if g.y_in_place else g.rows * g.width * k_width, x.dtype)
         zeros = np.zeros(block, x.dtype)
         tiles = -(-reach // height)
@@ -179,8 +183,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                 image, origin, x_m, pitch, pixel = x, x_image + h * g.x_h + w * g.x_w, g.x_c, g.x_h, g.x_w
             else:
                 columns, needed = (width - 1) * g.stride_w + g.S, (rows - 1) * g.stride_h + g.R
-                image, origin, x_m, pitch, pixel = x_buffer, 0, 1, columns * g.C, g.C
-                pack_rows(x, x_image, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, image, needed, columns, g.C)
+                image, origin, x_m, pitch, pixel = x_buffer, 0, 1, columns * g.x_pixel, g.x_pixel
+                pack_rows(x, x_image, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, image, needed, columns, g.x_pixel)
             y_image = n * g.y_n + (group * g.K + k_first) * g.y_c
             if g.y_in_place:
                 errors, y_origin, y_row, y_pixel = dy, y_image + first * g.y_h + q0 * g.y_w, g.y_h, g.y_w
