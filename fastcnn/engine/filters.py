@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import machine
+from .. import machine, simd
 from ..jit import Kernel, kernel
 from .packing import clear, transposer
 
@@ -63,6 +63,7 @@ def flipped(weight_shape: tuple[int, int, int, int], vertical: Taps, horizontal:
 RECORD = np.dtype([(name, np.int64) for name in (
     "K", "C", "R", "S", "r_first", "r_step", "J", "s_first", "s_step", "L", "swapped", "outputs", "inputs",
 )])  # fmt: skip
+_INPUTS_AHEAD = 2  # whose weights are fetched while others are packed
 CHUNK = 32  # input channels that pass through the scratch at once: 32 x 9 taps x 32 outputs x 4 bytes = 36 KiB
 
 
@@ -152,7 +153,8 @@ def _packer(block: int, dtype: np.dtype) -> Kernel:
 @functools.cache
 def block_packer(block: int, dtype: np.dtype) -> Kernel:
     """Return a kernel ``pack_block(filters, weight, group, k, packed, out)`` that packs block k of a group's outputs from element `out`."""
-    gather = gatherer(block, dtype)
+    gather, fetch = gatherer(block, dtype), simd.prefetch(for_writing=False, level=2)
+    line = 64 // dtype.itemsize
 
     @kernel(specialisation=(block, dtype.str))
     def pack_block(filters, weight, group, k, packed, out):
@@ -164,6 +166,8 @@ def block_packer(block: int, dtype: np.dtype) -> Kernel:
         if f.swapped:  # neighbouring outputs are `taps` apart: a few lines of the cache serve all taps of an input
             valid = min(block, f.outputs - k * block)
             for i in range(f.inputs):
+                ahead = ((group * f.K + i + _INPUTS_AHEAD) * f.C + k * block) * taps
+                fetch(weight, ahead, line, valid * taps // line + 1)
                 for j in range(f.J):
                     for n in range(f.L):
                         tap = (f.r_first + j * f.r_step) * f.S + f.s_first + n * f.s_step
