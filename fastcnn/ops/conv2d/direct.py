@@ -1,7 +1,11 @@
-"""Direct convolution on register tiles, channels-last inside: no im2col buffer, every input value is read from cache.
+"""Direct convolution on register tiles: no im2col buffer, every input value is read from cache.
 
-Forward is one correlation. Backward-input with stride s is s*s of them: the input pixels of one phase (a, b) meet only every s-th tap of
-the kernel, so each phase is a stride-1 correlation of dy with those taps, flipped, and no zero is ever multiplied.
+Which loops run the tiles depends on the problem and on how images lie in memory; all compute the same sums:
+
+forward          pixels x output channels, channels-last inside; or output channels x pixels, where planes would have to be transposed
+backward-input   a forward correlation of dy with the flipped taps of each phase of the stride; or scattered, for a few channels
+backward-weight  kernel columns x output channels over pixels; along lines of pixels, for first layers; or by columns, for few pixels
+
 References: Zhang, Franchetti & Low, arXiv 1809.10170; Georganas et al., arXiv 1808.05567.
 """
 
