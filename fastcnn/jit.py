@@ -213,12 +213,28 @@ def _load_or_compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
 def _without_collector() -> Iterator[None]:
     """Keep Python's garbage collector from looking through the million objects of a compilation, which live until its end: 7 % of it."""
     enabled = gc.isenabled()
+    _collector.held_off = enabled
     gc.disable()
     try:
         yield
     finally:
+        _collector.held_off = False
         if enabled:
             gc.enable()
+
+
+class _Collector:
+    held_off = False  # by a compilation: a child forked meanwhile has no thread that would end it
+
+    def release(self) -> None:
+        if self.held_off:
+            self.held_off = False
+            gc.enable()
+
+
+_collector = _Collector()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_collector.release)
 
 
 def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
@@ -329,7 +345,7 @@ def _cache_class() -> Any:
 
         def _file(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
             numba = machine.numba()
-            versions = numba.__version__, np.__version__, bool(numba.config.BOUNDSCHECK)
+            versions = numba.__version__, np.__version__, bool(numba.config.BOUNDSCHECK), machine.isa().name
             key = repr((str(signature), codegen.magic_tuple(), versions, self.specialisation))
             name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
             return Path(self._cache_path) / name, (key + self.version).encode()

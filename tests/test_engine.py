@@ -25,6 +25,8 @@ CASES = {
     "line-of-strided-rows": Conv2dProblem(2, 5, 9, 29, 18, 1, 1, 2, 2),
     "line-of-rows-3-apart": Conv2dProblem(1, 4, 10, 31, 6, 1, 1, 1, 3),
     "line-of-groups": Conv2dProblem(2, 12, 4, 6, 10, 1, 1, groups=2),
+    "line-with-padding-below": Conv2dProblem(1, 3, 8, 8, 4, 1, 1, bottom=1),
+    "line-with-padding-right": Conv2dProblem(1, 16, 8, 8, 16, 1, 1, right=1),
     "rows-of-26": Conv2dProblem(3, 1, 28, 28, 17, 3, 3),
     "rows-of-28-padded": Conv2dProblem(1, 1, 28, 28, 6, 5, 5, 1, 1, 2, 2, 2, 2),
     "rows-of-40-channels-3": Conv2dProblem(2, 3, 19, 40, 31, 3, 3, 1, 1, 1, 1, 1, 1),
@@ -74,7 +76,7 @@ def test_forward_is_exact_for_integers(p: Conv2dProblem, threads: int, channels_
 
 
 @pytest.mark.parametrize("channels_last", [False, True], ids=["NCHW", "NHWC"])
-@pytest.mark.parametrize("p", [p for p in CASES.values() if p.R == p.S == p.stride_w == p.stride_h == 1], ids=str)
+@pytest.mark.parametrize("p", [p for p in CASES.values() if p.R == p.S == p.stride_w == p.stride_h == 1 == 1 + p.bottom + p.right], ids=str)
 def test_backward_input_of_one_tap(p: Conv2dProblem, channels_last: bool) -> None:
     rng = np.random.default_rng(4)
     dy, weight = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (p.output_shape, p.weight_shape))
@@ -154,6 +156,8 @@ STRIDED = {
     "pixels-without-a-tap": Conv2dProblem(3, 2, 11, 10, 4, 2, 2, 3, 3),
     "all-in-the-padding": Conv2dProblem(2, 3, 4, 4, 5, 2, 2, 9, 9, 5, 5, 5, 5),
     "one-tap": Conv2dProblem(3, 5, 8, 7, 4, 1, 1, 2, 2),
+    "one-tap-rows-2-apart": Conv2dProblem(1, 3, 14, 19, 16, 1, 1, 2, 1),
+    "one-tap-few-channels": Conv2dProblem(1, 3, 40, 41, 16, 1, 1, 2, 2),
     "no-image": Conv2dProblem(0, 3, 9, 11, 7, 3, 3, 2, 2, 1, 1, 1, 1),
 }
 
@@ -193,7 +197,7 @@ def test_gradient_keeps_infinities_where_they_are() -> None:
     p = Conv2dProblem(2, 1, 7, 9, 6, 3, 3)
     rng = np.random.default_rng(6)
     x, dy = (rng.standard_normal(shape).astype(np.float32) for shape in (p.input_shape, p.output_shape))
-    x[0, 0, 0, 0] = dy[1, 2, -1, -1] = np.inf
+    x[0, 0, 5, 3] = dy[1, 2, -1, -1] = np.inf
     expected, out = np.empty(p.weight_shape, np.float32), np.empty(p.weight_shape, np.float32)
     with np.errstate(invalid="ignore"):
         reference.backward_weight(p, x, dy, expected)

@@ -11,6 +11,7 @@ import fastcnn
 from fastcnn import bf16
 from fastcnn.layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, prepare
 from fastcnn.losses import SoftmaxCrossEntropy
+from fastcnn.ops.conv2d import _winograd
 from fastcnn.optim import SGD
 
 
@@ -92,6 +93,30 @@ def test_it_keeps_nothing_of_the_last_step() -> None:
         assert layer._saved is None
         assert layer.grads == {}
     assert predict._model.params["0.weight"] is predict._model.layers[0].params["weight"]
+
+
+def test_a_layer_that_saved_a_number() -> None:
+    """Dropout in evaluation saves a 1, and there is one 1 only: the strides are the same object."""
+    net = Sequential(Conv2d(1, 4, 3, rng=0), Dropout()).eval()
+    x = np.ones((1, 1, 5, 5), np.float32)
+    want = x
+    for layer in net.layers:
+        want = layer(want)
+    np.testing.assert_allclose(prepare(net)(x), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [(64, 64), (32, 64)])
+def test_highest_never_takes_winograd(channels: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where pooling is fused, whose own default is "high"."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("Winograd")
+
+    net = Sequential(Conv2d(*channels, 3, padding=1, rng=0), ReLU(), MaxPool2d(2))
+    predict = prepare(net, "highest")
+    for name in ("correlation", "filter_packer"):
+        monkeypatch.setattr(_winograd, name, refuse)
+    assert predict(np.ones((2, channels[0], 29, 31), np.float32)).shape == (2, channels[1], 14, 15)
 
 
 def test_a_subclass_computes_as_it_says() -> None:

@@ -51,7 +51,7 @@ class Geometry(NamedTuple):
     y_w: int
     groups: int
     relu: int
-    w_group: int  # elements from group to group of the weights, from output channel to output channel, and along the reduction
+    w_group: int  # elements from group to group of the weights, from output channel to output channel, and from channel to channel
     w_k: int
     w_c: int
     w_pitch: int  # above 0: a tile's filters are copied, so far from one another, as they lie where they would evict each other
@@ -112,8 +112,9 @@ def suits(c: Correlation, swapped: bool, itemsize: int) -> bool:
 
 
 def _is_flat(c: Correlation) -> bool:
-    """Whether the output rows of a correlation with one tap are one line."""
-    return c.R == c.S == 1 and c.top == c.left == 0 and c.stride_h == c.stride_w == 1 and (c.P == 1 or c.y_h == c.Q * c.y_w)
+    """Whether the output rows of a correlation with one tap are one line, of pixels of x only."""
+    in_line = c.P == 1 or c.y_h == c.Q * c.y_w
+    return c.R == c.S == 1 and c.top == c.left == 0 and c.stride_h == c.stride_w == 1 and c.P <= c.H and c.Q <= c.W and in_line
 
 
 def _shape(width: int, itemsize: int) -> TileShape | None:
@@ -139,7 +140,7 @@ def _cut(c: Correlation, swapped: bool, dtype: np.dtype) -> tuple[TileShape, Geo
     splits = min(tiles, -(-wanted // (units * bands)))
     longest = -(-c.P // bands) * c.Q if flat else c.Q + c.S - 1
     pitch = longest + (16 if longest * dtype.itemsize % 1024 == 0 else 0)  # a power of 2 would put channels into one set of the cache
-    w_k, w_c = (1, c.K) if swapped else (c.C * c.R * c.S, 1)
+    w_k, w_c = (1, c.K) if swapped else (c.C * c.R * c.S, c.S)
     w_pitch = w_k + 16 if w_k * dtype.itemsize % 1024 == 0 else 0
     return shape, Geometry(
         c.C, c.H, c.W, c.x_first, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.R, c.S, c.stride_h, c.top, c.left, c.P, c.Q,
@@ -163,7 +164,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
         image = np.empty((1 if g.flat else (rows - 1) * g.stride_h + g.R) * g.C * g.pitch, x.dtype)
         pack_planes(geometry, x, g.x_first + n * g.x_n + group * g.C * g.x_c, first, rows, image)
         # The reduction: kernel rows x channels, each with S taps side by side; on a line the channels.
-        outer, inner, step, w_outer, w_inner = g.R * g.C, g.S, 1, g.S, 1
+        outer, inner, step, w_outer, w_inner = g.R * g.C, g.S, 1, g.w_c, 1
         if g.flat:
             outer, inner, step, w_outer, w_inner = 1, g.C, g.pitch, 0, g.w_c
         y_band = g.y_first + n * g.y_n + group * g.K * g.y_c + first * g.y_h

@@ -56,6 +56,7 @@ GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 192 * 1024  # of dy in a unit
 _MIN_TAPS, _MAX_TAPS = 3, 8  # side by side: each vector of dy is used so often, and sums of two rows at least must fit the registers
 _MAX_CHANNELS = 4  # copied once per tap
+_TOTAL_BYTES = 1024 * 1024  # of the sums of all lanes
 _SUMS = 10  # that a tile needs to hide the latency of its additions
 _MAX_ROWS = 8
 # Measured, in vector multiply-adds per element: copies and transpositions here, and by `weight_gradient` where images are planar.
@@ -69,6 +70,8 @@ def suits(c: Correlation, itemsize: int) -> bool:
     if not _MIN_TAPS <= c.S <= _MAX_TAPS or c.C > _MAX_CHANNELS:
         return False
     sums, lanes = c.C * c.R * c.S, machine.isa().vector_bytes // itemsize
+    if sums * c.K * lanes * itemsize > _TOTAL_BYTES:
+        return False
     ours = sums * c.K / lanes / _SPEED + c.S * c.C * (_COPY if c.x_w == 1 else _TRANSPOSE)
     ours += 0 if _in_place(c) else c.K * (_COPY if c.y_w == 1 else _TRANSPOSE)
     shape = tile_shape(c.K, itemsize)
@@ -119,13 +122,23 @@ def _kernel(taps: int, dtype: np.dtype) -> Kernel:
     correlate = simd.correlation_tile(taps, height, lanes, dtype)
     copy_lines, copy_shifted = line_copier(dtype), _shifted_copier(taps, dtype)
 
+    @kernel(specialisation=(lanes, dtype.str))
+    def copy_rest(x, at, pitch, count, length, out):
+        for i in range(count):
+            source, target = x[at + i * pitch : at + i * pitch + length], out[i * lanes : (i + 1) * lanes]
+            for j in range(source.size):
+                target[j] = source[j]
+            for j in range(source.size, target.size):
+                target[j] = 0
+
     @kernel(specialisation=(taps, height, lanes, dtype.str))
     def gradient_of_bands(job, geometry, x, dy, partial):
         g = geometry[0]
-        x_line = (g.rows + g.R - 1) * g.Q + lanes
+        x_line = (g.rows + g.R - 1) * g.Q
         image = np.empty(g.C * taps * x_line, x.dtype)
         copied = np.empty(0 if g.in_place else g.K * g.rows * g.Q, x.dtype)
-        rest = np.zeros(g.K * lanes, x.dtype)  # of a line that is no multiple of a vector, followed by zeros
+        # The rest of a line that is no multiple of a vector, followed by zeros: of dy, and of x for each channel, kernel row and column.
+        rest, x_rest = np.empty(g.K * lanes, x.dtype), np.empty(g.C * g.R * taps * lanes, x.dtype)
         total = np.zeros(g.C * g.R * g.K * taps * lanes, x.dtype)
         tiles = -(-g.K // height)
         for unit in range(job * g.units // g.parts, (job + 1) * g.units // g.parts):
@@ -141,24 +154,25 @@ def _kernel(taps: int, dtype: np.dtype) -> Kernel:
             steps = rows * g.Q // lanes
             done = steps * lanes
             left = rows * g.Q - done
-            for k in range(g.K if left else 0):
-                source, target = errors[origin + k * line + done : origin + k * line + done + left], rest[k * lanes : (k + 1) * lanes]
-                for i in range(source.size):
-                    target[i] = source[i]
-                for i in range(source.size, target.size):
-                    target[i] = 0
-            # Bounds. Whole vectors end within the band's lines; the rest is read from its copy, and beside it a vector of x which
-            # begins before r*Q + rows*Q <= x_line - lanes, with zeros behind the last row.
+            if left:
+                copy_rest(errors, origin + done, line, g.K, left, rest)
+                for c in range(g.C):
+                    for r in range(g.R):
+                        to = (c * g.R + r) * taps * lanes
+                        copy_rest(image, c * taps * x_line + r * g.Q + done, x_line, taps, left, x_rest[to : to + taps * lanes])
+            # Bounds. Whole vectors end within the band's lines, of dy and, r rows further, of x; the rest is read from its copies, where
+            # zeros meet zeros: what lies behind the line is another row of x, and may be infinite.
             for t in range(tiles):
                 k = t * g.K // tiles
                 tall = (t + 1) * g.K // tiles - k
                 for c in range(g.C):
                     for r in range(g.R):
-                        at, to = c * taps * x_line + r * g.Q, ((c * g.R + r) * g.K + k) * taps * lanes
+                        row = c * g.R + r
+                        to = (row * g.K + k) * taps * lanes
                         if steps:
-                            correlate(tall, image, at, x_line, errors, origin + k * line, line, steps, total, to)
+                            correlate(tall, image, c * taps * x_line + r * g.Q, x_line, errors, origin + k * line, line, steps, total, to)
                         if left:
-                            correlate(tall, image, at + done, x_line, rest, k * lanes, lanes, 1, total, to)
+                            correlate(tall, x_rest, row * taps * lanes, lanes, rest, k * lanes, lanes, 1, total, to)
         for k in range(g.K):
             for c in range(g.C):
                 for r in range(g.R):

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import checks
 from ..ops.conv2d import prepare_conv2d
-from ..ops.conv2d_relu_max_pool2d import in_one_pass
+from ..ops.conv2d_relu_max_pool2d import conv2d_relu_max_pool2d, in_one_pass
 from ..ops.max_pool2d import max_pool2d
 from ..registry import PRECISIONS
 from . import fused
@@ -94,9 +94,16 @@ def _copied(model: Layer) -> Layer:
     left: dict[int, Any] = {}
     layers = [model]
     for layer in layers:  # grows by the layers inside
-        left.update({id(layer._saved): None, id(layer.grads): {}})
+        if not _is_constant(layer._saved):
+            left[id(layer._saved)] = None
+        left[id(layer.grads)] = {}
         layers += getattr(layer, "layers", ())
     return copy.deepcopy(model, left)
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether the same object may serve elsewhere in the model: there is only one 1."""
+    return all(map(_is_constant, value)) if type(value) is tuple else isinstance(value, (type(None), bool, int, float, str))
 
 
 def _steps(model: Layer, precision: str) -> Iterator[Step]:
@@ -128,17 +135,22 @@ def _convolution(conv: Conv2d, layers: Sequence[Layer], precision: str) -> Step:
     pool = next((layer for layer in layers if isinstance(layer, MaxPool2d)), None)
 
     @functools.lru_cache(maxsize=64)
-    def fuses(shape: tuple[int, ...]) -> bool:
+    def one_pass(shape: tuple[int, ...]) -> Callable[..., np.ndarray] | None:
         if pool is None:
-            return False
+            return None
         kernel, stride, padding, dilation, ceil_mode = pool.window
-        window = kernel, stride, padding, ceil_mode
-        return dilation in (1, (1, 1)) and in_one_pass(shape, weight.shape, conv.window, window, precision)
+        if dilation not in (1, (1, 1)) or not in_one_pass(
+            shape, weight.shape, conv.window, (kernel, stride, padding, ceil_mode), precision
+        ):
+            return None
+        pooled = {"pool_kernel": kernel, "pool_stride": stride, "pool_padding": padding, "pool_ceil_mode": ceil_mode}
+        return functools.partial(conv2d_relu_max_pool2d, **conv.window, **pooled, precision=precision, layout="NHWC")
 
     def run(x: np.ndarray) -> np.ndarray:
         pixels = channels_last(conv, x)
-        if fuses(pixels.shape):
-            return fused.apply(layers, x)[0]
+        fused_call = one_pass(pixels.shape)
+        if fused_call is not None:
+            return channels_first(fused_call(pixels, weight, conv.params.get("bias")))
         y = convolve(pixels, layout="NHWC")
         return channels_first(y if pool is None else max_pool2d(y, *pool.window, layout="NHWC"))
 

@@ -87,7 +87,8 @@ def weight_gradient(c: Correlation, m: int, dtype: np.dtype) -> Callable[..., No
         target = dweight if whole else np.empty((cut.parts, *dweight.shape), dtype)
         run(*fixed, x, dy, target.reshape(-1))
         if not whole:
-            np.sum(target, axis=0, out=dweight)
+            with np.errstate(over="ignore", invalid="ignore"):
+                np.sum(target, axis=0, out=dweight)
 
     return gradient
 

@@ -51,7 +51,7 @@ def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
         return p.groups * (tile_effort(K, p.N * p.P * p.Q) * C * taps + filter_effort(C * K * taps))
     if direction == "backward_input":  # the phases of a stride share the taps between them
         return scatter.effort(_shape(p)) if _scatters(p) else _phases_effort(p)
-    return min(_gradient_effort(p), column_gradient.effort(_shape(p), 4))
+    return min(_gradient_effort(p), column_gradient.effort(_shape(p), 4) if taps > 1 else float("inf"))
 
 
 def _gradient_effort(p: Conv2dProblem) -> float:
