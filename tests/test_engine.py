@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from fastcnn import machine
-from fastcnn.engine import column_gradient, phases, planar, planar_gradient
+from fastcnn.engine import column_gradient, correlate, phases, planar, planar_gradient
 from fastcnn.engine.correlate import geometry_of
+from fastcnn.engine.filters import all_taps
 from fastcnn.ops.conv2d import reference
 from fastcnn.ops.conv2d.problem import Conv2dProblem
 from fastcnn.workspace import workspace
@@ -206,6 +207,24 @@ def test_gradient_keeps_infinities_where_they_are() -> None:
     np.testing.assert_array_equal(np.isfinite(out), np.isfinite(expected))
     assert np.isfinite(expected).any()
     assert not np.isfinite(expected).all()
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("K", "channels_last"), [(32, True), (40, True), (17, False)])
+def test_long_sums_are_sums_of_kernel_rows(K: int, channels_last: bool, relu: bool) -> None:
+    p = Conv2dProblem(2, 400, 6, 7, K, 3, 3, 2, 1, 1, 1, 1, 0)
+    rng = np.random.default_rng(9)
+    x, weight, bias = (rng.integers(-4, 5, shape).astype(np.float32) for shape in (p.input_shape, p.weight_shape, p.K))
+    expected = np.empty(p.output_shape, np.float32)
+    reference.forward(p, x, weight, bias, expected)
+    out, memory = _hosted(np.full(p.output_shape, np.nan, np.float32), channels_last)
+    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
+    shape = geometry_of(sizes, (p.input_shape, channels_last), (p.output_shape, channels_last), relu=relu)
+    run = correlate.correlation(shape, all_taps(p.weight_shape), np.dtype(np.float32))
+    run(_hosted(x, channels_last)[0], weight.reshape(-1), bias, out)
+    np.testing.assert_array_equal(_image(out, p.output_shape, channels_last), np.maximum(expected, 0) if relu else expected)
+    assert np.isnan(memory[:MARGIN]).all()
+    assert np.isnan(memory[-MARGIN:]).all()
 
 
 def test_first_layers_and_thin_lines_take_it() -> None:

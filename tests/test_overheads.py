@@ -25,9 +25,9 @@ def test_the_table_marks_what_misses_its_limit() -> None:
     assert [figure.missed for figure in figures] == [False, True, False, True, False]
     lines = table(figures).splitlines()
     assert lines[2] == "| first use | conv2d forward direct | 2.00 s | at most 5.00 s | empty cache |"
-    assert lines[3] == "| first use | conv2d forward direct | **1.50 s** | at most 1.00 s | MISSED, second process |"
-    assert lines[4] == "| two threads | a | 1.90 x | at least 1.70 x |  |"
-    assert lines[6] == "| two threads | c | - | at least 1.70 x | one core |"
+    assert lines[3] == "| first use | conv2d forward direct | **1.50 s** | at most 0.60 s | MISSED, second process |"
+    assert lines[4] == "| two threads | a | 1.90 x | at least 1.80 x |  |"
+    assert lines[6] == "| two threads | c | - | at least 1.80 x | one core |"
     assert lines[-1] == "2 of 4 within their limits."
 
 

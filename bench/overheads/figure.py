@@ -19,12 +19,12 @@ class Limit(NamedTuple):
 
 # What is asked. Seconds are of a small desktop core; a busy machine misses them without a fault of ours.
 IMPORT = Limit(0.6)  # seconds of `import fastcnn`, NumPy not counted
-FIRST_USE = Limit(5.0)  # seconds of the first call of one variant, nothing cached: import, compilation, and the call
-ALL_VARIANTS = Limit(60.0)  # the same of every variant and direction of conv2d in one process
-WARM = Limit(1.0)  # seconds of the first call in a second process, which finds the cache full
-PARALLEL_CALL = Limit(100e-6)  # seconds of an empty parallel launch: what jit.SERIAL_BELOW takes for granted
-SPEED_UP = Limit(1.7, at_least=True)  # of two threads over one where one takes more than a millisecond
-BUSY = Limit(1.5)  # seconds of two threads beside a program that keeps one core busy, over one thread's on a quiet machine
+FIRST_USE = Limit(5.0)  # seconds of the first call of one variant after the import, nothing cached: import of Numba, compilation, call
+ALL_VARIANTS = Limit(30.0)  # the same of every variant and direction of conv2d in one process
+WARM = Limit(0.6)  # seconds of the first call after the import in a second process, which finds the cache full
+PARALLEL_CALL = Limit(10e-6)  # seconds of an empty parallel launch (TBB)
+SPEED_UP = Limit(1.8, at_least=True)  # of two threads over one where one takes more than a millisecond
+BUSY = Limit(2.5)  # seconds of two threads beside a program that keeps one core busy, over theirs on a quiet machine
 DENORMAL = Limit(1.5)  # seconds with weights of 1e-42 over those with weights of order 1
 
 

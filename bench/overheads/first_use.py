@@ -52,7 +52,7 @@ def _grid() -> list[Entry]:
 
 
 def _total(seconds: dict[str, Any]) -> float:
-    return float(seconds["import"] + sum(seconds["calls"]))
+    return float(sum(seconds["calls"]))
 
 
 def _cold_and_warm(entries: Sequence[Entry]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -68,7 +68,7 @@ def _case_figures(case: Case, direction: str, quick: bool) -> Iterator[Figure]:
     yield Figure("two threads", name, alone / times["two"].median, "x", SPEED_UP, f"{alone * 1e3:.1f} ms on one")
     with _busy_core():
         beside = measure({"two": two}, budget_seconds=0.3 if quick else 1.0)["two"].median
-    yield Figure("a core busy", name, beside / alone, "x", BUSY, "two threads, over one on a quiet machine")
+    yield Figure("a core busy", name, beside / times["two"].median, "x", BUSY, "two threads, over two on a quiet machine")
 
 
 def _call(case: Case, direction: str) -> Callable[[], None]:

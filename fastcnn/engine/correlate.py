@@ -64,6 +64,7 @@ class Geometry(NamedTuple):
     direct_out: int = 0  # 1: tiles write y itself
     local: int = 0  # 1: `weight` is not packed yet; each job packs its blocks
     together: int = 1  # blocks that a run of pixels meets one after the other
+    depth: int = 0  # kernel rows that are summed in one go
     trim: int = 0  # 1: as `skip` for taps beside the image (bfloat16 only)
     ahead: int = 0  # 1: tiles fetch the next block of weights (bfloat16 only)
 
@@ -71,6 +72,7 @@ class Geometry(NamedTuple):
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 256 * 1024  # input pixels of a job: half of a small L2, the other half is for weights and output
 _OUTPUT_BYTES = 512 * 1024  # written by a job, about: half of a 1 MiB L2
+_LONGEST_SUM = 3072  # terms; longer ones are sums of sums, a kernel row each: 4,608 in one go round to 1.2e-6, in three to half of it
 _FILTER_BYTES = 16 * 1024  # half of a small L1
 _JOBS = 4  # per thread, at least, where an image can be cut: the last ones to finish then wait little
 
@@ -180,6 +182,7 @@ def _cut(geometry: Geometry, shape: TileShape, itemsize: int, packed: bool) -> G
     return g._replace(
         rows=rows, bands=bands, width=width, chunks=chunks, blocks=blocks, splits=splits, pixel=pixel, in_place=int(in_place),
         direct_out=int(direct_out), local=int(not packed and units * bands * chunks == 1 and together == 1), together=together,
+        depth=1 if g.R * g.S * g.C > _LONGEST_SUM else g.R,
     )  # fmt: skip
 
 
@@ -234,6 +237,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
         else:
             target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
         panels = np.empty(panel, x.dtype) if g.local else weight
+        in_parts = g.depth < g.R
+        start = target if in_parts else bias  # sums in parts begin with the bias in their place
         tiles = -(-width // height)
         for k in range(k_first, k_last, g.together):
             k_end = min(k + g.together, k_last)
@@ -253,11 +258,19 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     tall = -(-(width - q) // (tiles - t))  # 13 pixels become 7 + 6
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
                     for i in range(k_end - k):
-                        tile(
-                            tall, image, at, step, pitch, 1, panels, w_block + i * panel + r_first * reach * block, reach * block, block,
-                            bias, b_block + i * block, 0, g.relu, target, out + row * y_row + q * y_pixel + i * block, y_pixel,
-                            r_last - r_first, reach,
-                        )  # fmt: skip
+                        to, w_at, b_at = out + row * y_row + q * y_pixel + i * block, w_block + i * panel, b_block + i * block
+                        if in_parts:
+                            for m in range(tall):
+                                values, begin = target[to + m * y_pixel : to + m * y_pixel + block], bias[b_at : b_at + block]
+                                for v in range(block):
+                                    values[v] = begin[v]
+                        for r in range(r_first, r_last, g.depth):
+                            tile(
+                                tall, image, at + (r - r_first) * pitch, step, pitch, 1,
+                                panels, w_at + r * reach * block, reach * block, block,
+                                start, to if in_parts else b_at, y_pixel if in_parts else 0, g.relu if r + g.depth >= r_last else 0,
+                                target, to, y_pixel, min(g.depth, r_last - r), reach,
+                            )  # fmt: skip
                     q += tall
             if not g.direct_out:
                 unpack_rows(target, block, min(block, g.K - k * block), y, y_image + k * block * g.y_c, g.y_c, g.y_h, g.y_w, rows, width)
