@@ -12,6 +12,7 @@ from ..layers import Layer
 from ..losses import SoftmaxCrossEntropy
 from ..optim import Optimizer
 from .progress import Progress
+from .step import Step
 
 
 class Pixels:
@@ -73,6 +74,7 @@ def train(
         The loss became NaN or infinite; the message says at which step.
     """
     model.train()
+    take_step = Step(model, loss, optimizer)
     targets = labels.astype(np.int64)
     batches = -(-len(images) // batch_size)
     history = []
@@ -84,17 +86,14 @@ def train(
         for first in range(0, len(images), batch_size):
             chosen = order[first : first + batch_size]
             target = targets[chosen]
-            logits = model.forward(pixels(images[chosen]))
-            value = loss.forward(logits, target)
-            if not np.isfinite(value):
-                raise FloatingPointError(f"the loss became {value} at step {step} of epoch {number}: a lower learning rate may help")
-            model.backward(loss.backward(), input_gradient=False)
-            optimizer.lr = schedule(step)
-            optimizer.step(model.grads)
+            try:
+                value, hits = take_step(pixels(images[chosen]), target, schedule(step))
+            except FloatingPointError as error:
+                raise FloatingPointError(f"step {step} of epoch {number}: {error}") from None
             step += 1
             seen += len(chosen)
             total_loss += value * len(chosen)
-            right += int((logits.argmax(axis=1) == target).sum())
+            right += hits
             progress.advance(len(chosen), total_loss / seen, right / seen)
         epoch = Epoch(number, total_loss / seen, right / seen, time.perf_counter() - begin)
         history.append(epoch)

@@ -1,0 +1,42 @@
+"""One step of training: forward, loss, backward, update."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..layers import Layer
+from ..losses import SoftmaxCrossEntropy
+from ..optim import Optimizer
+
+
+class Step:
+    """Changes a model by one batch; see `__call__`.
+
+    Parameters
+    ----------
+    model : Layer
+        In training mode.
+    loss : SoftmaxCrossEntropy
+    optimizer : Optimizer
+        Of the model's parameters.
+    """
+
+    def __init__(self, model: Layer, loss: SoftmaxCrossEntropy, optimizer: Optimizer) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+
+    def __call__(self, x: np.ndarray, target: np.ndarray, learning_rate: float) -> tuple[float, int]:
+        """Take a step; return the mean loss of the batch before it, and how many of its largest logits were their labels'.
+
+        Raises
+        ------
+        FloatingPointError
+            The loss became NaN or infinite; the parameters are as they were.
+        """
+        logits = self.model.forward(x)
+        value = self.loss.forward(logits, target)
+        if not np.isfinite(value):
+            raise FloatingPointError(f"the loss became {value}: a lower learning rate may help")
+        self.model.backward(self.loss.backward(), input_gradient=False)
+        self.optimizer.lr = learning_rate
+        self.optimizer.step(self.model.grads)
+        return value, int((logits.argmax(axis=1) == target).sum())
