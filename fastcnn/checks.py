@@ -6,15 +6,13 @@ wrong form is read as garbage. So every array becomes a native, aligned, exact `
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import machine, window
+from . import machine, memory, window
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LAYOUTS = ("NCHW", "NHWC")
@@ -142,9 +140,9 @@ def memory_order(value: np.ndarray, as_in: np.ndarray | None = None) -> np.ndarr
     return contiguous(value.transpose(0, 2, 3, 1) if _is_image_in_channels_last(pattern) else value)
 
 
-def like(memory: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+def like(values: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     """Return an array ordered as `memory_order(pattern)` with the axes of `pattern`."""
-    return memory.transpose(0, 3, 1, 2) if _is_image_in_channels_last(pattern) else memory
+    return values.transpose(0, 3, 1, 2) if _is_image_in_channels_last(pattern) else values
 
 
 def _is_image_in_channels_last(value: np.ndarray) -> bool:
@@ -162,10 +160,10 @@ def flat(value: np.ndarray) -> np.ndarray:
     return view.reshape(-1)
 
 
-def image(memory: np.ndarray, shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
+def image(values: np.ndarray, shape: tuple[int, ...], channels_last: bool) -> np.ndarray:
     """Return the `flat` memory of an (N, C, H, W) array as that array."""
     n, c, h, w = shape
-    return memory.reshape(n, h, w, c).transpose(0, 3, 1, 2) if channels_last else memory.reshape(shape)
+    return values.reshape(n, h, w, c).transpose(0, 3, 1, 2) if channels_last else values.reshape(shape)
 
 
 def strides(value: np.ndarray) -> tuple[int, int, int, int]:
@@ -183,35 +181,18 @@ def strides_of(shape: tuple[int, ...], channels_last: bool) -> tuple[int, int, i
     return (h * w * c, 1, w * c, c) if channels_last else (c * h * w, h * w, w, 1)
 
 
-_LINE = 64  # bytes of a cache line, and of the widest vector
-_ALIGN_FROM = 2**14  # bytes; below, aligning costs more than it saves
-
-
 def empty(op: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Return a new array; ValueError for one larger than the machine's memory, before anything is allocated."""
-    return allocator(op, shape, dtype)()
+    dtype = np.dtype(dtype)
+    require_memory(op, "the result", shape, dtype.itemsize)
+    return memory.empty(shape, dtype)
 
 
 def allocator(op: str, shape: tuple[int, ...], dtype: Any) -> Callable[[], np.ndarray]:
-    """Return a function that returns a new array; ValueError for one larger than the machine's memory.
-
-    Larger ones begin at a cache line: NumPy's begin 16 bytes behind one, and every vector stored there would touch two lines.
-    """
+    """Return a function that returns a new array; ValueError for one larger than the machine's memory."""
     dtype = np.dtype(dtype)
     require_memory(op, "the result", shape, dtype.itemsize)
-    size = math.prod(shape) * dtype.itemsize
-    if size < _ALIGN_FROM:
-        return functools.partial(np.empty, shape, dtype)
-
-    def allocate() -> np.ndarray:
-        memory = np.empty(size + _LINE, np.uint8)
-        address = ctypes.addressof(_nothing_at(memory))  # a third of the time of memory.ctypes.data
-        return np.ndarray(shape, dtype, memory, -address % _LINE)
-
-    return allocate
-
-
-_nothing_at: Any = (ctypes.c_char * 0).from_buffer
+    return functools.partial(memory.empty, shape, dtype)
 
 
 def require_memory(op: str, name: str, shape: tuple[int, ...], itemsize: int) -> None:

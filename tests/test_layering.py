@@ -24,6 +24,7 @@ LAYERS = [
         "timing",
         "peak",
         "tuning",
+        "memory",
         "workspace",
     },
     {"engine"},
