@@ -23,7 +23,7 @@ import numpy as np
 from . import checks, machine, tuning
 
 _REMEMBERED = 1024  # plans of a function; then it starts afresh
-_PLAIN = frozenset((int, str))  # exactly: what equals a plan's argument must mean the same, and True == 1 == 1.0
+_PLAIN = frozenset((int, str, type(None)))  # exactly: what equals a plan's argument must mean the same, and True == 1 == 1.0
 
 
 class Plans:
@@ -36,8 +36,8 @@ class Plans:
     def key(arguments: tuple[Any, ...], *arrays: Any) -> tuple[Any, ...] | None:
         """Return all that a call depends on, or None where it must be checked at every call.
 
-        That is where an argument is no int, word or tuple of them, or where an array is no plain ndarray, or not aligned, writable and
-        C-contiguous. An array that is left out is None.
+        That is where an argument is no int, word, None or tuple of them, or where an array is no plain ndarray, or not aligned,
+        writable and C-contiguous. An array that is left out is None.
         """
         if not (_PLAIN.issuperset(map(type, arguments)) or all(map(_is_plain, arguments))):
             return None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks, window
+from ..engine.transposed import transpose_each
 from ..init import he_normal
 from ..ops.linear import linear, linear_input, linear_weight
 from .base import Layer, generator
@@ -72,10 +73,30 @@ class Flatten(Layer):
         x = checks.array("Flatten", "input", x, None, None)
         if x.ndim == 0:
             raise ValueError("Flatten: input must have a batch axis; got a single number")
-        return x.reshape(len(x), math.prod(x.shape[1:])), x.shape
+        features = len(x), math.prod(x.shape[1:])
+        if not _is_transposed(x):
+            return x.reshape(features), (x.shape, False)
+        n, c, h, w = x.shape
+        y = checks.empty("Flatten", features, x.dtype)
+        transpose_each(checks.contiguous(x.transpose(0, 2, 3, 1)).reshape(n, h * w, c), y.reshape(n, c, h * w))
+        return y, (x.shape, True)
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        return (dy.reshape(saved) if input_gradient else None), {}
+        shape, transposed = saved
+        if not input_gradient:
+            return None, {}
+        dy = checks.array("Flatten", "gradient", dy, None, None)
+        if not transposed or dy.dtype not in checks.FLOATS:
+            return dy.reshape(shape), {}
+        n, c, h, w = shape
+        dx = checks.empty_image("Flatten", shape, dy.dtype, "NHWC")
+        transpose_each(checks.contiguous(dy.reshape(n, c, h * w)), dx.transpose(0, 2, 3, 1).reshape(n, h * w, c))
+        return dx, {}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(shape),)
+
+
+def _is_transposed(x: np.ndarray) -> bool:
+    """Whether these are images whose channels-last memory must be reordered."""
+    return x.ndim == 4 and x.dtype in checks.FLOATS and not x.flags.c_contiguous and checks.is_channels_last(x) and x.size > 0

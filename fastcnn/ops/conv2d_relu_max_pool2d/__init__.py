@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import checks
+from ...plans import Plans
 from ...registry import PRECISIONS, Operation
 from ..conv2d import checked_problem
 from . import problem as _problem
@@ -17,6 +18,7 @@ from .problem import Conv2dReluMaxPool2dProblem, checked_pool
 __all__ = ["OPERATION", "Conv2dReluMaxPool2dProblem", "conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_backward"]
 
 OPERATION = Operation(__name__, ("direct", "unfused_high", "unfused", "unfused_medium", "reference"), _problem)
+_FORWARD = Plans()
 
 
 def conv2d_relu_max_pool2d(
@@ -70,8 +72,14 @@ def conv2d_relu_max_pool2d(
     >>> conv2d_relu_max_pool2d(image, np.ones((1, 1, 1, 1)), return_winners=True)
     (array([[[[4.]]]]), array([[[[3]]]], dtype=uint8))
     """
-    window = stride, padding, dilation, groups
-    call = _call("conv2d_relu_max_pool2d", window, (pool_kernel, pool_stride, pool_padding, pool_ceil_mode), algorithm, precision, layout)
+    window, pool = (stride, padding, dilation, groups), (pool_kernel, pool_stride, pool_padding, pool_ceil_mode)
+    flags = type(pool_ceil_mode) is bool and type(return_winners) is bool
+    arguments = window, *pool[:3], int(pool_ceil_mode is True), algorithm, precision, layout
+    key = Plans.key(arguments, input, weight, bias) if flags else None
+    plan = _FORWARD.find(key)
+    if plan is not None:
+        return plan(input, weight, bias) if return_winners else plan(input, weight, bias)[0]
+    call = _call("conv2d_relu_max_pool2d", window, pool, algorithm, precision, layout)
     x, unbatched = call.image("input", input)
     w = checks.array(call.op, "weight", weight, "KCRS")
     b = None if bias is None else checks.array(call.op, "bias", bias, "K")
@@ -86,7 +94,24 @@ def conv2d_relu_max_pool2d(
     winners = checks.empty_image(call.op, problem.output_shape, np.uint8, layout)
     if y.size:
         run(problem, checks.dense(x), checks.contiguous(w), checks.contiguous(b), y, winners)
+        if key is not None and not unbatched:
+            _FORWARD.remember(key, _forward_plan(call, problem, run, dtype), input, weight, bias)
     return (call.result(y, unbatched), call.result(winners, unbatched)) if wanted else call.result(y, unbatched)
+
+
+def _forward_plan(call: _Call, problem: Conv2dReluMaxPool2dProblem, run: Callable[..., None], dtype: np.dtype) -> Callable[..., Any]:
+    """Return a plan of a batch, its weight and bias or None."""
+    N, K, P, Q = problem.output_shape
+    shape, zeros, layout = (N, P, Q, K) if call.layout == "NHWC" else (N, K, P, Q), np.zeros(K, dtype), call.layout
+    allocate, allocate_winners = checks.allocator(call.op, shape, dtype), checks.allocator(call.op, shape, np.uint8)
+
+    def planned(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        y, winners = allocate(), allocate_winners()
+        images = [checks.channels_first(image, layout) for image in (input, y, winners)]
+        run(problem, images[0], weight, zeros if bias is None else bias, *images[1:])
+        return y, winners
+
+    return planned
 
 
 def conv2d_relu_max_pool2d_backward(

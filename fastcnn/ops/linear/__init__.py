@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ... import checks
+from ...plans import Plans
 from ...registry import Operation
 from . import problem as _problem
 from .problem import LinearProblem
@@ -17,6 +19,7 @@ __all__ = ["OPERATION", "LinearProblem", "linear", "linear_backward"]
 # `fastcnn compare linear` shows tiles level with OpenBLAS or ahead, by 2.4 times at most, but for a few rows of a large matrix. And
 # OpenBLAS's idle threads spin, which slows the kernels that follow.
 OPERATION = Operation(__name__, ("tile", "blas", "reference"), _problem)
+_FORWARD, _INPUT, _WEIGHT = Plans(), Plans(), Plans()
 
 
 def linear(input: Any, weight: Any, bias: Any = None, *, algorithm: str = "auto") -> np.ndarray:
@@ -39,6 +42,11 @@ def linear(input: Any, weight: Any, bias: Any = None, *, algorithm: str = "auto"
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
+    key = Plans.key((algorithm,), input, weight, bias)
+    plan = _FORWARD.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(input, weight, bias)
+        return result
     x, w, problem = _check("linear", input, weight)
     b = None if bias is None else checks.array("linear", "bias", bias, "O")
     dtype = checks.same_dtype("linear", input=x, weight=w, bias=b)
@@ -48,7 +56,20 @@ def linear(input: Any, weight: Any, bias: Any = None, *, algorithm: str = "auto"
     y = checks.empty("linear", (problem.N, problem.O), dtype)
     run = OPERATION.choose(problem, "forward", algorithm)
     run(problem, checks.contiguous(x).reshape(problem.N, problem.I), checks.contiguous(w), checks.contiguous(b), y)
+    if key is not None and x.ndim == 2:
+        _FORWARD.remember(key, _forward_plan(run, problem, dtype), input, weight, bias)
     return y.reshape(*x.shape[:-1], problem.O)
+
+
+def _forward_plan(run: Callable[..., None], problem: LinearProblem, dtype: np.dtype) -> Callable[..., np.ndarray]:
+    allocate, zeros = checks.allocator("linear", (problem.N, problem.O), dtype), np.zeros(problem.O, dtype)
+
+    def call(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+        y = allocate()
+        run(problem, input, weight, zeros if bias is None else bias, y)
+        return y
+
+    return call
 
 
 def linear_backward(grad_output: Any, input: Any, weight: Any, *, algorithm: str = "auto") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,6 +110,11 @@ def linear_weight(grad_output: Any, input: Any, weight: Any, *, algorithm: str =
 
 
 def _input_gradient(op: str, grad_output: Any, weight: Any, algorithm: str) -> np.ndarray:
+    key = Plans.key((algorithm,), grad_output, weight)
+    plan = _INPUT.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(grad_output, weight)
+        return result
     dy, w = checks.array(op, "grad_output", grad_output, None), checks.array(op, "weight", weight, "OI")
     dtype = checks.same_dtype(op, grad_output=dy, weight=w)
     if dy.ndim == 0 or dy.shape[-1] != w.shape[0]:
@@ -97,10 +123,16 @@ def _input_gradient(op: str, grad_output: Any, weight: Any, algorithm: str) -> n
     dx = checks.empty(op, (problem.N, problem.I), dtype)
     run = OPERATION.choose(problem, "backward_input", algorithm, op)
     run(problem, checks.contiguous(dy).reshape(problem.N, problem.O), checks.contiguous(w), dx)
+    if key is not None and dy.ndim == 2:
+        _INPUT.remember(key, _gradient_plan(run, problem, checks.allocator(op, dx.shape, dtype)), grad_output, weight)
     return dx.reshape(*dy.shape[:-1], problem.I)
 
 
 def _weight_gradient(op: str, grad_output: Any, input: Any, weight: Any, algorithm: str) -> tuple[np.ndarray, np.ndarray]:
+    key = Plans.key((algorithm,), input, weight, grad_output)
+    plan = _WEIGHT.find(key)
+    if plan is not None:
+        return plan(input, grad_output), _bias_gradient(grad_output)
     x, w, problem = _check(op, input, weight)
     dy = checks.array(op, "grad_output", grad_output, None)
     dtype = checks.same_dtype(op, grad_output=dy, input=x, weight=w)
@@ -109,8 +141,26 @@ def _weight_gradient(op: str, grad_output: Any, input: Any, weight: Any, algorit
     dweight = checks.empty(op, (problem.O, problem.I), dtype)
     run = OPERATION.choose(problem, "backward_weight", algorithm, op)
     run(problem, checks.contiguous(x).reshape(problem.N, problem.I), dy, dweight)
+    if key is not None and x.ndim == 2:
+        _WEIGHT.remember(key, _gradient_plan(run, problem, checks.allocator(op, dweight.shape, dtype)), input, weight, grad_output)
+    return dweight, _bias_gradient(dy)
+
+
+def _gradient_plan(run: Callable[..., None], problem: LinearProblem, allocate: Callable[[], np.ndarray]) -> Callable[..., np.ndarray]:
+    """Return a plan of two matrices whose product goes into a new one."""
+
+    def call(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        product = allocate()
+        run(problem, first, second, product)
+        return product
+
+    return call
+
+
+def _bias_gradient(dy: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
-        return dweight, dy.sum(axis=0)
+        total: np.ndarray = dy.sum(axis=0)
+    return total
 
 
 def _check(op: str, input: Any, weight: Any) -> tuple[np.ndarray, np.ndarray, LinearProblem]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ... import checks
+from ...plans import Plans
 from ...registry import Operation
 from . import problem as _problem
 from .problem import ReluProblem
@@ -14,6 +16,7 @@ from .problem import ReluProblem
 __all__ = ["OPERATION", "ReluProblem", "relu", "relu_backward"]
 
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
+_FORWARD, _BACKWARD = Plans(), Plans()
 
 
 def relu(input: Any, *, algorithm: str = "auto") -> np.ndarray:
@@ -35,11 +38,30 @@ def relu(input: Any, *, algorithm: str = "auto") -> np.ndarray:
     TypeError
         Not an array, or of another dtype.
     """
+    key = Plans.key((algorithm,), input)
+    plan = _FORWARD.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(input)
+        return result
     x = checks.array("relu", "input", input, None)
     memory = checks.memory_order(x)
-    y = np.empty_like(memory)
-    OPERATION.choose(ReluProblem(x.size), "forward", algorithm)(ReluProblem(x.size), memory.reshape(-1), y.reshape(-1))
+    y = checks.empty("relu", memory.shape, x.dtype)
+    run, problem = OPERATION.choose(ReluProblem(x.size), "forward", algorithm), ReluProblem(x.size)
+    run(problem, memory.reshape(-1), y.reshape(-1))
+    _FORWARD.remember(key, _plan("relu", run, problem, y), input)
     return checks.like(y, x)
+
+
+def _plan(op: str, run: Callable[..., None], problem: ReluProblem, result: np.ndarray) -> Callable[..., np.ndarray]:
+    """Return a plan of arrays as large as `result`, which it returns anew."""
+    allocate = checks.allocator(op, result.shape, result.dtype)
+
+    def planned(*arrays: np.ndarray) -> np.ndarray:
+        y = allocate()
+        run(problem, *[array.ravel() for array in arrays], y.ravel())
+        return y
+
+    return planned
 
 
 def relu_backward(grad_output: Any, input: Any, *, algorithm: str = "auto") -> np.ndarray:
@@ -62,12 +84,19 @@ def relu_backward(grad_output: Any, input: Any, *, algorithm: str = "auto") -> n
     TypeError, ValueError
         Not arrays, of another dtype, or of different shapes or dtypes.
     """
+    key = Plans.key((algorithm,), grad_output, input)
+    plan = _BACKWARD.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(grad_output, input)
+        return result
     dy, x = checks.array("relu_backward", "grad_output", grad_output, None), checks.array("relu_backward", "input", input, None)
     checks.same_dtype("relu_backward", grad_output=dy, input=x)
     checks.same_shape("relu_backward", "grad_output", dy, x.shape, "the input's shape")
     memory = checks.memory_order(x)
     errors = checks.memory_order(dy, as_in=x)
-    dx = np.empty_like(memory)
+    dx = checks.empty("relu_backward", memory.shape, x.dtype)
     problem = ReluProblem(x.size)
-    OPERATION.choose(problem, "backward_input", algorithm, "relu_backward")(problem, errors.reshape(-1), memory.reshape(-1), dx.reshape(-1))
+    run = OPERATION.choose(problem, "backward_input", algorithm, "relu_backward")
+    run(problem, errors.reshape(-1), memory.reshape(-1), dx.reshape(-1))
+    _BACKWARD.remember(key, _plan("relu_backward", run, problem, dx), grad_output, input)
     return checks.like(dx, x)

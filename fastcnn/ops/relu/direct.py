@@ -7,6 +7,7 @@ import numpy as np
 from ...jit import kernel
 from .problem import ReluProblem
 
+WARNS = False
 _CHUNK = 32_768  # elements of a job: 128 KiB of float32
 
 
