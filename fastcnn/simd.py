@@ -277,6 +277,45 @@ def correlation_tile(taps: int, height: int, lanes: int, dtype: np.dtype) -> Any
 
 
 @functools.cache
+def pool_quad(lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic that pools a 2 x 2 window of `lanes` channels, raised to 0, in registers.
+
+    ``pool(x, upper, lower, pixel, y, winners, to)``: y[to + v] = max(0, x[upper + v], x[upper + pixel + v], x[lower + v],
+    x[lower + pixel + v]) for v < lanes, and winners[to + v] which of the four it was, 0 where none is positive. NaN wins over numbers.
+    """
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    scalar = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}[dtype]
+    vector, places = ir.VectorType(scalar, lanes), ir.VectorType(ir.IntType(8), lanes)
+
+    @intrinsic
+    def pool(typingctx, x, upper, lower, pixel, y, winners, to):
+        n = types.int64
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            x, upper, lower, pixel, y, winners, to = args
+
+            def at(position: int, value: Any, offset: Any, kind: Any) -> Any:
+                return b.bitcast(b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset]), kind.as_pointer())
+
+            best, place = ir.Constant(vector, [0.0] * lanes), ir.Constant(places, [0] * lanes)
+            for i, offset in enumerate((upper, b.add(upper, pixel), lower, b.add(lower, pixel))):
+                value = b.load(at(0, x, offset, vector), align=dtype.itemsize)
+                better = b.or_(b.fcmp_ordered(">", value, best), b.fcmp_unordered("uno", value, value))
+                best, place = b.select(better, value, best), b.select(better, ir.Constant(places, [i] * lanes), place)
+            b.store(best, at(4, y, to, vector), align=dtype.itemsize)
+            b.store(place, at(5, winners, to, places), align=1)
+            return context.get_dummy_value()
+
+        return types.void(x, n, n, n, y, winners, n), codegen
+
+    return pool
+
+
+@functools.cache
 def transpose_block(lanes: int, dtype: np.dtype) -> Any:
     """Return an intrinsic that transposes a block of `lanes` x `lanes` elements in registers.
 

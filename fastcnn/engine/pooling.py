@@ -11,6 +11,7 @@ import functools
 
 import numpy as np
 
+from .. import simd
 from ..jit import Kernel, kernel
 from .packing import clear
 
@@ -22,47 +23,35 @@ def pooler(quads: bool, dtype: np.dtype) -> Kernel:
     ``pool(x, first, width, pixel, window_h, window_w, valid, y, winners, at, step)``: x[first] begins window_h rows of `width` pixels,
     `pixel` elements apart; the first `valid` channels of window q go to elements at + q * step of y and winners. `quads`: 2 x 2 windows.
     """
-    p0, p1, p2, p3 = np.uint8(0), np.uint8(1), np.uint8(2), np.uint8(3)
+    pool16, pool8 = simd.pool_quad(16, dtype), simd.pool_quad(8, dtype)
 
     @kernel(specialisation=dtype.str)
     def pool_quads(x, first, width, pixel, window_h, window_w, valid, y, winners, at, step):
-        zero = y.dtype.type(0)
-        strip = 16 if valid >= 16 else valid
+        if valid < 8:
+            pool_few(x, first, width, pixel, valid, y, winners, at, step)
+            return
+        # Bounds: the last strip ends at channel valid - 1, of a pixel of x, y and winners.
+        strip = 16 if valid >= 16 else 8
         for q in range(width // 2):
             for offset in range(0, valid, strip):
                 k = min(offset, valid - strip)
                 upper, to = first + q * 2 * pixel + k, at + q * step + k
-                lower = upper + width * pixel
-                if strip == 16:  # a constant, so that the loop is whole vectors
-                    a, b = x[upper : upper + 16], x[upper + pixel : upper + pixel + 16]
-                    c, d = x[lower : lower + 16], x[lower + pixel : lower + pixel + 16]
-                    best, place = y[to : to + 16], winners[to : to + 16]
-                    for v in range(16):
-                        value, where = zero, p0  # ReLU: nothing but NaN and what is positive gets past
-                        better = (a[v] > value) | (a[v] != a[v])
-                        value = a[v] if better else value
-                        better = (b[v] > value) | (b[v] != b[v])
-                        value, where = (b[v], p1) if better else (value, where)
-                        better = (c[v] > value) | (c[v] != c[v])
-                        value, where = (c[v], p2) if better else (value, where)
-                        better = (d[v] > value) | (d[v] != d[v])
-                        value, where = (d[v], p3) if better else (value, where)
-                        best[v], place[v] = value, where
+                if strip == 16:
+                    pool16(x, upper, upper + width * pixel, pixel, y, winners, to)
                 else:
-                    a, b = x[upper : upper + valid], x[upper + pixel : upper + pixel + valid]
-                    c, d = x[lower : lower + valid], x[lower + pixel : lower + pixel + valid]
-                    best, place = y[to : to + valid], winners[to : to + valid]
-                    for v in range(valid):
-                        value, where = zero, p0  # ReLU: nothing but NaN and what is positive gets past
-                        better = (a[v] > value) | (a[v] != a[v])
-                        value = a[v] if better else value
-                        better = (b[v] > value) | (b[v] != b[v])
-                        value, where = (b[v], p1) if better else (value, where)
-                        better = (c[v] > value) | (c[v] != c[v])
-                        value, where = (c[v], p2) if better else (value, where)
-                        better = (d[v] > value) | (d[v] != d[v])
-                        value, where = (d[v], p3) if better else (value, where)
-                        best[v], place[v] = value, where
+                    pool8(x, upper, upper + width * pixel, pixel, y, winners, to)
+
+    @kernel(specialisation=dtype.str)
+    def pool_few(x, first, width, pixel, valid, y, winners, at, step):
+        for q in range(width // 2):
+            upper, to = first + q * 2 * pixel, at + q * step
+            for v in range(valid):
+                best, place = y.dtype.type(0), 0  # ReLU: nothing but NaN and what is positive gets past
+                for i in range(4):
+                    value = x[upper + i // 2 * width * pixel + i % 2 * pixel + v]
+                    if value > best or value != value:
+                        best, place = value, i
+                y[to + v], winners[to + v] = best, place
 
     @kernel(specialisation=dtype.str)
     def pool_any(x, first, width, pixel, window_h, window_w, valid, y, winners, at, step):
