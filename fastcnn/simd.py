@@ -19,6 +19,7 @@ References: Van Zee & van de Geijn, "BLIS" (2015), section 4; Georganas et al., 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from typing import Any
 
@@ -499,3 +500,39 @@ def _paired(M: np.ndarray) -> list[tuple[int, int]]:
             i += 1
         i += 1
     return pairs
+
+
+@functools.cache
+def array_at(dtype: np.dtype) -> Any:
+    """Return a function ``at(address, size)`` for kernels: the `size` elements at an address as an array, without a copy.
+
+    A kernel that takes addresses serves any number of arrays with one compilation; as a tuple each number would be a type of its own.
+    Whoever passes addresses keeps the arrays behind them alive until the kernel returns.
+    """
+    if machine.jit_is_disabled():
+
+        def plain(address: int, size: int) -> np.ndarray:
+            memory: Any = (ctypes.c_char * (int(size) * dtype.itemsize)).from_address(int(address))
+            return np.frombuffer(memory, dtype)
+
+        return plain
+    machine.numba()
+    from numba import from_dtype
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+    from numba.np.arrayobj import populate_array
+
+    array = types.Array(from_dtype(dtype), 1, "C")
+
+    @intrinsic
+    def at(typingctx, address, size):
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            out = context.make_array(array)(context, b)
+            step = context.get_constant(types.intp, dtype.itemsize)
+            data, shape, strides = b.inttoptr(args[0], out.data.type), cgutils.pack_array(b, [args[1]]), cgutils.pack_array(b, [step])
+            populate_array(out, data=data, shape=shape, strides=strides, itemsize=step, meminfo=None)  # nobody counts references
+            return out._getvalue()
+
+        return array(types.int64, types.int64), codegen
+
+    return at
