@@ -74,7 +74,9 @@ class Trial:
             return [(w, tolerance(0, w, self.dtype)) for w in want]
         if hasattr(self.op.problem, "magnitude"):
             exact = tuple(np.asarray(a, np.float64) for a in self.arguments)
-            return [(w, tolerance(terms, self.op.problem.magnitude(self.problem, self.direction, exact), self.dtype)) for w in want]
+            sizes = self.op.problem.magnitude(self.problem, self.direction, exact)
+            each = sizes if isinstance(sizes, tuple) else (sizes,) * len(want)
+            return [(w, tolerance(terms, size, self.dtype)) for w, size in zip(want, each, strict=True)]
         sums = self._reference([np.abs(a) if a.dtype.kind == "f" else a for a in self.arguments])
         return [(w, tolerance(terms, _magnitude(w, a), self.dtype)) for w, a in zip(want, sums, strict=True)]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn.layers import Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
 from fastcnn.losses import SoftmaxCrossEntropy
 from fastcnn.models import digit_net
 from fastcnn.optim import SGD
@@ -29,6 +29,23 @@ LAYERS = {
     "linear-no-bias": (Linear(5, 1, bias=False, dtype=np.float64, rng=2), (1, 5)),
     "flatten": (Flatten(), (2, 3, 2, 2)),
     "dropout-eval": (Dropout(0.5).eval(), (4, 6)),
+    "batch-norm-vectors": (BatchNorm1d(4, dtype=np.float64), (5, 4)),
+    "batch-norm-signals": (BatchNorm1d(3, affine=False, dtype=np.float64), (3, 3, 5)),
+    "batch-norm-images": (BatchNorm2d(3, eps=0.1, dtype=np.float64), (2, 3, 4, 3)),
+    "batch-norm-eval": (BatchNorm2d(3, dtype=np.float64).eval(), (2, 3, 4, 3)),
+    "batch-norm-untracked-eval": (BatchNorm2d(2, track_running_stats=False, dtype=np.float64).eval(), (2, 2, 4, 3)),
+    "sequential-normalised": (
+        Sequential(
+            _conv(1, 3, 3),
+            BatchNorm2d(3, dtype=np.float64),
+            ReLU(),
+            Flatten(),
+            Linear(12, 4, dtype=np.float64, rng=3),
+            BatchNorm1d(4, dtype=np.float64),
+            ReLU(),
+        ),
+        (3, 1, 4, 4),
+    ),
     "sequential": (
         Sequential(_conv(1, 3, 3, padding=1), ReLU(), MaxPool2d(2), _conv(3, 2, 2), Flatten(), Linear(8, 3, dtype=np.float64, rng=3)),
         (2, 1, 6, 6),

@@ -5,8 +5,22 @@ from .base import Layer
 from .conv2d import Conv2d
 from .dropout import Dropout
 from .linear import Flatten, Linear
+from .norm import BatchNorm1d, BatchNorm2d
 from .pool import MaxPool2d
 from .prepared import PreparedNetwork, prepare
 from .sequential import Sequential
 
-__all__ = ["Conv2d", "Dropout", "Flatten", "Layer", "Linear", "MaxPool2d", "PreparedNetwork", "ReLU", "Sequential", "prepare"]
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+    "PreparedNetwork",
+    "ReLU",
+    "Sequential",
+    "prepare",
+]

@@ -1,8 +1,8 @@
 """What every layer is: a pure pair of functions, `apply` and `pull_back`, under a small object with state.
 
-``y, saved = layer.apply(x)`` and ``dx, grads = layer.pull_back(saved, dy)`` change nothing in the layer (but Dropout's random
-generator), so several threads may run shards of a batch through one model. `forward` and `backward` are the same for one caller: they
-keep `saved` and `grads`.
+``y, saved = layer.apply(x)`` and ``dx, grads = layer.pull_back(saved, dy)`` change nothing in the layer (but Dropout's random generator
+and, in training, the running statistics of batch normalisation), so several threads may run shards of a batch through one model.
+`forward` and `backward` are the same for one caller: they keep `saved` and `grads`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Layer:
         Trainable arrays under torch's names (``weight``, ``bias``); optimisers change them in place.
     grads : dict of str to ndarray
         Gradients of the last `backward`, under the names of `params`.
+    buffers : dict of str to ndarray
+        What a layer keeps besides and no optimiser trains (``running_mean``), under torch's names; changed in place.
     training : bool
         Whether layers such as `Dropout` behave as in training; see `train` and `eval`.
     """
@@ -33,6 +35,7 @@ class Layer:
     def __init__(self) -> None:
         self.params: dict[str, np.ndarray] = {}
         self.grads: dict[str, np.ndarray] = {}
+        self.buffers: dict[str, np.ndarray] = {}
         self.training = True
         self._saved: Any = None
 
@@ -94,25 +97,26 @@ class Layer:
         return sum(param.size for param in self.params.values())
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Return a copy of every parameter, under torch's names."""
-        return {name: param.copy() for name, param in self.params.items()}
+        """Return a copy of every parameter and buffer, under torch's names."""
+        return {name: array.copy() for name, array in {**self.params, **self.buffers}.items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy values into the parameters, all or none.
+        """Copy values into the parameters and buffers, all or none.
 
         Raises
         ------
         ValueError
             A name is missing or unknown, or a shape differs.
         """
-        if set(state) != set(self.params):
-            missing, unknown = sorted(set(self.params) - set(state)), sorted(set(state) - set(self.params))
+        own = {**self.params, **self.buffers}
+        if set(state) != set(own):
+            missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
             raise ValueError(f"{type(self).__name__}: state misses {missing} and has unknown {unknown}")
-        for name, param in self.params.items():
-            if np.shape(state[name]) != param.shape:
-                raise ValueError(f"{type(self).__name__}: {name} must have shape {param.shape}; got {np.shape(state[name])}")
-        for name, param in self.params.items():
-            param[...] = state[name]
+        for name, array in own.items():
+            if np.shape(state[name]) != array.shape:
+                raise ValueError(f"{type(self).__name__}: {name} must have shape {array.shape}; got {np.shape(state[name])}")
+        for name, array in own.items():
+            array[...] = state[name]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._describe()})"

@@ -1,4 +1,4 @@
-"""Runs of layers that one operation computes: a convolution with its ReLU, and the max-pooling behind it.
+"""Runs of layers that one operation computes: a convolution with its ReLU and the max-pooling behind it, a normalisation with its ReLU.
 
 `Sequential` finds them by the exact types of its layers and computes them through here; from outside nothing changes. Max-pooling and
 ReLU commute: the maximum is the same, and where it is positive so is its place (the first of equals), while elsewhere no gradient passes.
@@ -17,9 +17,10 @@ from ..ops.conv2d_relu_max_pool2d import conv2d_relu_max_pool2d, conv2d_relu_max
 from .activation import ReLU
 from .base import Layer, channels_first, channels_last
 from .conv2d import Conv2d
+from .norm import BatchNorm, BatchNorm1d, BatchNorm2d
 from .pool import MaxPool2d
 
-_PATTERNS = ((Conv2d, ReLU, MaxPool2d), (Conv2d, MaxPool2d, ReLU), (Conv2d, ReLU))
+_PATTERNS = ((Conv2d, ReLU, MaxPool2d), (Conv2d, MaxPool2d, ReLU), (Conv2d, ReLU), (BatchNorm2d, ReLU), (BatchNorm1d, ReLU))
 
 
 class Saved(NamedTuple):
@@ -44,6 +45,9 @@ def plan(layers: Sequence[Layer]) -> list[int]:
 def apply(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, list[Any]]:
     """Return the output of these layers for x, and an entry of `saved` for each of them."""
     conv, saved = layers[0], None
+    if isinstance(conv, BatchNorm) and len(layers) == 2:
+        y, kept = conv.apply(x, relu=True)  # whose pull_back knows
+        return y, [kept, None]
     if isinstance(conv, Conv2d) and len(layers) > 1:
         pixels = channels_last(conv, x)
         if len(layers) == 3:

@@ -24,6 +24,7 @@ from . import fused
 from .activation import ReLU
 from .base import Layer, channels_first, channels_last
 from .conv2d import Conv2d
+from .norm import BatchNorm
 from .pool import MaxPool2d
 from .sequential import Sequential
 
@@ -122,6 +123,8 @@ def _run(layers: Sequence[Layer], precision: str) -> Iterator[Step]:
     conv = layers[0]
     if type(conv) is Sequential:
         yield from _steps(conv, precision)
+    elif isinstance(conv, BatchNorm):
+        yield (lambda x: conv.apply(x, relu=True)[0]) if len(layers) == 2 else (lambda x: conv.apply(x)[0])
     elif type(conv) is not Conv2d:
         yield lambda x: conv.apply(x)[0]
     else:

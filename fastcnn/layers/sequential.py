@@ -19,8 +19,8 @@ class Sequential(Layer):
     ----------
     *layers : Layer
     fuse : bool
-        Compute a `Conv2d` with the `ReLU` and the `MaxPool2d` that follow it in one pass, where that is faster; results agree within
-        rounding. Subclasses of these layers are never fused.
+        Compute a `Conv2d` with the `ReLU` and the `MaxPool2d` that follow it in one pass, where that is faster, and a batch
+        normalisation with its `ReLU`; results agree within rounding. Subclasses of these layers are never fused.
 
     Examples
     --------
@@ -40,6 +40,7 @@ class Sequential(Layer):
         self.layers = layers
         self._steps = fused.plan(layers) if self.fuse else [1] * len(layers)
         self.params = {f"{i}.{name}": param for i, layer in enumerate(layers) for name, param in layer.params.items()}
+        self.buffers = {f"{i}.{name}": buffer for i, layer in enumerate(layers) for name, buffer in layer.buffers.items()}
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         saved: list[Any] = []
@@ -54,7 +55,7 @@ class Sequential(Layer):
         first = 0 if input_gradient else self._first_trainable()
         for i in range(len(self.layers) - 1, first - 1, -1):
             if saved[i] is None:
-                continue  # fused with the convolution before it
+                continue  # fused with the layer before it
             assert gradient is not None  # only the last one asked may be None
             wanted, kept = input_gradient or i > first, saved[i]
             if isinstance(kept, fused.Saved):

@@ -1,0 +1,140 @@
+"""Batch normalisation as layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import checks, window
+from ..ops.batch_norm import batch_norm, batch_norm_backward
+from .base import Layer, channels_first, channels_last
+
+
+class _Saved(NamedTuple):
+    """What the backward needs: the input as it was normalised, the statistics used, and how."""
+
+    x: np.ndarray
+    mean: np.ndarray
+    inverse: np.ndarray
+    training: bool
+    relu: bool
+
+
+class BatchNorm(Layer):
+    """Base of `BatchNorm1d` and `BatchNorm2d`, which differ in the inputs that they take; see `fastcnn.batch_norm`.
+
+    In training every channel is normalised by its mean and variance over the batch, and the running statistics, which evaluation uses,
+    move towards them. They are all that `apply` changes in the layer: threads that share it must not train it at the same time.
+
+    Parameters
+    ----------
+    num_features : int
+        Channels.
+    eps : float
+        Added to the variance.
+    momentum : float or None
+        Share of the batch in the running statistics; None keeps the mean over all batches.
+    affine : bool
+        Have a weight (starts at 1) and a bias (at 0).
+    track_running_stats : bool
+        False uses the batch's statistics in evaluation too, and has no buffers.
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    buffers : dict of str to ndarray
+        ``running_mean`` (starts at 0), ``running_var`` (at 1) and ``num_batches_tracked`` (an int64 without axes).
+    """
+
+    _ranks: tuple[int, ...] = ()
+    _takes = ""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        self.num_features = window.integer(name, "num_features", num_features, 1)
+        if not eps > 0:
+            raise ValueError(f"{name}: eps must be positive; got {eps}")
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise ValueError(f"{name}: momentum must be None or between 0 and 1; got {momentum}")
+        self.eps, self.momentum = float(eps), momentum
+        if checks.flag(name, "affine", affine):
+            self.params = {"weight": np.ones(num_features, dtype), "bias": np.zeros(num_features, dtype)}
+        if checks.flag(name, "track_running_stats", track_running_stats):
+            self.buffers = {
+                "running_mean": np.zeros(num_features, dtype),
+                "running_var": np.ones(num_features, dtype),
+                "num_batches_tracked": np.zeros((), np.int64),
+            }
+
+    def apply(self, x: np.ndarray, relu: bool = False) -> tuple[np.ndarray, Any]:
+        """Return the output for x, raised to 0 with `relu`, and what `pull_back` needs."""
+        x = checks.array(type(self).__name__, "input", x, None)
+        self._check(x.shape)
+        images = x.ndim == 4
+        source = channels_last(self, x) if images else x
+        training = self.training or not self.buffers
+        tracked = self.buffers.get("num_batches_tracked") if self.training else None
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 0.0 if tracked is None else 1 / (int(tracked) + 1)
+        running = self.buffers.get("running_mean"), self.buffers.get("running_var")
+        y, mean, inverse = batch_norm(
+            source, *running, self.params.get("weight"), self.params.get("bias"), training, momentum, self.eps,
+            relu=relu, return_saved=True, layout="NHWC" if images else "NCHW",
+        )  # fmt: skip
+        if tracked is not None:
+            tracked += 1  # in place
+        return (channels_first(y) if images else y), _Saved(source, mean, inverse, training, relu)
+
+    def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        images = saved.x.ndim == 4
+        dx, dweight, dbias = batch_norm_backward(
+            channels_last(self, dy) if images else dy, saved.x, saved.mean, saved.inverse, self.params.get("weight"),
+            self.params.get("bias"), saved.training, relu=saved.relu, layout="NHWC" if images else "NCHW",
+        )  # fmt: skip
+        grads = {"weight": dweight, "bias": dbias} if self.params else {}
+        if not input_gradient:
+            return None, grads
+        return (channels_first(dx) if images else dx), grads
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        self._check((1, *shape))
+        return shape
+
+    def flops(self, shape: tuple[int, ...]) -> int:
+        return 2 * math.prod(shape)
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        if len(shape) not in self._ranks or shape[1] != self.num_features:
+            expected = self._takes.replace("C", str(self.num_features))
+            raise ValueError(f"{type(self).__name__}: input must be {expected}; got shape {shape}")
+
+    def _describe(self) -> str:
+        changed = "" if self.eps == 1e-5 else f", eps={self.eps:g}"
+        changed += "" if self.momentum == 0.1 else f", momentum={self.momentum}"
+        changed += "" if self.params else ", affine=False"
+        return f"{self.num_features}{changed}" + ("" if self.buffers else ", track_running_stats=False")
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalisation of (N, C) or (N, C, L); parameters as of `BatchNorm`, which are those of `torch.nn.BatchNorm1d`."""
+
+    _ranks, _takes = (2, 3), "(N, C) or (N, C, L)"
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch normalisation of (N, C, H, W); parameters as of `BatchNorm`, which are those of `torch.nn.BatchNorm2d`."""
+
+    _ranks, _takes = (4,), "(N, C, H, W)"
