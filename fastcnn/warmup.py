@@ -38,6 +38,7 @@ class Tally:
         self.begin = time.perf_counter()
 
     def __call__(self, found: Build) -> None:
+        """Count a build that is done."""
         if found.state != "compiling":
             (self.compiled if found.state == "compiled" else self.loaded).append(found)
 
@@ -184,7 +185,7 @@ def operation_tasks(found: Sequence[Operation] | None = None) -> list[Task]:
     Arrays are float32, in NCHW and channels-last; with all threads and with one.
     """
     return [
-        Task(f"{op.name} {direction} {case.name}", _Call(op, direction, case))
+        Task(f"{op.name} {direction} {case.name}", _Call(op, direction, case).run)
         for op in (operations().values() if found is None else found)
         for direction in op.directions
         for case in op.problem.BENCH
@@ -198,7 +199,8 @@ class _Call(NamedTuple):
     direction: str
     case: Case
 
-    def __call__(self) -> None:
+    def run(self) -> None:
+        """Run them on arrays in both memory formats."""
         problem, dtype = self.case.problem, np.dtype(np.float32)
         chosen = {self.op.candidates(problem, self.direction, precision)[0][0] for precision in PRECISIONS} - {"reference"}
         if not chosen:
