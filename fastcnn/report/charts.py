@@ -44,9 +44,9 @@ class Axis(NamedTuple):
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def ticks(self, most: int) -> list[float]:
-        """Return round values inside the axis, at most `most` of them (and at least one)."""
-        return _ratios(self.low, self.high, most) if self.log else _steps(self.low, self.high, most)
+    def ticks(self, most: int, whole: bool = False) -> list[float]:
+        """Return round values inside the axis, at most `most` of them (and at least one); only whole numbers if so wanted."""
+        return _ratios(self.low, self.high, most) if self.log else _steps(self.low, self.high, most, 1.0 if whole else 0.0)
 
 
 def axis(values: Sequence[float], log: bool = False) -> Axis:
@@ -58,11 +58,11 @@ def axis(values: Sequence[float], log: bool = False) -> Axis:
     return Axis(low, high, log and low > 0)
 
 
-def _steps(low: float, high: float, most: int) -> list[float]:
+def _steps(low: float, high: float, most: int, least: float = 0.0) -> list[float]:
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10, 20) if len(_multiples(low, high, power * m)) <= most)
-    return _multiples(low, high, step) or [low]
+    return _multiples(low, high, max(step, least)) or [low]
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
@@ -96,12 +96,12 @@ def line_chart(title: str, series: Sequence[Series], *, x_label: str, unit: str 
     series : sequence of Series
         Those without points are left out.
     x_label, unit : str
-        What x counts; what follows a y value (" %").
+        What x counts, from 0; what follows a y value (" %").
     log : bool
         Whether y is in ratios, where all values are positive.
     """
     series = [line for line in series if line.points]
-    xs = [x for line in series for x, _ in line.points]
+    xs = [0.0, *(x for line in series for x, _ in line.points)]
     ys = [y for line in series for _, y in line.points] + [y for line in series for _, *pair in line.band for y in pair]
     across, up = axis(xs), axis(ys, log)
 
@@ -128,7 +128,7 @@ def _grid(across: Axis, up: Axis, at, unit: str) -> list[str]:  # type: ignore[n
         _, y = at(across.low, value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}{escape(unit)}</text>')
-    for value in across.ticks(6):
+    for value in across.ticks(6, whole=across.high >= 1):
         x, _ = at(value, up.low)
         bottom = HEIGHT - _BOTTOM
         parts.append(f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 4}"/>')

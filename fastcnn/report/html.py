@@ -14,8 +14,9 @@ from . import confusion, curves, features, sections
 from .charts import number
 
 WORST = 24  # mistakes shown
-# Shown at the top, and hence not among the settings. What a browser may do with the page: nothing but pictures and style inside it.
+# Shown elsewhere, or, as `history`, too long: not among the settings.
 _RESULTS = ("test_accuracy", "accuracy", "train_seconds", "total_seconds", "seconds", "images_per_second", "history", "environment")
+# What a browser may load for the page: pictures and style that are inside it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
@@ -58,9 +59,11 @@ def page(run: Run) -> str:
         sections.section("Training", _CURVES, _charts(run)),
         _filters(run),
         _features(run, names),
+        '<div class="columns">',
         sections.section("Confusion matrix", _MATRIX, sections.matrix(run.labels, predictions, names)),
-        _mistakes(run, names),
         sections.section("Classes", "", sections.classes(run.labels, predictions, names)),
+        "</div>",
+        _mistakes(run, names),
         '<div class="columns">',
         sections.section("Settings", "", sections.values(settings)),
         sections.section("Environment", "", sections.values(run.result.get("environment") or {"environment": "not recorded"})),
@@ -133,7 +136,7 @@ def _filters(run: Run) -> str:
     if name is None or run.initial[name].shape != run.weights[name].shape:
         return sections.section("Filters of the first layer", "The network has no filters that were there before training.", "")
     count, channels, height, width = run.weights[name].shape
-    note = f"{name}: {count} filters of {height} × {width}; red is positive, blue negative, white zero."
+    note = f"{name}: {count} filters of {height} × {width}; red is positive, blue negative; the fainter, the nearer to zero."
     if channels not in (1, 3):
         note += f" The first of {channels} channels."
     elif channels == 3:
@@ -155,7 +158,8 @@ def _features(run: Run, names: tuple[str, ...]) -> str:
         return sections.section(title, f"Left out: {reason}.", "")
     label = names[run.labels[run.shown[chosen]]]
     note = (
-        f"What the layers make of test image {run.shown[chosen]}, a {label}: the darker, the larger; red and blue where values have signs."
+        f"What the layers make of test image {run.shown[chosen]}, a {label}: "
+        "the stronger, the larger; red and blue where values have signs."
     )
     return sections.section(title, note, sections.feature_maps(image, maps, names))
 

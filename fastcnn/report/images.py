@@ -66,12 +66,12 @@ def diverging(values: np.ndarray, most: float) -> np.ndarray:
     return np.rint(255 + np.abs(share)[..., None] * (colour - 255)).astype(np.uint8)
 
 
-def tiles(pictures: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
-    """Return equally large pictures (H, W) or (H, W, 3) uint8 side by side, so many in a row, with white gaps."""
+def tiles(pictures: Sequence[np.ndarray] | np.ndarray, columns: int, gap: int = 1, shade: int = 255) -> np.ndarray:
+    """Return equally large pictures (H, W) or (H, W, 3) uint8 side by side, so many in a row, with gaps of a grey `shade`."""
     first, columns = pictures[0], min(columns, len(pictures))
     height, width = first.shape[0] + gap, first.shape[1] + gap
     rows = -(-len(pictures) // columns)
-    whole = np.full((rows * height - gap, columns * width - gap, *first.shape[2:]), 255, np.uint8)
+    whole = np.full((rows * height - gap, columns * width - gap, *first.shape[2:]), shade, np.uint8)
     for i, picture in enumerate(pictures):
         y, x = i // columns * height, i % columns * width
         whole[y : y + first.shape[0], x : x + first.shape[1]] = picture

@@ -15,6 +15,8 @@ from .features import FeatureMap
 
 _SHOWN_VALUES = 512  # of a layer without image axes
 _COLUMNS = 8
+_FULL = 0.98  # the quantile of a layer's values that is drawn with full ink: a single large one would leave the others pale
+_GAP = 222  # grey between maps, whose edges are often white
 
 
 def section(title: str, note: str, body: str) -> str:
@@ -28,8 +30,8 @@ def picture(pixels: np.ndarray, about: str) -> str:
     return f'<img src="{images.data_uri(pixels)}" width="{pixels.shape[1]}" height="{pixels.shape[0]}" alt="{escape(about)}">'
 
 
-def _figure(pixels: np.ndarray, caption: str, kind: str = "") -> str:
-    return f'<figure class="{kind}"><figcaption>{escape(caption)}</figcaption>{picture(pixels, caption)}</figure>'
+def _figure(pixels: np.ndarray, caption: str) -> str:
+    return f"<figure><figcaption>{escape(caption)}</figcaption>{picture(pixels, caption)}</figure>"
 
 
 # --- Filters and feature maps -------------------------------------------------------------------------------------------
@@ -51,13 +53,11 @@ def _filter_tiles(weight: np.ndarray, most: float) -> np.ndarray:
 
 def feature_maps(image: np.ndarray, maps: Sequence[FeatureMap], names: Sequence[str]) -> str:
     """Return an image (H, W) uint8 and what each layer makes of it; the last one, if it has a value per class, as probabilities."""
-    parts = [_figure(255 - image, "the image", "one")]
-    for i, found in enumerate(maps):
-        if i == len(maps) - 1 and found.values.shape == (len(names),):
-            parts.append(_probability_bars(found, names))
-        else:
-            parts.append(_map_figure(found))
-    return f'<div class="maps">{"".join(parts)}</div>'
+    answer, inner = "", list(maps)
+    if inner and inner[-1].values.shape == (len(names),):
+        answer = _probability_bars(inner.pop().values, names)
+    first = f"{_figure(255 - image, 'the image')}{answer}"
+    return f'<div class="maps"><div class="answer">{first}</div>{"".join(map(_map_figure, inner))}</div>'
 
 
 def _map_figure(found: FeatureMap) -> str:
@@ -72,18 +72,19 @@ def _map_figure(found: FeatureMap) -> str:
         padded = np.zeros(-(-flat.size // width) * width)
         padded[: flat.size] = flat
         planes = padded.reshape(1, -1, width)
-    most = float(np.abs(values).max(initial=0.0))
+    sizes = np.abs(values[values != 0])
+    most = float(np.quantile(sizes, _FULL)) if sizes.size else 0.0
     coloured = images.diverging(planes, most) if values.min(initial=0.0) < 0 else images.ink(planes, most)
-    return _figure(images.tiles(coloured, 8 if len(planes) > 1 else 1), f"{found.name}: {shape}")
+    return _figure(images.tiles(coloured, 8 if len(planes) > 1 else 1, shade=_GAP), f"{found.name}: {shape}")
 
 
-def _probability_bars(found: FeatureMap, names: Sequence[str]) -> str:
-    shares = probabilities(found.values[None])[0]
+def _probability_bars(logits: np.ndarray, names: Sequence[str]) -> str:
+    shares = probabilities(logits[None])[0]
     rows = "".join(
         f'<span>{escape(name)}</span><span class="bar"><i style="width:{100 * share:.1f}%"></i></span><span>{100 * share:.1f} %</span>'
         for name, share in zip(names, shares, strict=True)
     )
-    return f'<figure><figcaption>{escape(found.name)}: its softmax</figcaption><div class="bars">{rows}</div></figure>'
+    return f'<figure><figcaption>the answer (softmax)</figcaption><div class="bars">{rows}</div></figure>'
 
 
 # --- Right and wrong ----------------------------------------------------------------------------------------------------
