@@ -86,6 +86,16 @@ def _parser() -> argparse.ArgumentParser:
     tune.add_argument("--threads", type=int, metavar="N", help="default: all usable cores")
     tune.set_defaults(run=_tune)
 
+    warmup = commands.add_parser("warmup", help="compile the kernels of training now, so that no command waits for them later")
+    warmup.add_argument("--recipe", action="append", metavar="NAME", help="of this data set only; repeatable (default: every recipe)")
+    warmup.add_argument("--all", action="store_true", help="also what the benchmark cases of every operation need (minutes)")
+    warmup.add_argument("--threads", type=int, metavar="N", help="for N threads, and for one (default: all usable cores, and one)")
+    warmup.set_defaults(run=_warmup)
+
+    report = commands.add_parser("report", help="write report.html anew from the files of a training run")
+    report.add_argument("folder", type=Path, metavar="DIR", help="what `fastcnn train --out DIR` has written")
+    report.set_defaults(run=_report)
+
     info = commands.add_parser("info", help="describe what speed depends on: CPU, threads, versions")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
@@ -216,6 +226,30 @@ def _tune(arguments: argparse.Namespace) -> None:
         raise _Mistake(error) from error
     except OSError as error:
         raise _Mistake(f"cannot keep the results: {error}") from error
+
+
+def _warmup(arguments: argparse.Namespace) -> None:
+    from . import warmup
+
+    if machine.jit_is_disabled():
+        raise _Mistake("warmup: NUMBA_DISABLE_JIT is set; there is nothing to compile")
+    try:
+        with machine.threads(machine.get_threads() if arguments.threads is None else arguments.threads):
+            tasks = warmup.recipe_tasks(arguments.recipe) + (warmup.operation_tasks() if arguments.all else [])
+            warmup.warm_up(tasks)
+    except ValueError as error:
+        raise _Mistake(f"warmup: {error}") from error
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from .report.run_folder import RunFolderError, write_report
+
+    try:
+        print(write_report(arguments.folder))
+    except RunFolderError as error:
+        raise _Mistake(error) from error
+    except OSError as error:
+        raise _Mistake(f"cannot write {arguments.folder / 'report.html'}: {error.strerror or error}") from error
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -58,9 +58,13 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) 
 
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Return the named arrays of an .npz file; pickled content is refused with a ValueError."""
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    """Return the named arrays of an .npz file; ValueError for pickled content and for other files, BadZipFile for damaged ones."""
+    with open(path, "rb") as file:  # not by name: NumPy leaves a damaged file open
+        found = np.load(file, allow_pickle=False)
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            raise ValueError(f"load_arrays: {path} holds a single array; an .npz file was expected")
+        with found:
+            return {name: found[name] for name in found.files}
 
 
 def save_json(path: str | os.PathLike[str], value: Any) -> None:

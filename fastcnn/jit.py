@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import machine
+from . import builds, machine
 
 # nogil: other Python threads go on. error_model: division by zero gives inf or garbage, never an exception that prange
 # would lose. No fastmath: `nnan` breaks NaN in ReLU and max; the tiles of simd.py contract to FMA explicitly.
@@ -201,11 +201,14 @@ def _load_or_compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
 
     _teach_numba_kernels()
     cache = kernel.cache
-    code: _Code | None = cache and cache.load_overload(arguments, cpu_target.target_context)
-    compiled = code or _compile(kernel, arguments)
-    llvm.add_symbol(kernel.symbol(arguments), compiled.address)
-    if cache and not code:
-        cache.save_overload(arguments, compiled)
+    with builds.build(kernel.function.__name__, cache and cache.cache_path) as build:
+        code: _Code | None = cache and cache.load_overload(arguments, cpu_target.target_context)
+        if not code:
+            build.compiling()
+        compiled = code or _compile(kernel, arguments)
+        llvm.add_symbol(kernel.symbol(arguments), compiled.address)
+        if cache and not code:
+            cache.save_overload(arguments, compiled)
     return compiled
 
 
@@ -485,12 +488,16 @@ def _loop(parallel: bool, arrays: Any) -> Callable[..., None]:
     It is Numba's wrapper itself: its dispatcher would look at the types of all arguments once more, at every call.
     """
     from numba import int64
+    from numba.core.compiler_lock import global_compiler_lock
 
     if parallel:
         machine.load_threading_library()  # Numba looks for it as it compiles the loop
     signature = *[int64] * (2 + parallel), arrays
     driver = _driver(parallel)
-    driver.compile(signature)
+    name = "loop over jobs on threads" if parallel else "loop over jobs"
+    with global_compiler_lock, builds.build(name, getattr(driver._cache, "cache_path", None)) as build:
+        driver.compile(signature)
+        build.compiled = signature not in driver.stats.cache_hits
     entry: Callable[..., None] = driver.overloads[signature].entry_point
     return entry
 

@@ -21,6 +21,7 @@ LAYERS = [
         "window",
         "files",
         "agreement",
+        "builds",
         "timing",
         "peak",
         "tuning",
@@ -30,7 +31,7 @@ LAYERS = [
     {"engine"},
     {"ops"},
     {"layers", "optim", "losses", "init", "schedules", "models", "data"},
-    {"train", "compare", "explain", "report", "cli", "info", "__main__"},
+    {"train", "compare", "explain", "report", "cli", "info", "warmup", "__main__"},
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

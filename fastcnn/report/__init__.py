@@ -1,1 +1,1 @@
-"""Pictures of a training run; matplotlib is imported only here."""
+"""The report of a training run: a folder of plain files, and one page made of them without any other library."""

@@ -1,0 +1,27 @@
+"""What is known of the data sets without reading them: their sizes, and what their classes are called."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """`pixels` x `pixels` grey images, so many of each kind."""
+
+    pixels: int
+    train_images: int
+    test_images: int
+
+
+SIZES = {"mnist": Size(28, 60_000, 10_000), "fashion-mnist": Size(28, 60_000, 10_000), "digits": Size(8, 1_438, 359)}
+
+_DIGITS = tuple("0123456789")
+# In the order of the labels; Xiao, Rasul and Vollgraf (2017), Fashion-MNIST, table 2.
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+def class_names(dataset: str, classes: int = 10) -> tuple[str, ...]:
+    """Return what the classes of a data set are called: clothes in Fashion-MNIST, else the numbers from 0."""
+    if dataset == "fashion-mnist" and classes == len(_CLOTHES):
+        return _CLOTHES
+    return _DIGITS if classes == len(_DIGITS) else tuple(map(str, range(classes)))
