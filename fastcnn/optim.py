@@ -49,6 +49,28 @@ class Optimizer:
                 grad = grad + param.dtype.type(self.weight_decay) * param
             self._update(name, param, grad)
 
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return a copy of everything that the next step depends on, besides the parameters and the learning rate."""
+        kept = {f"{kind}.{name}": array.copy() for kind in self._kept for name, array in getattr(self, kind).items()}
+        return {"steps": np.array(self.steps), **kept}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from a `state_dict`, all or nothing; ValueError where a name or a shape is not one of ours."""
+        loaded: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in self._kept}
+        for key, array in state.items():
+            kind, _, name = key.partition(".")
+            if key != "steps":
+                if kind not in loaded or name not in self.params or np.shape(array) != self.params[name].shape:
+                    raise ValueError(f"{type(self).__name__}: unknown state {key!r} of shape {np.shape(array)}")
+                loaded[kind][name] = np.array(array, self.params[name].dtype)
+        if "steps" not in state:
+            raise ValueError(f"{type(self).__name__}: the state has no 'steps'")
+        self.steps = int(state["steps"])
+        for kind, arrays in loaded.items():
+            setattr(self, kind, arrays)
+
+    _kept: tuple[str, ...] = ()  # attributes that hold an array per parameter
+
     def _update(self, name: str, param: np.ndarray, grad: np.ndarray) -> None:
         raise TypeError(f"{type(self).__name__} defines no update")
 
@@ -66,6 +88,8 @@ class SGD(Optimizer):
     ----------
     I. Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013; the form of `torch.optim.SGD`.
     """
+
+    _kept = ("velocity",)
 
     def __init__(
         self,
@@ -98,6 +122,8 @@ class Adam(Optimizer):
     D. Kingma & J. Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1.
     """
 
+    _kept = ("first", "second")
+
     def __init__(
         self,
         params: Mapping[str, np.ndarray],
@@ -127,3 +153,35 @@ class Adam(Optimizer):
         np.divide(m, update, out=update)
         update *= param.dtype.type(self.lr * root / (1 - one**self.steps))
         param -= update
+
+
+class WeightAverage:
+    """Exponential moving average of parameters: a = decay a + (1 - decay) w, after every step.
+
+    Parameters
+    ----------
+    params : mapping of name to ndarray
+    decay : float in [0, 1)
+    """
+
+    def __init__(self, params: Mapping[str, np.ndarray], decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"WeightAverage: decay must be in [0, 1); got {decay}")
+        self.decay, self._source = decay, dict(params)
+        self.params = {name: param.copy() for name, param in params.items()}
+
+    def update(self) -> None:
+        """Move the average towards the parameters as they are now."""
+        for name, mean in self.params.items():
+            mean += mean.dtype.type(1 - self.decay) * (self._source[name] - mean)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Return a copy of the average."""
+        return {name: mean.copy() for name, mean in self.params.items()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy an average from `state_dict`, all or nothing; ValueError where a name or a shape differs."""
+        if {name: np.shape(array) for name, array in state.items()} != {name: mean.shape for name, mean in self.params.items()}:
+            raise ValueError(f"WeightAverage: expected averages of {sorted(self.params)} in their shapes; got {sorted(state)}")
+        for name, mean in self.params.items():
+            mean[...] = state[name]
