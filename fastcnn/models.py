@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
@@ -37,3 +39,34 @@ def digit_net(size: int, rng: np.random.Generator | int | None = None) -> Sequen
     ]
     (flat,) = Sequential(*features).output_shape((1, size, size))
     return Sequential(*features, Linear(flat, 256, rng=rng), ReLU(), Linear(256, 10, rng=rng))
+
+
+def lenet5(size: int, rng: np.random.Generator | int | None = None) -> Sequential:
+    """Return LeNet-5 with ReLU and max-pooling: the classic for digits, of 61,706 parameters at 28 x 28.
+
+    conv 5x5 -> 6, pool, conv 5x5 -> 16, pool, dense -> 120, dense -> 84, dense -> 10. Images below 20 pixels get 3x3 kernels and padding.
+
+    Parameters, returns
+    -------------------
+    As of `digit_net`.
+
+    References
+    ----------
+    Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B.
+    """
+    rng = np.random.default_rng(rng)
+    kernel, paddings = (5, (2, 0)) if size >= 20 else (3, (1, 1))
+    features = [
+        Conv2d(1, 6, kernel, padding=paddings[0], rng=rng),
+        ReLU(),
+        MaxPool2d(2),
+        Conv2d(6, 16, kernel, padding=paddings[1], rng=rng),
+        ReLU(),
+        MaxPool2d(2),
+        Flatten(),
+    ]
+    (flat,) = Sequential(*features).output_shape((1, size, size))
+    return Sequential(*features, Linear(flat, 120, rng=rng), ReLU(), Linear(120, 84, rng=rng), ReLU(), Linear(84, 10, rng=rng))
+
+
+MODELS: dict[str, Callable[..., Sequential]] = {"digit-net": digit_net, "lenet5": lenet5}  # what `--model` chooses from

@@ -1,29 +1,32 @@
-"""The training command, end to end in fresh processes, and its loop."""
+"""The training command, end to end in fresh processes."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from fastcnn import files
-from fastcnn.train.loop import Pixels, evaluate, predict, train
-from fastcnn.train.progress import LineProgress, progress_for
+from fastcnn.train import command
+from fastcnn.train.interrupt import Interrupted
+from fastcnn.train.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = [sys.executable, str(ROOT / "scripts/train_mnist.py")]
 KEYS = {
-    "dataset", "test_accuracy", "train_images", "test_images", "epochs", "train_seconds", "total_seconds",
-    "images_per_second", "parameters", "threads", "seed",
+    "dataset", "test_accuracy", "validation_accuracy", "train_images", "test_images", "epochs", "train_seconds", "ready_seconds",
+    "total_seconds", "images_per_second", "parameters", "threads", "seed", "recipe", "settings", "environment",
 }  # fmt: skip
 
 
@@ -49,11 +52,14 @@ def test_digits_end_to_end(tmp_path: Path) -> None:
     assert (values["train_images"], values["test_images"], values["epochs"]) == (1438, 359, 8)
     assert (values["threads"], values["seed"]) == (1, 3)
     assert values["images_per_second"] == pytest.approx(8 * 1438 / values["train_seconds"])
-    assert values["total_seconds"] > values["train_seconds"] > 0
+    assert values["total_seconds"] > values["ready_seconds"] + values["train_seconds"] > values["train_seconds"] > 0
+    assert values["recipe"] == "fast"
+    assert values["settings"]["epochs"] == 8
+    assert values["settings"]["learning_rate"] == RECIPES["digits"]["fast"].learning_rate
     assert len(re.findall(r"^epoch \d/8  loss \d\.\d{4}  accuracy \d+\.\d\d %", done.stdout, re.M)) == 8, "plain lines in a pipe"
     assert "\x1b" not in done.stdout
     assert f"test accuracy {100 * values['test_accuracy']:.2f} %" in done.stdout
-    assert {path.name for path in out.iterdir()} == {"weights.npz", "result.json", "training.png"}
+    assert {path.name for path in out.iterdir()} == {"weights.npz", "result.json", "training.png", "checkpoint.npz"}
     weights = files.load_arrays(out / "weights.npz")
     assert sum(w.size for w in weights.values()) == values["parameters"]
     history = json.loads((out / "result.json").read_text())["history"]
@@ -73,10 +79,11 @@ def _assert_picture(path: Path) -> None:
 def test_same_seed_same_weights(tmp_path: Path) -> None:
     weights = []
     for run, seed in (("a", "5"), ("b", "5"), ("c", "6")):
-        _script("--dataset", "digits", "--epochs", "2", "--seed", seed, "--out", str(tmp_path / run))
-        weights.append(files.load_arrays(tmp_path / run / "weights.npz"))
+        _script("--dataset", "digits", "--epochs", "2", "--seed", seed, "--checkpoint", str(tmp_path / run))
+        saved = files.load_arrays(tmp_path / run)
+        weights.append({name: saved[name] for name in saved if name.startswith("model/")})
     assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert not np.array_equal(weights[0]["0.weight"], weights[2]["0.weight"])
+    assert not np.array_equal(weights[0]["0.weight"], weights[2]["model/0.weight"])
 
 
 @pytest.fixture
@@ -108,6 +115,16 @@ def test_mnist_that_is_not_there_is_an_error(nowhere: dict[str, str | None]) -> 
     "arguments",
     [
         ["--epochs", "0"],
+        ["--epochs", "nan"],
+        ["--lr", "-1"],
+        ["--recipe", "slow"],
+        ["--model", "transformer"],
+        ["--label-smoothing", "1"],
+        ["--validation", "1"],
+        ["--patience", "2"],
+        ["--dataset", "digits", "--validation", "0.0001"],
+        ["--resume"],
+        ["--resume", "nowhere.npz"],
         ["--batch-size", "-3"],
         ["--seed", "x"],
         ["--dataset", "cifar"],
@@ -116,8 +133,15 @@ def test_mnist_that_is_not_there_is_an_error(nowhere: dict[str, str | None]) -> 
     ],
     ids=" ".join,
 )
-def test_wrong_arguments_exit_with_2(arguments: list[str]) -> None:
-    assert _script(*arguments, expect=2).stderr.strip()
+def test_wrong_arguments_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = command.main(arguments)
+    except SystemExit as end:  # argparse's own
+        code = end.code  # type: ignore[assignment]
+    assert code == 2
+    printed = capsys.readouterr()
+    assert "error: " in printed.err
+    assert "epoch " not in printed.out
 
 
 def test_damaged_files_are_an_error_not_a_fallback(tmp_path: Path) -> None:
@@ -135,90 +159,114 @@ def test_results_that_cannot_be_written_are_noticed_before_the_training(option: 
     assert str(tmp_path / "file") in done.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
-def test_ctrl_c_ends_with_a_message() -> None:
-    command = [*SCRIPT, "--dataset", "digits", "--epochs", "100000"]
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_ctrl_c_saves_and_tells_how_to_go_on(number: signal.Signals, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "a file.npz"
+    options = ["--dataset", "digits", "--epochs", "400", "--threads", "1", "--no-augment", "--checkpoint", str(checkpoint)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": _environment()}
 
     def listen() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job inherits it ignored
 
-    with subprocess.Popen(command, preexec_fn=listen, **pipes) as process:
+    with subprocess.Popen([*SCRIPT, *options], preexec_fn=listen, **pipes) as process:
         for line in process.stdout:
             if line.startswith("epoch 2"):
                 break
         begin = time.monotonic()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=30)
     assert time.monotonic() - begin < 5
     assert process.returncode == 130
-    assert "interrupted" in errors
     assert "Traceback" not in errors
+    (step,) = re.findall(r"interrupted after step (\d+) of 18000, saved in ", errors)
+    assert f"go on with: train_mnist.py {shlex.join(options)} --resume" in errors
+    with np.load(checkpoint) as saved:
+        assert len(saved["step_losses"]) == int(step)
+    other = _script(*options, "--seed", "1", "--resume", expect=2)
+    assert "seed was 0, now 1" in other.stderr
+
+
+def test_interrupted_without_a_checkpoint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise Interrupted("interrupted after step 3 of 45; no checkpoint was asked for")
+
+    monkeypatch.setattr(command, "fit", interrupted)
+    assert command.main(["--dataset", "digits", "--epochs", "1"]) == 130
+    assert "--checkpoint FILE would keep what --resume needs" in capsys.readouterr().err
+
+
+def test_out_writes_the_run_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is handed to the report's writer, and that a finished run is only loaded when it is resumed."""
+    calls: list[tuple] = []
+    module = ModuleType("fastcnn.report.run_folder")
+    module.__spec__ = ModuleSpec("fastcnn.report.run_folder", None)
+    module.write_run = lambda *arguments: calls.append(arguments)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fastcnn.report.run_folder", module)
+    options = ["--dataset", "digits", "--recipe", "sprint", "--epochs", "1.5", "--validation", "0.2", "--average", "0.9",
+               "--out", str(tmp_path)]  # fmt: skip
+    assert command.main(options) == 0
+    assert command.main([*options, "--resume"]) == 0
+    (folder, model, initial, history, result, logits, dataset), again = calls
+    assert folder == tmp_path
+    assert model.state_dict().keys() == initial.keys()
+    assert not np.array_equal(model.state_dict()["0.weight"], initial["0.weight"])
+    assert [epoch.number for epoch in history.epochs] == [1, 2]
+    assert len(history.step_losses) == 54
+    assert history.epochs[-1].validation_accuracy == result["validation_accuracy"]
+    assert result["train_images"] == 1151
+    assert logits.shape == (359, 10)
+    assert np.mean(logits.argmax(axis=1) == dataset.test_labels) == result["test_accuracy"]
+    json.dumps(result)
+    assert again[3] == history
+    np.testing.assert_array_equal(again[5], logits)
+
+
+@pytest.mark.parametrize("name", ["sprint", "balanced", "accurate"])
+def test_recipes_on_digits(name: str, tmp_path: Path) -> None:
+    result = tmp_path / "result.json"
+    shorter = [] if name == "sprint" else ["--epochs", "8"]
+    assert command.main(["--dataset", "digits", "--recipe", name, "--json", str(result), *shorter]) == 0
+    values = json.loads(result.read_text())
+    assert values["recipe"] == name
+    assert bool(values["settings"]["augment"]) == (name != "sprint")
+    assert values["test_accuracy"] > 0.95
+
+
+def test_a_warm_start_compiles_nothing(tmp_path: Path) -> None:
+    """The second process finds every kernel on the disk, also those of the last batch and of the evaluation, and says nothing about it."""
+    options = ["--dataset", "digits", "--epochs", "1.5", "--threads", "1", "--recipe", "balanced"]
+    _script(*options)
+    done = _script(*options, "--json", str(tmp_path / "r.json"))
+    assert "compil" not in done.stdout
+    assert "recipe balanced: epochs=1.5, batch_size=32, optimizer=adam" in done.stdout
+
+
+def test_kernels_are_compiled_before_the_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    names: list[str] = []
+    trained: list[int] = []
+    original = command.fit
+
+    def fit(*args: object, **kwargs: object) -> object:
+        names.clear()
+        trained.append(1)
+        monkeypatch.setattr("fastcnn.jit.watchers", [names.append])
+        return original(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(command, "fit", fit)
+    assert command.main(["--dataset", "digits", "--epochs", "1.5", "--batch-size", "23", "--validation", "0.13"]) == 0
+    assert (trained, names) == ([1], [])
+    assert "test accuracy" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not os.environ.get("FASTCNN_DATA"), reason="FASTCNN_DATA does not name a folder with mnist/*-ubyte.gz")
 def test_full_mnist_one_epoch(tmp_path: Path) -> None:
-    """The main job on the real data; three epochs, the default, reach 99.3 to 99.5 %."""
+    """The main job on the real data; three epochs reach 99.3 to 99.5 %."""
     result = tmp_path / "result.json"
     _script("--dataset", "mnist", "--epochs", "1", "--json", str(result))
     values = json.loads(result.read_text())
     assert (values["train_images"], values["test_images"]) == (60_000, 10_000)
     assert values["test_accuracy"] >= 0.985
-
-
-def test_pixels_are_standardised() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (50, 6, 7), np.uint8)
-    x = Pixels(images)(images)
-    assert x.shape == (50, 1, 6, 7)
-    assert x.dtype == np.float32
-    assert x.mean() == pytest.approx(0, abs=1e-5)
-    assert x.std() == pytest.approx(1, abs=1e-5)
-    assert np.isfinite(Pixels(np.zeros((2, 3, 3), np.uint8))(images)).all()
-
-
-def test_loop_counts_the_last_partial_batch_and_stops_at_nan() -> None:
-    from fastcnn.losses import SoftmaxCrossEntropy
-    from fastcnn.models import digit_net
-    from fastcnn.optim import SGD
-
-    rng = np.random.default_rng(0)
-    images, labels = rng.integers(0, 256, (50, 8, 8), np.uint8), rng.integers(0, 10, 50).astype(np.uint8)
-    net = digit_net(8, rng=0)
-    seen: list[int] = []
-
-    class Recorder(LineProgress):
-        def advance(self, count: int, loss: float, accuracy: float) -> None:
-            seen.append(count)
-            super().advance(count, loss, accuracy)
-
-    def run(lr: float) -> list:
-        return train(
-            net, images, labels, pixels=Pixels(images), loss=SoftmaxCrossEntropy(), optimizer=SGD(net.params, lr),
-            schedule=lambda step: lr, epochs=2, batch_size=16, rng=rng, progress=Recorder(),
-        )  # fmt: skip
-
-    history = run(0.01)
-    assert seen == [16, 16, 16, 2] * 2
-    assert [epoch.number for epoch in history] == [1, 2]
-    logits = predict(net, images, Pixels(images), batch_size=7)
-    assert evaluate(net, images, labels, Pixels(images)) == np.mean(logits.argmax(axis=1) == labels)
-    assert net.training, "prediction must put the mode back"
-    with np.errstate(all="ignore"), pytest.raises(FloatingPointError, match=r"step .* of epoch .*: the loss became"):
-        run(1e30)
-
-
-def test_progress_is_plain_in_a_pipe_and_a_bar_on_a_terminal() -> None:
-    class Terminal:
-        def isatty(self) -> bool:
-            return True
-
-    assert isinstance(progress_for(io.StringIO()), LineProgress)
-    bar = progress_for(Terminal())
-    bar.begin_epoch(1, 1, 2)
-    bar.advance(3, 0.5, 0.25)
-    bar.end_epoch(0.5, 0.25, 1.0)
-    bar.close()
-    assert type(bar).__name__ == "BarProgress"
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:

@@ -118,6 +118,14 @@ class Layer:
         for name, array in own.items():
             array[...] = state[name]
 
+    def generators(self) -> dict[str, np.random.Generator]:
+        """Return the random generators inside, by name (``3.rng``): their states decide what Dropout draws next."""
+        own = getattr(self, "rng", None)
+        found = {"rng": own} if isinstance(own, np.random.Generator) else {}
+        for position, layer in enumerate(getattr(self, "layers", ())):
+            found.update({f"{position}.{name}": rng for name, rng in layer.generators().items()})
+        return found
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._describe()})"
 

@@ -1,37 +1,34 @@
-"""The command behind scripts/train_mnist.py and `fastcnn train`."""
+"""The command behind scripts/train_mnist.py and `fastcnn train`: a recipe, `fit`, and what came of it."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
+import math
+import shlex
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from .. import data, files, machine
+from .. import data, files, jit, machine
 from ..data import Dataset, DatasetNotFound, IdxError
-from ..losses import SoftmaxCrossEntropy
-from ..models import digit_net
-from ..optim import Adam
-from ..schedules import OneCycle
-from .loop import Epoch, Pixels, predict, settings, train, warm_up
+from ..models import MODELS
+from ..registry import PRECISIONS
+from .callbacks import EarlyStopping
+from .evaluation import predict
+from .fit import fit, split
+from .history import History
+from .interrupt import Interrupted
 from .progress import progress_for
-
-
-class Recipe(NamedTuple):
-    """Defaults of a data set. MNIST's were looked at on its last 5,000 training images; the others are its, with more epochs, not tuned."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-
-RECIPES = {"mnist": Recipe(3, 128, 0.006), "fashion-mnist": Recipe(6, 128, 0.006), "digits": Recipe(20, 32, 0.003)}
-LABEL_SMOOTHING = 0.05
+from .recipes import DEFAULT, OPTIMIZERS, RATES, RECIPES, Recipe, build, prepare_kernels
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
@@ -40,87 +37,205 @@ def parser(prog: str) -> argparse.ArgumentParser:
     p.add_argument("--dataset", choices=("auto", *RECIPES), default="auto",
                    help="auto: MNIST, or scikit-learn's small digits where MNIST can neither be found nor downloaded")  # fmt: skip
     p.add_argument("--data-dir", type=Path, help="folder that holds the *-ubyte.gz files (default: $FASTCNN_DATA, the cache, a download)")
-    p.add_argument("--epochs", type=_positive, help="default: " + settings(**{name: r.epochs for name, r in RECIPES.items()}))
-    p.add_argument("--batch-size", type=_positive, help="default: " + settings(**{name: r.batch_size for name, r in RECIPES.items()}))
-    p.add_argument("--seed", type=_seed, default=0, help="of initial weights and shuffling (default: 0)")
+    epochs = ", ".join(f"{name} {recipe.epochs:g}" for name, recipe in RECIPES["mnist"].items())
+    p.add_argument("--recipe", choices=tuple(RECIPES["mnist"]), default=DEFAULT,
+                   help=f"settings that go together (default: {DEFAULT}); epochs on MNIST: {epochs}")  # fmt: skip
+    changes = p.add_argument_group("changes to the recipe")
+    changes.add_argument("--model", choices=tuple(MODELS))
+    changes.add_argument("--epochs", type=_above_zero, metavar="NUMBER", help="0.5 is half an epoch")
+    changes.add_argument("--batch-size", type=_positive, metavar="INT")
+    changes.add_argument("--lr", type=_above_zero, metavar="NUMBER", help="the highest learning rate of the schedule")
+    changes.add_argument("--optimizer", choices=tuple(OPTIMIZERS))
+    changes.add_argument("--label-smoothing", type=_share_or_zero, metavar="SHARE")
+    changes.add_argument("--average", type=_share_or_zero, metavar="DECAY", help="of a moving average of the weights; 0 is none")
+    changes.add_argument("--precision", choices=PRECISIONS)
+    changes.add_argument("--no-augment", action="store_true", help="train on the images as they are")
+    p.add_argument("--validation", type=_share, metavar="SHARE", help="share of the training images kept to judge every epoch by")
+    p.add_argument("--patience", type=_positive, metavar="EPOCHS",
+                   help="stop after so many epochs without a better validation loss, and go back to the best")  # fmt: skip
+    p.add_argument("--seed", type=_seed, default=0, help="of initial weights, shuffling and augmentation (default: 0)")
     p.add_argument("--threads", type=_positive, help="default: all usable cores")
-    p.add_argument("--out", type=Path, metavar="DIR", help="write weights.npz, result.json and training.png there")
+    p.add_argument("--checkpoint", type=Path, metavar="FILE",
+                   help="keep there, every 10 seconds and at Ctrl-C, what --resume needs (with --out: DIR/checkpoint.npz)")  # fmt: skip
+    p.add_argument("--resume", type=Path, nargs="?", const=Path(), metavar="FILE", help="go on from a checkpoint, with the same options")
+    p.add_argument("--out", type=Path, metavar="DIR", help="write weights, history, result and a report there")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     return p
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train_mnist.py") -> int:
-    """Run the command; return its exit code: 0, 2 for what the user must mend, 130 after Ctrl-C."""
+    """Run the command; return its exit code: 0, 1 where the loss became NaN, 2 for what the user must mend, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else list(argv)
     arguments = parser(prog).parse_args(argv)
     try:
         return _run(arguments)
-    except (DatasetNotFound, IdxError, ImportError, OSError) as error:
+    except (DatasetNotFound, IdxError, ImportError, OSError, _Mistake) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except Interrupted as interrupted:
+        again = [prog, *argv, *([] if arguments.resume else ["--resume"])]
+        kept = _checkpoint(arguments)
+        advice = f"go on with: {shlex.join(again)}" if kept else "--checkpoint FILE would keep what --resume needs"
+        print(f"\n{interrupted}\n{advice}", file=sys.stderr)
+        return 130
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
 
 
+class _Mistake(ValueError):
+    """What the user must mend, in one line."""
+
+
 def _run(arguments: argparse.Namespace) -> int:
     begin = time.perf_counter()
     if arguments.threads and arguments.threads > machine.max_threads():
-        print(f"error: --threads {arguments.threads}: this machine lets us use {machine.max_threads()}", file=sys.stderr)
-        return 2
-    for path in filter(None, (arguments.json, arguments.out and arguments.out / "result.json")):
+        raise _Mistake(f"--threads {arguments.threads}: this machine lets us use {machine.max_threads()}")
+    if arguments.patience and not arguments.validation:
+        raise _Mistake("--patience needs --validation SHARE, images to judge the epochs by")
+    checkpoint = _checkpoint(arguments)
+    if arguments.resume is not None and (checkpoint is None or not checkpoint.is_file()):
+        raise _Mistake(
+            f"--resume: there is no checkpoint {checkpoint}" if checkpoint else "--resume FILE: name the checkpoint to go on from"
+        )
+    for path in filter(None, (arguments.json, arguments.out and arguments.out / "result.json", checkpoint)):
         files.require_writable(path)  # now, rather than after the training
-    dataset = _load(arguments.dataset, arguments.data_dir)
-    recipe = RECIPES[dataset.name]
-    epochs, batch_size = arguments.epochs or recipe.epochs, arguments.batch_size or recipe.batch_size
+    dataset = _loaded_beside(lambda: _load(arguments.dataset, arguments.data_dir), machine.numba)
+    recipe = _recipe(arguments, dataset.name)
+    kept, judges = _split(dataset, arguments.validation, arguments.seed)
     threads = arguments.threads or machine.get_threads()
-    rng = np.random.default_rng(arguments.seed)
     size = dataset.train_images.shape[1]
-    model = digit_net(size, rng)
-    initial = model.state_dict()
-    images, labels = dataset.train_images, dataset.train_labels
-    print(f"{dataset.name}: {len(images):,} training and {len(dataset.test_images):,} test images of {size} x {size}")
-    print(model.summary((1, size, size)))
-    print(settings(epochs=epochs, batch_size=batch_size, learning_rate=recipe.learning_rate, seed=arguments.seed, threads=threads))
-
-    pixels, loss = Pixels(images), SoftmaxCrossEntropy(LABEL_SMOOTHING)
-    optimizer = Adam(model.params, recipe.learning_rate, betas=(0.7, 0.9))
-    schedule = OneCycle(recipe.learning_rate, epochs * -(-len(images) // batch_size), warmup=0.15, anneal="linear")
+    parts = build(recipe, size, len(kept[0]), arguments.seed)
+    initial = parts.model.state_dict()
+    print(f"{dataset.name}: {len(dataset.train_images):,} training and {len(dataset.test_images):,} test images of {size} x {size}"
+          + (f", {len(judges[0]):,} of the former for validation" if judges else ""))  # fmt: skip
+    print(parts.model.summary((1, size, size)))
+    print(_settings(arguments.recipe, recipe, arguments.seed, threads), flush=True)
     with _limited(threads):
-        _compile(model, pixels(images[:batch_size]), labels[:batch_size], loss)
-        progress = progress_for()
+        with _telling_compilation():
+            prepare_kernels(recipe, (size, size), len(kept[0]), arguments.seed)
+        ready = time.perf_counter() - begin
         try:
-            history = train(
-                model, images, labels, pixels=pixels, loss=loss, optimizer=optimizer, schedule=schedule,
-                epochs=epochs, batch_size=batch_size, rng=rng, progress=progress,
+            history = fit(
+                parts.model, *kept, epochs=recipe.epochs, batch_size=recipe.batch_size, validation=judges, loss=parts.loss,
+                optimizer=parts.optimizer, schedule=parts.schedule, augment=parts.augment, average=recipe.average,
+                precision=recipe.precision, early_stopping=EarlyStopping(arguments.patience) if arguments.patience else None,
+                progress=progress_for(), seed=arguments.seed, checkpoint=checkpoint, resume=arguments.resume is not None,
             )  # fmt: skip
-        finally:
-            progress.close()
-        logits = predict(model, dataset.test_images, pixels)
-    seconds = history[-1].seconds
+        except ValueError as error:
+            raise _Mistake(error) from error
+        logits = predict(parts.model, dataset.test_images, history.mean, history.deviation, precision=recipe.precision)
     accuracy = float(np.mean(logits.argmax(axis=1) == dataset.test_labels))
+    seconds = history.epochs[-1].seconds
+    rate = _images_seen(history, len(kept[0]), recipe.batch_size) / seconds
     result = {
         "dataset": dataset.name,
         "test_accuracy": accuracy,
-        "train_images": len(images),
+        "validation_accuracy": history.epochs[-1].validation_accuracy,
+        "train_images": len(kept[0]),
         "test_images": len(dataset.test_images),
-        "epochs": epochs,
+        "epochs": recipe.epochs,
         "train_seconds": seconds,
+        "ready_seconds": ready,
         "total_seconds": time.perf_counter() - begin,
-        "images_per_second": epochs * len(images) / seconds,
-        "parameters": model.parameter_count,
+        "images_per_second": rate,
+        "parameters": parts.model.parameter_count,
         "threads": threads,
         "seed": arguments.seed,
+        "recipe": arguments.recipe,
+        "settings": asdict(recipe),
     }
-    print(f"test accuracy {100 * accuracy:.2f} %   {result['images_per_second']:,.0f} images/s   "
-          f"training {seconds:.1f} s   in all {result['total_seconds']:.1f} s")  # fmt: skip
+    print(f"test accuracy {100 * accuracy:.2f} %   {rate:,.0f} images/s   "
+          f"training {seconds:.1f} s   in all {result['total_seconds']:.1f} s", flush=True)  # fmt: skip
+    if arguments.json or arguments.out:
+        from .. import info
+
+        result["environment"] = info.describe()
     if arguments.json:
         files.save_json(arguments.json, result)
     if arguments.out:
-        _write_report(arguments.out, model.state_dict(), initial, result, history, logits, dataset)
+        _write_run(arguments.out, parts.model, initial, history, result, logits, dataset)
     return 0
+
+
+def _checkpoint(arguments: argparse.Namespace) -> Path | None:
+    """Return the file that --resume FILE, --checkpoint or --out name, in this order."""
+    if arguments.resume is not None and arguments.resume != Path():
+        return Path(arguments.resume)
+    return arguments.checkpoint or (arguments.out and arguments.out / "checkpoint.npz")
+
+
+def _recipe(arguments: argparse.Namespace, dataset: str) -> Recipe:
+    recipe = RECIPES[dataset][arguments.recipe]
+    optimizer = arguments.optimizer or recipe.optimizer
+    changes = {
+        "model": arguments.model,
+        "epochs": arguments.epochs,
+        "batch_size": arguments.batch_size,
+        "learning_rate": arguments.lr or recipe.learning_rate * RATES[optimizer] / RATES[recipe.optimizer],
+        "optimizer": optimizer,
+        "label_smoothing": arguments.label_smoothing,
+        "precision": arguments.precision,
+    }
+    recipe = replace(recipe, **{name: value for name, value in changes.items() if value is not None})
+    if arguments.average is not None:
+        recipe = replace(recipe, average=arguments.average or None)
+    return replace(recipe, augment=None) if arguments.no_augment else recipe
+
+
+def _settings(name: str, recipe: Recipe, seed: int, threads: int) -> str:
+    """Return a line of what the recipe says, without what it leaves out."""
+    values = {"epochs": f"{recipe.epochs:g}", "batch_size": recipe.batch_size, "optimizer": recipe.optimizer,
+              "lr": f"{recipe.learning_rate:g} {recipe.schedule}", "label_smoothing": recipe.label_smoothing,
+              "weight_decay": recipe.weight_decay, "average": recipe.average, "precision": recipe.precision}  # fmt: skip
+    changed = {key: f"{value:g}" for key, value in asdict(recipe.augment).items() if value} if recipe.augment else {}
+    if not changed.get("erase"):
+        changed.pop("erase_size", None)
+    values["augment"] = " ".join(f"{key} {value}" for key, value in changed.items())
+    shown = {key: value for key, value in values.items() if value} | {"seed": seed, "threads": threads}
+    return f"recipe {name}: " + ", ".join(f"{key}={value}" for key, value in shown.items())
+
+
+def _split(dataset: Dataset, share: float | None, seed: int) -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
+    images, labels = dataset.train_images, dataset.train_labels
+    if share is None:
+        return (images, labels), None
+    try:
+        kept, held = split(labels, share, seed)
+    except ValueError as error:
+        raise _Mistake(error) from error
+    return (images[kept], labels[kept]), (images[held], labels[held])
+
+
+def _images_seen(history: History, images: int, batch_size: int) -> int:
+    epochs, steps = divmod(len(history.step_losses), -(-images // batch_size))
+    return epochs * images + steps * batch_size
+
+
+# --- Before training ---------------------------------------------------------------------------------------------------
+
+
+def _loaded_beside(load: Callable[[], Dataset], other: Callable[[], Any]) -> Dataset:
+    """Return what `load` returns, or raise what it raises, while `other` runs: unpacking and the import of Numba share two cores."""
+    found: list[Dataset] = []
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            found.append(load())
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)  # a daemon: Ctrl-C does not wait for a download
+    thread.start()
+    other()
+    thread.join()
+    if raised:
+        raise raised[0]
+    return found[0]
 
 
 def _load(name: str, folder: Path | None) -> Dataset:
@@ -141,11 +256,28 @@ def _load(name: str, folder: Path | None) -> Dataset:
         return data.digits()
 
 
-def _compile(model: Any, inputs: np.ndarray, labels: np.ndarray, loss: SoftmaxCrossEntropy) -> None:
-    begin = time.perf_counter()
-    print("preparing kernels (a first run compiles them; they are kept on disk) ... ", end="", flush=True)
-    warm_up(model, inputs, labels, loss)
-    print(f"ready after {time.perf_counter() - begin:.1f} s", flush=True)
+@contextlib.contextmanager
+def _telling_compilation() -> Iterator[None]:
+    """Say that kernels are being compiled inside the block, where this happens."""
+    begin, names = time.perf_counter(), []
+    live = sys.stdout is not None and sys.stdout.isatty()
+
+    def tell(name: str) -> None:
+        names.append(name)
+        if live:
+            line = f"compiling kernels, first run only: {len(names)}  {name.lstrip('_')}  {time.perf_counter() - begin:.0f} s"
+            print(f"\r{line[:79]:79}", end="", flush=True)
+        elif len(names) == 1:
+            print("compiling kernels, first run only ...", flush=True)
+
+    jit.watchers.append(tell)
+    try:
+        yield
+    finally:
+        jit.watchers.remove(tell)
+        if names:
+            line = f"compiled {len(names)} kernel{'s' * (len(names) > 1)} in {time.perf_counter() - begin:.1f} s; they are kept on disk"
+            print(f"\r{line:79}" if live else line, flush=True)
 
 
 @contextlib.contextmanager
@@ -165,24 +297,49 @@ def _limited(threads: int) -> Iterator[None]:
         yield
 
 
-def _write_report(
-    folder: Path,
-    weights: dict[str, np.ndarray],
-    initial: dict[str, np.ndarray],
-    result: dict[str, Any],
-    history: list[Epoch],
-    logits: np.ndarray,
-    dataset: Dataset,
-) -> None:
+# --- After training ----------------------------------------------------------------------------------------------------
+
+
+def _write_run(folder: Path, model: Any, initial: Any, history: History, result: Any, logits: np.ndarray, dataset: Dataset) -> None:
+    if importlib.util.find_spec("fastcnn.report.run_folder"):
+        importlib.import_module("fastcnn.report.run_folder").write_run(folder, model, initial, history, result, logits, dataset)
+        print(f"{folder}: wrote the run")
+        return
+    weights = model.state_dict()
     files.save_arrays(folder / "weights.npz", weights)
-    files.save_json(folder / "result.json", {**result, "history": [epoch._asdict() for epoch in history]})
+    files.save_json(folder / "result.json", {**result, "history": [epoch._asdict() for epoch in history.epochs]})
     try:
         from ..report.figures import training_figure
     except ImportError:
         print(f'{folder}: wrote weights.npz and result.json (pip install "fastcnn[train]" adds the picture)')
         return
-    training_figure(folder / "training.png", history, initial, weights, logits, dataset.test_images, dataset.test_labels)
+    training_figure(folder / "training.png", history.epochs, initial, weights, logits, dataset.test_images, dataset.test_labels)
     print(f"{folder}: wrote weights.npz, result.json and training.png")
+
+
+# --- Arguments ---------------------------------------------------------------------------------------------------------
+
+
+def _number(text: str, low: float, high: float, closed: bool, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (low <= value < high if closed else low < value < high):
+        raise argparse.ArgumentTypeError(f"must be {expected}; got {text}")
+    return value
+
+
+def _above_zero(text: str) -> float:
+    return _number(text, 0, math.inf, False, "a number above 0")
+
+
+def _share(text: str) -> float:
+    return _number(text, 0, 1, False, "between 0 and 1")
+
+
+def _share_or_zero(text: str) -> float:
+    return _number(text, 0, 1, True, "at least 0 and below 1")
 
 
 def _positive(text: str) -> int:

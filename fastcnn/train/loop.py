@@ -1,130 +1,208 @@
-"""The training loop: shuffled batches, forward, loss, backward, update; and evaluation."""
+"""The one training loop: batches, steps, epochs, and who is told about them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-
+from ..data.batches import Batches
 from ..layers import Layer
 from ..losses import SoftmaxCrossEntropy
-from ..optim import Optimizer
+from ..optim import Optimizer, WeightAverage
+from .callbacks import Best, EarlyStopping, hooks
+from .checkpoint import Saver
+from .evaluation import Validation, judged_weights
+from .history import Epoch, History
+from .interrupt import Interrupted, Request, requests
 from .progress import Progress
-from .step import Step
 
 
-class Pixels:
-    """Turns uint8 images (N, H, W) into network inputs (N, 1, H, W) of mean 0 and deviation 1, a batch at a time.
+@dataclass
+class Run:
+    """A training run: what it is made of, and how far it has come. A checkpoint keeps all of the second part.
 
-    Mean and deviation are the training set's; keeping bytes until a batch is needed takes a quarter of the memory.
+    Attributes
+    ----------
+    take_step : callable
+        (x, target, learning rate) -> (mean loss of the batch, how many were right): see `fastcnn.train.step.Step`.
+    schedule : callable
+        Learning rate of step 0 ... steps - 1.
+    steps : int
+        Of the whole run.
+    history : History
+    step : int
+        Steps done.
+    total_loss, right, seen : float, int, int
+        Sums over the epoch so far; `loss` and `accuracy` are their means.
+    seconds : float
+        Spent so far.
+    best : Best
+        Of early stopping.
+    finished : bool
+        By its last step, or by early stopping.
     """
 
-    def __init__(self, train_images: np.ndarray) -> None:
-        self.mean, self.deviation = float(train_images.mean()), float(train_images.std()) or 1.0
+    model: Layer
+    criterion: SoftmaxCrossEntropy
+    optimizer: Optimizer
+    take_step: Callable[[Any, Any, float], tuple[float, int]]
+    batches: Batches
+    schedule: Callable[[int], float]
+    steps: int
+    average: WeightAverage | None = None
+    validation: Validation | None = None
+    early_stopping: EarlyStopping | None = None
+    history: History = field(default_factory=History)
+    step: int = 0
+    total_loss: float = 0.0
+    right: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    best: Best = field(default_factory=Best)
+    finished: bool = False
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return (N, 1, H, W) float32."""
-        scaled = (images - np.float32(self.mean)) * np.float32(1 / self.deviation)
-        return scaled[:, None]
+    @property
+    def loss(self) -> float:
+        """Mean loss over the images of the epoch so far."""
+        return self.total_loss / max(self.seen, 1)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images of the epoch so far whose largest logit was their label's."""
+        return self.right / max(self.seen, 1)
 
 
-class Epoch(NamedTuple):
-    """What one epoch came to: means over its training batches, and the seconds since training began."""
-
-    number: int
-    loss: float
-    accuracy: float
-    seconds: float
-
-
-def train(
-    model: Layer,
-    images: np.ndarray,
-    labels: np.ndarray,
-    *,
-    pixels: Callable[[np.ndarray], np.ndarray],
-    loss: SoftmaxCrossEntropy,
-    optimizer: Optimizer,
-    schedule: Callable[[int], float],
-    epochs: int,
-    batch_size: int,
-    rng: np.random.Generator,
-    progress: Progress,
-) -> list[Epoch]:
-    """Train `model` in place and return its history.
+class Loop:
+    """Takes a run from where it is to its end; see `__call__`.
 
     Parameters
     ----------
-    images : (N, H, W) uint8
-    labels : (N,) integers
-    pixels : callable
-        Makes a batch of network inputs from images.
-    schedule : callable
-        Learning rate of each of the epochs * ceil(N / batch_size) steps.
-    rng : Generator
-        Shuffles; every image is seen once an epoch, the last batch may be smaller.
+    run : Run
     progress : Progress
-        Told about every step.
-
-    Raises
-    ------
-    FloatingPointError
-        The loss became NaN or infinite; the message says at which step.
+    callbacks : sequence
+        See `fastcnn.train.Callback`.
+    saver : Saver, optional
+        Saves checkpoints.
     """
-    model.train()
-    take_step = Step(model, loss, optimizer)
-    targets = labels.astype(np.int64)
-    batches = -(-len(images) // batch_size)
-    history = []
-    step, begin = 0, time.perf_counter()
-    for number in range(1, epochs + 1):
-        order = rng.permutation(len(images))
-        total_loss, right, seen = 0.0, 0, 0
-        progress.begin_epoch(number, epochs, batches)
-        for first in range(0, len(images), batch_size):
-            chosen = order[first : first + batch_size]
-            target = targets[chosen]
+
+    def __init__(self, run: Run, progress: Progress, callbacks: Sequence[Any] = (), saver: Saver | None = None) -> None:
+        self.run, self.progress, self.saver = run, progress, saver
+        self.on_step, self.on_epoch, self.on_end = (hooks(callbacks, name) for name in ("on_step", "on_epoch", "on_end"))
+        self.batches = len(run.batches)
+        self.stopped = False
+        self.begin = 0.0
+
+    def __call__(self) -> History:
+        """Train; return the history.
+
+        Raises
+        ------
+        FloatingPointError
+            The loss became NaN or infinite: the message says at which step. The parameters are those before the step.
+        Interrupted
+            Ctrl-C, or SIGTERM: a KeyboardInterrupt after a whole step, and after the checkpoint was saved.
+        """
+        run = self.run
+        self.begin = time.perf_counter() - run.seconds
+        self.progress.begin(run.steps, self.batches, run.step)
+        with requests() as request:
+            while not (run.finished or self.stopped):
+                self._epoch(request)
+        self._take_final_weights()
+        for hook in self.on_end:
+            hook(run)
+        return run.history
+
+    def _epoch(self, request: Request) -> None:
+        run, progress, saver = self.run, self.progress, self.saver
+        number, first = divmod(run.step, self.batches)
+        last = min(self.batches, run.steps - number * self.batches)
+        losses, average = run.history.step_losses, run.average
+        rate = 0.0
+        for position in range(first, last):
+            x, target = run.batches.batch(number, position)
+            rate = run.schedule(run.step)
             try:
-                value, hits = take_step(pixels(images[chosen]), target, schedule(step))
+                value, right = run.take_step(x, target, rate)
             except FloatingPointError as error:
-                raise FloatingPointError(f"step {step} of epoch {number}: {error}") from None
-            step += 1
-            seen += len(chosen)
-            total_loss += value * len(chosen)
-            right += hits
-            progress.advance(len(chosen), total_loss / seen, right / seen)
-        epoch = Epoch(number, total_loss / seen, right / seen, time.perf_counter() - begin)
-        history.append(epoch)
-        progress.end_epoch(epoch.loss, epoch.accuracy, epoch.seconds)
-    return history
+                raise FloatingPointError(self._failure(number, position, error)) from None
+            if average is not None:
+                average.update()
+            count = len(target)
+            losses.append(value)
+            run.total_loss += value * count
+            run.right += right
+            run.seen += count
+            run.step += 1
+            progress.advance(count, run.total_loss / run.seen, run.right / run.seen)
+            for hook in self.on_step:
+                if hook(run) is True:
+                    self.stopped = True
+            if position + 1 == last:
+                break  # what follows belongs after the end of the epoch
+            if request.signal:
+                self._interrupt()
+            if saver is not None and (self.stopped or saver.due(run.step)):
+                self._save()
+            if self.stopped:
+                break
+        self._end_epoch(number, rate)
+        if request.signal:
+            self._interrupt()
 
+    def _end_epoch(self, number: int, rate: float) -> None:
+        """Record the epoch that has ended (or was stopped: then a checkpoint already holds its middle)."""
+        run, whole = self.run, self.run.step in ((number + 1) * self.batches, self.run.steps)
+        judged = run.validation.judge(run.model, run.average, run.criterion) if run.validation else (None, None)
+        epoch = Epoch(number + 1, run.loss, run.accuracy, self._clock(), rate, *judged)
+        run.history.epochs.append(epoch)
+        run.finished = run.step == run.steps
+        if run.early_stopping:
+            self._watch(run.early_stopping, epoch)
+        self.progress.end_epoch(epoch)
+        run.total_loss, run.right, run.seen = 0.0, 0, 0
+        for hook in self.on_epoch:
+            if hook(run) is True:
+                self.stopped = True
+        if whole and self.saver is not None and (run.finished or self.stopped or self.saver.epoch_is_due()):
+            self._save()
 
-def warm_up(model: Layer, inputs: np.ndarray, labels: np.ndarray, loss: SoftmaxCrossEntropy) -> None:
-    """Compile every kernel that training and prediction need, by one step on a copy of the model that is thrown away."""
-    import copy
+    def _watch(self, early_stopping: EarlyStopping, epoch: Epoch) -> None:
+        run, best = self.run, self.run.best
+        if early_stopping.improves(epoch, best.value):
+            run.best = Best(getattr(epoch, early_stopping.monitor), epoch.number, 0, judged_weights(run.model, run.average))
+        else:
+            best.since += 1
+            run.finished |= best.since >= early_stopping.patience
 
-    trial = copy.deepcopy(model).train()
-    loss.forward(trial.forward(inputs), labels.astype(np.int64))
-    trial.backward(loss.backward(), input_gradient=False)
+    def _take_final_weights(self) -> None:
+        """Load the best epoch's weights, or the averaged ones, where there are such."""
+        run = self.run
+        if run.best.weights:
+            run.model.load_state_dict(run.best.weights)
+        elif run.average is not None:
+            run.model.load_state_dict(judged_weights(run.model, run.average))
 
+    def _clock(self) -> float:
+        self.run.seconds = time.perf_counter() - self.begin
+        return self.run.seconds
 
-def predict(model: Layer, images: np.ndarray, pixels: Callable[[np.ndarray], np.ndarray], batch_size: int = 500) -> np.ndarray:
-    """Return logits (N, classes) of uint8 images, in evaluation mode; the model's mode is put back."""
-    mode = model.training
-    model.eval()
-    try:
-        return np.concatenate([model.forward(pixels(images[i : i + batch_size])) for i in range(0, len(images), batch_size)])
-    finally:
-        model.train(mode)
+    def _save(self) -> None:
+        assert self.saver is not None
+        self._clock()
+        self.saver.save(self.run)
 
+    def _interrupt(self) -> None:
+        where = f"interrupted after step {self.run.step} of {self.run.steps}"
+        if self.saver is None:
+            raise Interrupted(f"{where}; no checkpoint was asked for")
+        if self.saver.saved != self.run.step:
+            self._save()
+        raise Interrupted(f"{where}, saved in {self.saver.path}")
 
-def evaluate(model: Layer, images: np.ndarray, labels: np.ndarray, pixels: Callable[[np.ndarray], np.ndarray]) -> float:
-    """Return the share of images whose largest logit is their label's, 0 to 1."""
-    return float(np.mean(predict(model, images, pixels).argmax(axis=1) == labels))
-
-
-def settings(**values: Any) -> str:
-    """Return "name=value, ..." for messages."""
-    return ", ".join(f"{name}={value}" for name, value in values.items())
+    def _failure(self, number: int, position: int, error: Exception) -> str:
+        run = self.run
+        kept = f"; {self.saver.path} holds step {self.saver.saved}" if self.saver and self.saver.saved is not None else ""
+        return f"step {run.step + 1} of {run.steps} (epoch {number + 1}, batch {position + 1} of {self.batches}): {error}{kept}"

@@ -19,10 +19,12 @@ class Step:
     loss : SoftmaxCrossEntropy
     optimizer : Optimizer
         Of the model's parameters.
+    precision : "highest", "high" or "medium"
+        What the convolutions may use.
     """
 
-    def __init__(self, model: Layer, loss: SoftmaxCrossEntropy, optimizer: Optimizer) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+    def __init__(self, model: Layer, loss: SoftmaxCrossEntropy, optimizer: Optimizer, precision: str = "high") -> None:
+        self.model, self.loss, self.optimizer, self.precision = model, loss, optimizer, precision
 
     def __call__(self, x: np.ndarray, target: np.ndarray, learning_rate: float) -> tuple[float, int]:
         """Take a step; return the mean loss of the batch before it, and how many of its largest logits were their labels'.

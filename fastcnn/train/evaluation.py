@@ -1,0 +1,131 @@
+"""Predictions and accuracy of a model, in evaluation mode, with weights packed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..layers import Layer, prepare
+from ..losses import SoftmaxCrossEntropy
+from ..optim import WeightAverage
+
+_BATCH = 500
+
+
+def predict(
+    model: Layer,
+    images: np.ndarray,
+    mean: float | None = None,
+    deviation: float | None = None,
+    *,
+    batch_size: int = _BATCH,
+    precision: str = "high",
+) -> np.ndarray:
+    """Return a model's outputs (logits) for images, in evaluation mode; the model stays as it is.
+
+    Parameters
+    ----------
+    images : (N, H, W) or (N, C, H, W) uint8, or inputs (N, C, H, W) float32
+        Bytes v become (v - mean) / deviation, float inputs are taken as they are.
+    mean, deviation : float
+        Of the images that the model was trained with: `History.mean` and `.deviation`. Needed for bytes only.
+    batch_size : int
+        Images computed at a time.
+    precision : "highest", "high" or "medium"
+
+    Returns
+    -------
+    (N, classes) float32
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is none of these; bytes came without mean and deviation.
+    """
+    images = checked_images("predict", images)
+    if batch_size < 1:
+        raise ValueError(f"predict: batch_size must be at least 1; got {batch_size}")
+    if images.dtype == np.uint8 and (mean is None or deviation is None):
+        raise ValueError("predict: uint8 images need the mean and deviation of the training images: History has both")
+    return _outputs(prepare(model, precision), images, mean or 0.0, 1.0 if deviation is None else deviation, batch_size)
+
+
+def evaluate(
+    model: Layer,
+    images: np.ndarray,
+    labels: np.ndarray,
+    mean: float | None = None,
+    deviation: float | None = None,
+    *,
+    batch_size: int = _BATCH,
+    precision: str = "high",
+) -> float:
+    """Return the share of images, 0 to 1, whose largest output is their label's; arguments as of `predict`, labels (N,) integers."""
+    if len(labels) != len(images):
+        raise ValueError(f"evaluate: labels must be as many as images; got {len(labels)} and {len(images)}")
+    logits = predict(model, images, mean, deviation, batch_size=batch_size, precision=precision)
+    return float(np.mean(logits.argmax(axis=1) == labels))
+
+
+class Validation(NamedTuple):
+    """Images that are not trained on, and how to judge a model by them."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    mean: float
+    deviation: float
+    precision: str
+
+    def judge(self, model: Layer, average: WeightAverage | None, loss: SoftmaxCrossEntropy) -> tuple[float, float]:
+        """Return loss and accuracy of a model, with its averaged weights where there are such; the model stays as it is."""
+        logits = _outputs(_snapshot(model, average, self.precision), self.images, self.mean, self.deviation, _BATCH)
+        return float(loss.forward(logits, self.labels)), float(np.mean(logits.argmax(axis=1) == self.labels))
+
+
+def judged_weights(model: Layer, average: WeightAverage | None) -> dict[str, np.ndarray]:
+    """Return a copy of the weights (and buffers) that `Validation.judge` judges by."""
+    averaged = {} if average is None else {name: value.copy() for name, value in average.params.items()}
+    return {**model.state_dict(), **averaged}
+
+
+def _snapshot(model: Layer, average: WeightAverage | None, precision: str) -> Callable[[np.ndarray], np.ndarray]:
+    if average is None:
+        return prepare(model, precision)
+    weights = model.state_dict()
+    model.load_state_dict(judged_weights(model, average))
+    try:
+        return prepare(model, precision)  # a copy
+    finally:
+        model.load_state_dict(weights)
+
+
+def _outputs(network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, mean: float, deviation: float, size: int) -> np.ndarray:
+    parts = [network(_inputs(images[i : i + size], mean, deviation)) for i in range(0, len(images), size)]
+    return np.concatenate(parts)
+
+
+def _inputs(images: np.ndarray, mean: float, deviation: float) -> np.ndarray:
+    """Return network inputs (N, C, H, W) float32 whose memory is channels-last."""
+    pixels = images[..., None] if images.ndim == 3 else images.transpose(0, 2, 3, 1)
+    if images.dtype == np.uint8:
+        pixels = pixels.astype(np.float32)  # in one go with the subtraction it is half as fast
+        pixels -= np.float32(mean)
+        pixels *= np.float32(1 / deviation)
+    return np.ascontiguousarray(pixels).transpose(0, 3, 1, 2)
+
+
+def checked_images(operation: str, images: Any) -> np.ndarray:
+    """Return images that training and prediction take: uint8 of rank 3 or 4, or float32 of rank 4; at least one of at least one pixel."""
+    if not isinstance(images, np.ndarray):
+        raise TypeError(f"{operation}: images must be a NumPy array; got {type(images).__name__}")
+    if images.dtype not in (np.uint8, np.float32):
+        raise TypeError(
+            f"{operation}: images must be uint8 (N, H, W) or (N, C, H, W), or normalised inputs (N, C, H, W) in float32; got {images.dtype}"
+        )
+    ranks = (3, 4) if images.dtype == np.uint8 else (4,)
+    if images.ndim not in ranks or images.size == 0:
+        expected = "(N, H, W) or (N, C, H, W)" if len(ranks) == 2 else "(N, C, H, W) (add the channel: images[:, None])"
+        raise ValueError(f"{operation}: {images.dtype} images must be {expected}, and not empty; got shape {images.shape}")
+    return images
