@@ -192,7 +192,6 @@ class _Code(NamedTuple):
         return int(self.library.get_pointer_to_function(self.name))
 
 
-watchers: list[Callable[[str], None]] = []  # told the name of a kernel before it is compiled: a command that makes people wait says why
 _calls_of_open: list[dict[tuple[str, Any], None]] = []  # what the kernels that are being compiled call, the innermost last
 
 
@@ -245,8 +244,6 @@ def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
     from numba.core import compiler
     from numba.core.registry import cpu_target
 
-    for tell in watchers:
-        tell(kernel.function.__name__)
     flags: Any = compiler.Flags()
     cpu_target.options.parse_as_flags(flags, {"nopython": True, **_FLAGS})
     # No functions for Python and C around the kernel's own (with many arrays they are longer than many a kernel), and hence no compilation

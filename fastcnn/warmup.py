@@ -114,69 +114,45 @@ class _Line:
 
 # --- What is compiled ---------------------------------------------------------------------------------------------------
 
-_STEPS = 2  # whole batches of a trial run: the second goes through the plans that the first has made
-
 
 def recipe_tasks(names: Sequence[str] | None = None) -> list[Task]:
-    """Return a short training on noise for every recipe (or those named), once with all threads and once with one.
+    """Return a short training on noise for every recipe of every data set (or those named), once with all threads and once with one.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        Of recipes (``fast``) or data sets (``mnist``); several of a kind add up.
 
     Raises
     ------
     ValueError
-        There is no recipe of such a name.
+        There is no recipe or data set of such a name.
     """
-    from .train.command import RECIPES
+    from .train.recipes import RECIPES
 
-    unknown = sorted(set(names or ()) - set(RECIPES))
+    known = {*RECIPES, *(recipe for recipes in RECIPES.values() for recipe in recipes)}
+    unknown = sorted(set(names or ()) - known)
     if unknown:
-        raise ValueError(f"unknown recipe {unknown[0]!r}; expected one of {', '.join(RECIPES)}")
-    counts = sorted({machine.get_threads(), 1}, reverse=True)
+        raise ValueError(f"unknown recipe {unknown[0]!r}; expected one of {', '.join(sorted(known))}")
+    sets = [dataset for dataset in RECIPES if dataset in (names or ())] or list(RECIPES)
     return [
-        Task(f"train {name}, batches of {RECIPES[name].batch_size}, {count} thread(s)", _training(name, count))
-        for name in names or RECIPES
-        for count in counts
+        Task(f"train {dataset} by {name}, {count} thread(s)", _training(dataset, name, count))
+        for dataset in sets
+        for name in [recipe for recipe in RECIPES[dataset] if recipe in (names or ())] or RECIPES[dataset]
+        for count in sorted({machine.get_threads(), 1}, reverse=True)
     ]
 
 
-def _training(name: str, threads: int) -> Callable[[], None]:
+def _training(dataset: str, name: str, threads: int) -> Callable[[], None]:
     def run() -> None:
         from .data import SIZES
-        from .losses import SoftmaxCrossEntropy
-        from .models import digit_net
-        from .optim import Adam
-        from .train.command import LABEL_SMOOTHING, RECIPES
-        from .train.loop import Pixels, predict, train
+        from .train.recipes import RECIPES, prepare_kernels
 
-        recipe, size = RECIPES[name], SIZES[name]
-        rng = np.random.default_rng(0)
-        last = size.train_images % recipe.batch_size  # the last batch of an epoch is smaller, and may take other tiles
-        images = rng.integers(0, 256, (_STEPS * recipe.batch_size + last, size.pixels, size.pixels), np.uint8)
-        labels = rng.integers(0, 10, len(images))
-        model, pixels = digit_net(size.pixels, rng), Pixels(images)
+        size = SIZES[dataset]
         with machine.threads(threads):
-            train(
-                model, images, labels, pixels=pixels, loss=SoftmaxCrossEntropy(LABEL_SMOOTHING), optimizer=Adam(model.params, 1e-4),
-                schedule=lambda step: 1e-4, epochs=1, batch_size=recipe.batch_size, rng=rng, progress=_Silent(),
-            )  # fmt: skip
-            predict(model, images[: size.test_images], pixels)
+            prepare_kernels(RECIPES[dataset][name], (size.pixels, size.pixels), size.train_images)
 
     return run
-
-
-class _Silent:
-    """Progress of a training that nobody looks at."""
-
-    def begin_epoch(self, number: int, epochs: int, batches: int) -> None:
-        """Say nothing."""
-
-    def advance(self, images: int, loss: float, accuracy: float) -> None:
-        """Say nothing."""
-
-    def end_epoch(self, loss: float, accuracy: float, seconds: float) -> None:
-        """Say nothing."""
-
-    def close(self) -> None:
-        """Say nothing."""
 
 
 def operation_tasks(found: Sequence[Operation] | None = None) -> list[Task]:

@@ -17,7 +17,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fastcnn import files
+from fastcnn import builds, files
 from fastcnn.train import command
 from fastcnn.train.interrupt import Interrupted
 from fastcnn.train.recipes import RECIPES
@@ -25,7 +25,8 @@ from fastcnn.train.recipes import RECIPES
 ROOT = Path(__file__).parents[1]
 SCRIPT = [sys.executable, str(ROOT / "scripts/train_mnist.py")]
 KEYS = {
-    "dataset", "test_accuracy", "validation_accuracy", "train_images", "test_images", "epochs", "train_seconds", "ready_seconds",
+    "dataset", "model", "mean", "deviation", "test_accuracy", "validation_accuracy", "train_images", "test_images", "epochs",
+    "train_seconds", "ready_seconds",
     "total_seconds", "images_per_second", "parameters", "threads", "seed", "recipe", "settings", "environment",
 }  # fmt: skip
 
@@ -59,21 +60,18 @@ def test_digits_end_to_end(tmp_path: Path) -> None:
     assert len(re.findall(r"^epoch \d/8  loss \d\.\d{4}  accuracy \d+\.\d\d %", done.stdout, re.M)) == 8, "plain lines in a pipe"
     assert "\x1b" not in done.stdout
     assert f"test accuracy {100 * values['test_accuracy']:.2f} %" in done.stdout
-    assert {path.name for path in out.iterdir()} == {"weights.npz", "result.json", "training.png", "checkpoint.npz"}
+    assert {path.name for path in out.iterdir()} == {
+        "weights.npz", "initial.npz", "history.json", "result.json", "evaluation.npz", "report.html", "checkpoint.npz",
+    }  # fmt: skip
     weights = files.load_arrays(out / "weights.npz")
     assert sum(w.size for w in weights.values()) == values["parameters"]
-    history = json.loads((out / "result.json").read_text())["history"]
+    history = json.loads((out / "history.json").read_text())["epochs"]
     assert [epoch["number"] for epoch in history] == list(range(1, 9))
     assert history[-1]["loss"] < history[0]["loss"]
-    _assert_picture(out / "training.png")
-
-
-def _assert_picture(path: Path) -> None:
-    from matplotlib.image import imread
-
-    pixels = imread(path)
-    assert pixels.shape[0] > 500
-    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 100, "a blank picture"
+    page = (out / "report.html").read_text("utf-8")
+    assert page.count("data:image/png;base64") >= 8, "filters, feature maps, mistakes"
+    assert "Feature maps" in page
+    assert "http" not in re.sub(r"http://www\.w3\.org/\S+", "", page), "nothing is fetched"
 
 
 def test_same_seed_same_weights(tmp_path: Path) -> None:
@@ -83,7 +81,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
         saved = files.load_arrays(tmp_path / run)
         weights.append({name: saved[name] for name in saved if name.startswith("model/")})
     assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert not np.array_equal(weights[0]["0.weight"], weights[2]["model/0.weight"])
+    assert not np.array_equal(weights[0]["model/0.weight"], weights[2]["model/0.weight"])
 
 
 @pytest.fixture
@@ -243,19 +241,18 @@ def test_a_warm_start_compiles_nothing(tmp_path: Path) -> None:
 
 
 def test_kernels_are_compiled_before_the_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    names: list[str] = []
     trained: list[int] = []
+    built: list[builds.Build] = []
     original = command.fit
 
     def fit(*args: object, **kwargs: object) -> object:
-        names.clear()
         trained.append(1)
-        monkeypatch.setattr("fastcnn.jit.watchers", [names.append])
-        return original(*args, **kwargs)  # type: ignore[arg-type]
+        with builds.watching(built.append):
+            return original(*args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(command, "fit", fit)
     assert command.main(["--dataset", "digits", "--epochs", "1.5", "--batch-size", "23", "--validation", "0.13"]) == 0
-    assert (trained, names) == ([1], [])
+    assert (trained, built) == ([1], [])
     assert "test accuracy" in capsys.readouterr().out
 
 

@@ -241,7 +241,7 @@ sys.exit(code)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--recipe", "cifar"], "warmup: unknown recipe 'cifar'; expected one of mnist, "),
+        (["--recipe", "cifar"], "warmup: unknown recipe 'cifar'; expected one of accurate, "),
         (["--threads", "0"], "warmup: threads: count must be between 1 and "),
     ],
 )

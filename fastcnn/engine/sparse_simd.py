@@ -64,7 +64,7 @@ class _Emitter:
         return self.b.shuffle_vector(one, undefined, self.ir.Constant(self.vector(self.i32, lanes), [0] * lanes))
 
     def loop(self, begin: Any, step: int, end: Any, carried: list[Any], body: Any) -> list[Any]:
-        """Emit ``for i from begin while i + step <= end`` around `body`, which maps (i, carried) to the next carried; return [i, *carried]."""
+        """Emit ``for i from begin while i + step <= end``; `body` maps (i, carried) to the next carried. Return [i, *carried]."""
         b, entry = self.b, self.b.block
         head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
         b.branch(head)

@@ -15,7 +15,7 @@ _ENOUGH_SUMS = 8  # that hide the latency of a multiply-add: 4 cycles, two of th
 
 
 class Tiling(NamedTuple):
-    """R lines of `reach` elements in tiles: `tiles` to a line, which is `pitch` long where it is padded; `effort` is the cost of a number."""
+    """R lines of `reach` elements in tiles: `tiles` to a line, `pitch` long where it is padded; `effort` is the cost of a number."""
 
     effort: float  # in vector multiply-adds
     tile: GatherShape

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
-import importlib.util
 import math
 import shlex
 import sys
@@ -18,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import data, files, jit, machine
+from .. import data, files, machine, warmup
 from ..data import Dataset, DatasetNotFound, IdxError
 from ..models import MODELS
 from ..registry import PRECISIONS
@@ -115,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(parts.model.summary((1, size, size)))
     print(_settings(arguments.recipe, recipe, arguments.seed, threads), flush=True)
     with _limited(threads):
-        with _telling_compilation():
+        with warmup.compiling_line():
             prepare_kernels(recipe, (size, size), len(kept[0]), arguments.seed)
         ready = time.perf_counter() - begin
         try:
@@ -133,6 +131,9 @@ def _run(arguments: argparse.Namespace) -> int:
     rate = _images_seen(history, len(kept[0]), recipe.batch_size) / seconds
     result = {
         "dataset": dataset.name,
+        "model": recipe.model,
+        "mean": history.mean,
+        "deviation": history.deviation,
         "test_accuracy": accuracy,
         "validation_accuracy": history.epochs[-1].validation_accuracy,
         "train_images": len(kept[0]),
@@ -257,30 +258,6 @@ def _load(name: str, folder: Path | None) -> Dataset:
 
 
 @contextlib.contextmanager
-def _telling_compilation() -> Iterator[None]:
-    """Say that kernels are being compiled inside the block, where this happens."""
-    begin, names = time.perf_counter(), []
-    live = sys.stdout is not None and sys.stdout.isatty()
-
-    def tell(name: str) -> None:
-        names.append(name)
-        if live:
-            line = f"compiling kernels, first run only: {len(names)}  {name.lstrip('_')}  {time.perf_counter() - begin:.0f} s"
-            print(f"\r{line[:79]:79}", end="", flush=True)
-        elif len(names) == 1:
-            print("compiling kernels, first run only ...", flush=True)
-
-    jit.watchers.append(tell)
-    try:
-        yield
-    finally:
-        jit.watchers.remove(tell)
-        if names:
-            line = f"compiled {len(names)} kernel{'s' * (len(names) > 1)} in {time.perf_counter() - begin:.1f} s; they are kept on disk"
-            print(f"\r{line:79}" if live else line, flush=True)
-
-
-@contextlib.contextmanager
 def _limited(threads: int) -> Iterator[None]:
     """Limit our kernels to so many threads, and NumPy's BLAS to one, where threadpoolctl can reach it.
 
@@ -301,20 +278,10 @@ def _limited(threads: int) -> Iterator[None]:
 
 
 def _write_run(folder: Path, model: Any, initial: Any, history: History, result: Any, logits: np.ndarray, dataset: Dataset) -> None:
-    if importlib.util.find_spec("fastcnn.report.run_folder"):
-        importlib.import_module("fastcnn.report.run_folder").write_run(folder, model, initial, history, result, logits, dataset)
-        print(f"{folder}: wrote the run")
-        return
-    weights = model.state_dict()
-    files.save_arrays(folder / "weights.npz", weights)
-    files.save_json(folder / "result.json", {**result, "history": [epoch._asdict() for epoch in history.epochs]})
-    try:
-        from ..report.figures import training_figure
-    except ImportError:
-        print(f'{folder}: wrote weights.npz and result.json (pip install "fastcnn[train]" adds the picture)')
-        return
-    training_figure(folder / "training.png", history.epochs, initial, weights, logits, dataset.test_images, dataset.test_labels)
-    print(f"{folder}: wrote weights.npz, result.json and training.png")
+    from ..report.run_folder import write_run
+
+    write_run(folder, model, initial, history, result, logits, dataset)
+    print(f"{folder / 'report.html'}: the run in pictures")
 
 
 # --- Arguments ---------------------------------------------------------------------------------------------------------
