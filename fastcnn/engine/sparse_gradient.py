@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import machine
 from ..jit import Kernel, kernel
-from .packing import clear, row_packer
+from .packing import clear, row_packer, transposer
 from .sparse_simd import BLOCK, GatherShape, compressed, entry_type, gathered_tile, passed_entries
 from .sparse_tiling import Tiling, tiling
 
@@ -73,7 +73,11 @@ class Geometry(NamedTuple):
 
 
 RECORD = np.dtype([(name, np.int64) for name in (*Pooled._fields, *Geometry._fields[1:])])
-_BUFFER_BYTES = 48 * 1024  # of x
+WINDOWS = 288  # whose entries of `BLOCK` channels are made at a time: 18 KiB of the L1 cache
+# Vector multiply-adds, measured: of an element of dy until it is in a list or is not, and of one that is copied; by how much more than
+# instructions an entry costs as x comes from L2; of a list (two loops whose ends are mispredicted); of a weight's gradient, where large.
+SCAN, COPY, _MEMORY, _PER_LIST, _RESULT = 2.2, 0.2, 1.3, 40.0, 2.5
+_BUFFER_BYTES = 32 * 1024  # of x
 _GRADIENT_BYTES = 640 * 1024  # of a job's gradient
 
 
@@ -85,7 +89,7 @@ def weight_gradient(p: Pooled, dtype: np.dtype) -> Callable[..., None]:
     flops = 1.0 * p.N * p.P * p.Q * p.K * p.C * p.R * p.S
     run = _kernel(t.tile, dtype).bound(g.parts * g.splits, fixed, sample, sample, sample, places, sample, sample, work=flops)
     size, sums = p.K * p.R * t.pitch, g.parts * p.K
-    finish = _finisher(dtype).bound(1, fixed, sample, sample, sample, sample, work=0.0)
+    finish = _finisher(dtype).bound(p.K, fixed, sample, sample, sample, sample, work=8.0 * g.parts * size)
 
     def gradient(x: np.ndarray, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, dweight: np.ndarray, dbias: np.ndarray) -> None:
         partial, totals = np.empty(g.parts * size, dtype), np.empty(sums, dtype)
@@ -93,6 +97,16 @@ def weight_gradient(p: Pooled, dtype: np.dtype) -> Callable[..., None]:
         finish(fixed, partial, totals, dweight.reshape(-1), dbias)
 
     return gradient
+
+
+def weight_effort(p: Pooled) -> float:
+    """Return the time of a weight gradient in vector multiply-adds, where half of the windows pass a gradient."""
+    t = tiling(p.R, p.S * p.C, 4)
+    g = _cut(p, t, 4)
+    windows = float(p.N * p.P * p.Q * p.K)
+    lists = p.K * g.units * (_PER_LIST + 2.5 * t.effort)  # a list's sums are loaded and stored
+    results = _RESULT * g.parts * p.K * p.R * p.S * p.C
+    return SCAN * windows + _MEMORY * t.effort * windows / 2 + lists + results + COPY * p.N * p.H * p.W * p.C
 
 
 def _cut(p: Pooled, t: Tiling, itemsize: int) -> Geometry:
@@ -103,13 +117,14 @@ def _cut(p: Pooled, t: Tiling, itemsize: int) -> Geometry:
     budget = max(1, _BUFFER_BYTES // (p.C * itemsize))  # pixels of x
     tall = step_h + p.R - 1
     width = p.Q if columns * tall <= 2 * budget else max(4, (budget // tall - p.S) // step_w)
-    width = -(-p.Q // -(-p.Q // min(width, p.Q)))
+    width = -(-p.Q // -(-p.Q // min(width, p.Q, WINDOWS)))
     columns = (width * p.window_w - 1) * p.stride_w + p.S
-    rows = max(1, min(p.P, (budget // columns - p.R) // step_h))
-    rows = -(-p.P // -(-p.P // rows))
+    rows = max(1, min(p.P, (budget // columns - p.R) // step_h, WINDOWS // width))
+    bands = max(-(-p.P // rows), min(p.P, threads // p.N))  # few images: at least one unit for each thread
+    rows = -(-p.P // bands)
     whole = rows == p.P and width == p.Q
     size = ((rows * p.window_h - 1) * p.stride_h + p.R) * columns
-    images = max(1, min(budget // size, -(-p.N // threads))) if whole else 1
+    images = max(1, min(budget // size, WINDOWS // (rows * width), -(-p.N // threads))) if whole else 1
     bands, chunks = -(-p.P // rows), -(-p.Q // width)
     units = -(-p.N // images) * bands * chunks
     blocks = -(-p.K // BLOCK)
@@ -163,7 +178,7 @@ def _kernel(shape: GatherShape, dtype: np.dtype) -> Kernel:
                         count += width * BLOCK
                 for v in range(k0 - k, min(BLOCK, last_k - k)):
                     totals[part * g.K + k + v] += sums[v]
-                    length = compress(entries, v, count // BLOCK, listed)
+                    length = compress(entries, v, count // BLOCK, listed, 0)
                     # Bounds. A place is a pixel's, of the padded copy; R rows from it on and S*C elements are in the copy, the rest of a
                     # tile's last line in what follows it.
                     out = (part * g.K + k + v) * gradient_k
@@ -176,27 +191,26 @@ def _kernel(shape: GatherShape, dtype: np.dtype) -> Kernel:
 
 @functools.cache
 def _finisher(dtype: np.dtype) -> Kernel:
-    """Return a kernel that sums parts, in order, and turns (K, R, S*C) into (K, C, R, S)."""
+    """Return a kernel that sums the parts of filter `job`, in order, and turns (R, S*C) into (C, R, S)."""
+    transpose = transposer(dtype)
 
     @kernel(specialisation=dtype.str)
     def sum_parts(job, geometry, partial, totals, dweight, dbias):
         g = geometry[0]
-        taps, size = g.R * g.S, g.R * g.pitch
-        line = np.empty(g.reach, partial.dtype)
-        for k in range(g.K):
-            total = totals[k]
+        taps, size, total = g.R * g.S, g.R * g.pitch, totals[job]
+        for part in range(1, g.parts):
+            total += totals[part * g.K + job]
+        dbias[job] = total
+        gradient = np.empty(taps * g.C, partial.dtype)
+        for r in range(g.R):
+            line, at = gradient[r * g.reach : (r + 1) * g.reach], job * size + r * g.pitch
+            term = partial[at : at + g.reach]
+            for i in range(line.size):
+                line[i] = term[i]
             for part in range(1, g.parts):
-                total += totals[part * g.K + k]
-            dbias[k] = total
-            for r in range(g.R):
-                for part in range(g.parts):
-                    at = (part * g.K + k) * size + r * g.pitch
-                    term = partial[at : at + g.reach]
-                    for i in range(line.size):
-                        line[i] = term[i] if part == 0 else line[i] + term[i]
-                for s in range(g.S):
-                    source, target = line[s * g.C : (s + 1) * g.C], dweight[k * g.C * taps + r * g.S + s :]
-                    for c in range(source.size):
-                        target[c * taps] = source[c]
+                term = partial[at + part * g.K * size : at + part * g.K * size + g.reach]
+                for i in range(line.size):
+                    line[i] += term[i]
+        transpose(gradient, 0, g.C, dweight, job * g.C * taps, taps, taps, g.C)
 
     return sum_parts

@@ -64,7 +64,10 @@ class _Emitter:
         return self.b.shuffle_vector(one, undefined, self.ir.Constant(self.vector(self.i32, lanes), [0] * lanes))
 
     def loop(self, begin: Any, step: int, end: Any, carried: list[Any], body: Any) -> list[Any]:
-        """Emit ``for i from begin while i + step <= end``; `body` maps (i, carried) to the next carried. Return [i, *carried]."""
+        """Emit ``for i from begin while i + step <= end`` around `body`, which maps (i, carried) to the next carried.
+
+        Return [i, *carried] as they are after the loop.
+        """
         b, entry = self.b, self.b.block
         head, inside, after = (b.append_basic_block(name) for name in ("head", "inside", "after"))
         b.branch(head)
@@ -212,22 +215,22 @@ def passed_entries(dtype: np.dtype) -> Any:
 
 @functools.cache
 def compressed(dtype: np.dtype) -> Any:
-    """Return an intrinsic ``compress(entries, first, count, listed) -> length``: list every `BLOCK`-th of `count` entries that is not 0.
+    """Return an intrinsic that lists every `BLOCK`-th of `count` entries, from `first` on, that is not 0.
 
-    `listed` must hold `count` entries.
+    ``compress(entries, first, count, listed, to) -> length``: the list begins at entry `to` of `listed`, where `count` must have room.
     """
     machine.numba()
     from numba.core import types
     from numba.extending import intrinsic
 
     @intrinsic
-    def compress(typingctx, entries, first, count, listed):
+    def compress(typingctx, entries, first, count, listed, to):
         n = types.int64
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
             e = _Emitter(dtype, context, b, sig, args)
             const, pair = e.const, e.vector(e.bits, 2)
-            source, target = e.data(0, b.mul(args[1], const(2))), e.data(3)
+            source, target = e.data(0, b.mul(args[1], const(2))), e.data(3, b.mul(args[4], const(2)))
 
             def body(i: Any, carried: list[Any]) -> list[Any]:
                 at = b.mul(i, const(2 * BLOCK))
@@ -238,6 +241,90 @@ def compressed(dtype: np.dtype) -> Any:
 
             return e.loop(const(0), 1, args[2], [const(0)], body)[1]
 
-        return n(entries, n, n, listed), codegen
+        return n(entries, n, n, listed, n), codegen
 
     return compress
+
+
+@functools.cache
+def scattered_tile(rows: int, vectors: int, lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic that adds a block of x, times a number of its own each time, at the places of a list.
+
+    ``scatter(count, entries, first, x, xo, x_r, y, yo, y_r)``: for the entries (value, place) from `first` on, one after the other,
+    y[yo + place + r*y_r + v] += value * x[xo + r*x_r + v] for r < rows and v < vectors * lanes.
+
+    Notes
+    -----
+    x stays in registers; each vector of y is loaded, changed and stored. Places should be multiples of `lanes`: a vector that lies over two
+    which were just stored must wait until they are in the cache.
+    """
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def scatter(typingctx, count, entries, first, x, xo, x_r, y, yo, y_r):
+        n = types.int64
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            e = _Emitter(dtype, context, b, sig, args)
+            count, _, first, _, xo, x_r, _, yo, y_r = args
+            vector, size, const = e.vector(e.scalar, lanes), dtype.itemsize, e.const
+            name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{lanes}f{8 * size}"
+            fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), name)
+            numbers, x0, y0 = e.data(1, b.mul(first, const(2))), e.data(3, xo), e.data(6, yo)
+            values = b.bitcast(numbers, e.scalar.as_pointer())
+            cells = [(r, v) for r in range(rows) for v in range(vectors)]
+            block = {(r, v): e.load(vector, x0, b.add(b.mul(x_r, const(r)), const(v * lanes)), size) for r, v in cells}
+            lines = [b.gep(y0, [b.mul(y_r, const(r))]) for r in range(rows)]
+
+            def add(i: Any, carried: list[Any]) -> list[Any]:
+                at = b.mul(i, const(2))
+                value = e.broadcast(b.load(b.gep(values, [at]), align=size), lanes)
+                place = b.load(b.gep(numbers, [b.add(at, const(1))]), align=size)
+                starts = [b.gep(line, [b.sext(place, e.i64) if size < 8 else place]) for line in lines]
+                for r, v in cells:
+                    total = b.call(fma, [value, block[r, v], e.load(vector, starts[r], const(v * lanes), size)])
+                    e.store(total, starts[r], const(v * lanes), size)
+                return []
+
+            e.loop(const(0), 1, count, [], add)
+            return context.get_dummy_value()
+
+        return types.void(n, entries, n, x, n, n, y, n, n), codegen
+
+    return scatter
+
+
+@functools.cache
+def pixel_mover(vectors: int, lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic ``move(x, xo, x_step, y, yo, y_step, count)``: y[yo + i*y_step + v] = x[xo + i*x_step + v] for i < count.
+
+    v < vectors * lanes. A loop over slices of few elements would spend its time on making slices.
+    """
+    machine.numba()
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def move(typingctx, x, xo, x_step, y, yo, y_step, count):
+        n = types.int64
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            e = _Emitter(dtype, context, b, sig, args)
+            source, target, vector = e.data(0, args[1]), e.data(3, args[4]), e.vector(e.scalar, lanes)
+
+            def body(i: Any, carried: list[Any]) -> list[Any]:
+                for v in range(vectors):
+                    part = e.const(v * lanes)
+                    pixels = e.load(vector, source, b.add(b.mul(i, args[2]), part), dtype.itemsize)
+                    e.store(pixels, target, b.add(b.mul(i, args[5]), part), dtype.itemsize)
+                return []
+
+            e.loop(e.const(0), 1, args[6], [], body)
+            return context.get_dummy_value()
+
+        return types.void(x, n, n, y, n, n, n), codegen
+
+    return move

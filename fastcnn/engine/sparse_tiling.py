@@ -15,9 +15,9 @@ _ENOUGH_SUMS = 8  # that hide the latency of a multiply-add: 4 cycles, two of th
 
 
 class Tiling(NamedTuple):
-    """R lines of `reach` elements in tiles: `tiles` to a line, `pitch` long where it is padded; `effort` is the cost of a number."""
+    """R lines of `reach` elements in tiles: `tiles` to a line, which is `pitch` long where it is padded."""
 
-    effort: float  # in vector multiply-adds
+    effort: float  # of one number, in vector multiply-adds
     tile: GatherShape
     tiles: int
     reach: int
@@ -33,13 +33,9 @@ class Tiling(NamedTuple):
         return self.tiles * self.width
 
 
-def tiling(R: int, reach: int, itemsize: int, most: int | None = None) -> Tiling:
-    """Return the tiling of R lines of `reach` elements with the least effort; its tiles have `most` elements, where any are so small."""
-    candidates = list(_tilings(R, reach, itemsize))
-    if most is not None:
-        small = [t for t in candidates if t.tile.rows * t.width <= most]
-        candidates = small or [min(candidates, key=lambda t: t.tile.rows * t.width)]
-    return min(candidates)
+def tiling(R: int, reach: int, itemsize: int) -> Tiling:
+    """Return the tiling of R lines of `reach` elements with the least effort."""
+    return min(_tilings(R, reach, itemsize))
 
 
 def _tilings(R: int, reach: int, itemsize: int) -> Iterator[Tiling]:
@@ -60,3 +56,41 @@ def _tilings(R: int, reach: int, itemsize: int) -> Iterator[Tiling]:
                 wait = max(1.0, _ENOUGH_SUMS / 2 / (rows * vectors * copies))
                 effort = R // rows * tiles * (rows * vectors * share * wait + _ENTRY)
                 yield Tiling(effort, GatherShape(rows, vectors, lanes, copies), tiles, reach)
+
+
+class BlockTiling(NamedTuple):
+    """R x S pixels of C channels in tiles of `rows` x `columns` pixels and `vectors` vectors of `lanes` channels, which are a block."""
+
+    effort: float  # of one number, in vector multiply-adds
+    rows: int
+    columns: int
+    vectors: int
+    lanes: int
+    blocks: int  # of channels
+
+    @property
+    def channels(self) -> int:
+        """Channels of a block."""
+        return self.vectors * self.lanes
+
+
+def block_tiling(R: int, S: int, C: int, itemsize: int) -> BlockTiling:
+    """Return the tiling of R x S pixels of C channels with the least effort."""
+    return min(_block_tilings(R, S, C, itemsize))
+
+
+def _block_tilings(R: int, S: int, C: int, itemsize: int) -> Iterator[BlockTiling]:
+    """Yield all tilings whose tiles fit into the registers."""
+    level = machine.isa()
+    full = level.vector_bytes // itemsize
+    # A vector is loaded and stored as well: twice the time of its multiply-add, and more where it lies over the end of a line of the cache.
+    for lanes, share in ((full, 2.2), (full // 2, 1.0), (full // 4, 0.8)):
+        if lanes < 2:
+            continue
+        whole = -(-C // lanes)
+        for rows in (rows for rows in range(1, min(R, _MOST_ROWS) + 1) if R % rows == 0):
+            for columns in (columns for columns in range(1, S + 1) if S % columns == 0):
+                for vectors in range(1, min(whole, (level.registers - 3) // (rows * columns)) + 1):
+                    blocks = -(-whole // vectors)
+                    tiles = R // rows * (S // columns) * blocks
+                    yield BlockTiling(tiles * (rows * columns * vectors * share + _ENTRY), rows, columns, vectors, lanes, blocks)

@@ -17,7 +17,7 @@ from .problem import Conv2dReluMaxPool2dProblem, checked_pool
 
 __all__ = ["OPERATION", "Conv2dReluMaxPool2dProblem", "conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_backward"]
 
-OPERATION = Operation(__name__, ("direct", "unfused_high", "unfused", "unfused_medium", "reference"), _problem)
+OPERATION = Operation(__name__, ("direct", "sparse", "unfused_high", "unfused", "unfused_medium", "reference"), _problem)
 _FORWARD = Plans()
 
 

@@ -158,6 +158,13 @@ CASES = [
     Case("dilated", _pooled(Conv2dProblem(2, 3, 12, 13, 5, 3, 3, 1, 1, 2, 2, 2, 2, 2, 2))),
     Case("groups", _pooled(Conv2dProblem(2, 6, 8, 8, 10, 3, 3, 1, 1, 1, 1, 1, 1, groups=2))),
     Case("overlapping", _pooled(_square(2, 3, 10, 16, 3), 3, 2, 1)),
+    Case("one-sided", _pooled(Conv2dProblem(2, 3, 9, 8, 11, 3, 3, 1, 1, 3, 0, 0, 4))),
+    Case("window-3x2-odd", _pooled(Conv2dProblem(2, 13, 10, 11, 17, 3, 2), (3, 2))),
+    Case("primes-one-channel", _pooled(Conv2dProblem(3, 1, 19, 17, 13, 7, 5, 1, 1, 1, 2, 3, 0))),
+    Case("strided-unevenly", _pooled(Conv2dProblem(2, 5, 17, 19, 9, 2, 3, 3, 2, 1, 1, 1, 1))),
+    Case("gaps", _pooled(Conv2dProblem(2, 4, 15, 16, 8, 2, 2, 4, 3, 1, 0, 0, 2))),
+    Case("wide", _pooled(Conv2dProblem(1, 2, 6, 613, 8, 3, 3, left=1, right=1))),
+    Case("many-channels", _pooled(_square(1, 131, 6, 43, 3, 1, 1))),
     Case("ceil", _pooled(_square(2, 3, 11, 16, 3), 2, None, 0, True)),
 ]
 BENCH = [

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import checks, machine
-from ...engine.sparse_gradient import Pooled, weight_gradient
+from ...engine.sparse_gradient import Pooled, weight_effort, weight_gradient
+from ...engine.sparse_input import input_effort, input_gradient
 from ...engine.sparse_simd import BLOCK
 from ._pooled import channels_last_memory, windows_refuse
 from .problem import Conv2dReluMaxPool2dProblem
@@ -20,8 +21,8 @@ from .problem import Conv2dReluMaxPool2dProblem
 
 def refuses(problem: Conv2dReluMaxPool2dProblem) -> str | None:
     """Windows must follow one another, and a kernel's row be contiguous in channels-last images."""
-    p = problem.conv
-    if reason := windows_refuse(problem.pool):
+    p, pool = problem
+    if reason := windows_refuse(pool):
         return reason
     if p.groups != 1:
         return "groups is not 1"
@@ -29,7 +30,27 @@ def refuses(problem: Conv2dReluMaxPool2dProblem) -> str | None:
         return "dilation is not 1"
     if p.K < BLOCK:
         return f"fewer than {BLOCK} filters"
+    if (p.left + p.W + p.right) * (p.C + 64) * (p.R + pool.R * p.stride_h) >= 2**30:
+        return "a row of images has so many elements that places in it are no 32-bit integers"
     return machine.tiles_available()
+
+
+def cost(problem: Conv2dReluMaxPool2dProblem, direction: str) -> float:
+    """Return the estimate of the engine, for half of all windows open; how many are is not known when a variant is chosen."""
+    pooled = _pooled(problem, True)
+    return input_effort(pooled) if direction == "backward_input" else weight_effort(pooled)
+
+
+def backward_input(
+    problem: Conv2dReluMaxPool2dProblem, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, weight: np.ndarray, dx: np.ndarray
+) -> None:
+    """List the gradients that pass to each pixel, and sum the weights that they meet."""
+    if dy.size == 0:
+        dx[...] = 0
+        return
+    run = _backward_input(problem, checks.is_channels_last(dx), dx.dtype, machine.get_threads())
+    errors, values, places = (checks.flat(channels_last_memory(a)) for a in (dy, y, winners))
+    run(errors, values, places, weight.reshape(-1), checks.flat(dx))
 
 
 def backward_weight(
@@ -53,6 +74,11 @@ def backward_weight(
 @functools.lru_cache(maxsize=1024)
 def _backward_weight(problem: Conv2dReluMaxPool2dProblem, x_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     return weight_gradient(_pooled(problem, x_last), dtype)
+
+
+@functools.lru_cache(maxsize=1024)
+def _backward_input(problem: Conv2dReluMaxPool2dProblem, dx_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    return input_gradient(_pooled(problem, dx_last), dtype)
 
 
 def _pooled(problem: Conv2dReluMaxPool2dProblem, x_last: bool) -> Pooled:
