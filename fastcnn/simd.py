@@ -536,3 +536,23 @@ def array_at(dtype: np.dtype) -> Any:
         return array(types.int64, types.int64), codegen
 
     return at
+
+
+@functools.cache
+def float_of_bits() -> Any:
+    """Return a function for kernels that reads 32 bits, given as an int32, as a float32."""
+    if machine.jit_is_disabled():
+        return lambda bits: np.int32(bits).view(np.float32)
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def read(typingctx, bits):
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            return b.bitcast(args[0], ir.FloatType())
+
+        return types.float32(types.int32), codegen
+
+    return read

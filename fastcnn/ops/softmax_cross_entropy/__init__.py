@@ -10,9 +10,16 @@ import numpy as np
 from ... import checks
 from ...registry import Operation
 from . import problem as _problem
+from ._step import softmax_cross_entropy_step
 from .problem import SoftmaxCrossEntropyProblem
 
-__all__ = ["OPERATION", "SoftmaxCrossEntropyProblem", "softmax_cross_entropy", "softmax_cross_entropy_backward"]
+__all__ = [
+    "OPERATION",
+    "SoftmaxCrossEntropyProblem",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_step",
+]
 
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 
