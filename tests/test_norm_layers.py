@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastcnn import batch_norm
-from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential, prepare
 from fastcnn.losses import SoftmaxCrossEntropy
 from fastcnn.optim import SGD
 
@@ -200,3 +200,69 @@ def test_a_refused_batch_is_not_counted() -> None:
     with pytest.raises(ValueError, match="more than one value"):
         layer(np.ones((1, 3), F32))
     assert layer.buffers["num_batches_tracked"] == 0
+
+
+# --- Prepared networks -------------------------------------------------------------------------------------------------
+
+
+def _kinds(model: Layer) -> list[str]:
+    from fastcnn.layers.folding import folded
+
+    def walk(layer: Layer) -> list[str]:
+        return [kind for inner in layer.layers for kind in walk(inner)] if isinstance(layer, Sequential) else [type(layer).__name__]
+
+    return walk(folded(model))
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_prepared_networks_give_the_networks_own_results(precision: str, fuse: bool) -> None:
+    net = _net(fuse)
+    _train(net)
+    predict, x = prepare(net, precision), _images(5, seed=7)
+    want = net.eval()(x)
+    got = predict(x)
+    assert np.linalg.norm(got - want) <= (1e-2 if precision == "medium" else 1e-5) * np.linalg.norm(want)
+    before = net.state_dict()
+    net.params["1.weight"][...] = 3
+    net.buffers["6.running_mean"][...] = 5
+    np.testing.assert_array_equal(predict(x), got)
+    assert predict._model.buffers["1.running_mean"] is predict._model.layers[1].buffers["running_mean"]
+    assert before["1.num_batches_tracked"] == 3
+
+
+def test_normalisations_behind_weights_are_folded_and_others_run() -> None:
+    assert _kinds(_net()) == [
+        "Conv2d", "ReLU", "MaxPool2d", "Conv2d", "ReLU", "BatchNorm2d", "ReLU", "Flatten", "Linear", "ReLU", "Dropout", "Linear",
+    ]  # fmt: skip
+    assert _kinds(_net(fuse=False)).count("BatchNorm2d") == 3
+    assert _kinds(Sequential(Conv2d(3, 4, 3), BatchNorm2d(4, track_running_stats=False))) == ["Conv2d", "BatchNorm2d"]
+    assert _kinds(Sequential(Conv2d(3, 4, 3), BatchNorm2d(4), BatchNorm2d(4))) == ["Conv2d"]
+
+
+def test_a_subclass_is_not_folded() -> None:
+    class Shifted(BatchNorm2d):
+        def apply(self, x):
+            y, saved = super().apply(x)
+            return y + 1, saved
+
+    net = Sequential(Conv2d(3, 4, 3, rng=0), Shifted(4), ReLU())
+    net(_images())
+    np.testing.assert_allclose(prepare(net)(_images()), net.eval()(_images()), rtol=1e-5, atol=1e-6)
+
+
+def test_one_convolution_before_two_normalisations() -> None:
+    """The same layer twice in a network: each place folds into weights of its own."""
+    conv = Conv2d(3, 3, 3, padding=1, rng=0)
+    net = Sequential(conv, BatchNorm2d(3), ReLU(), conv, BatchNorm2d(3))
+    net(_images())
+    net.layers[4].params["weight"][...] = 3
+    want = net.eval()(_images())
+    np.testing.assert_allclose(prepare(net)(_images()), want, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_would_overflow_are_not_folded() -> None:
+    net = Sequential(Linear(2, 2, rng=0), BatchNorm1d(2, eps=1e-30)).eval()
+    net.buffers["1.running_var"][...] = 0
+    net.params["1.weight"][...] = 1e30
+    assert _kinds(net) == ["Linear", "BatchNorm1d"]

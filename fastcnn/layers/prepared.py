@@ -24,6 +24,7 @@ from . import fused
 from .activation import ReLU
 from .base import Layer, channels_first, channels_last
 from .conv2d import Conv2d
+from .folding import folded
 from .norm import BatchNorm
 from .pool import MaxPool2d
 from .sequential import Sequential
@@ -43,7 +44,7 @@ class PreparedNetwork:
     def __init__(self, model: Layer, precision: str) -> None:
         self.precision = precision
         self._model = _copied(model).eval()
-        self._steps = list(_steps(self._model, precision))
+        self._steps = list(_steps(folded(self._model), precision))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the network's output for x, in evaluation mode."""
@@ -59,7 +60,8 @@ def prepare(model: Layer, precision: str = "high") -> PreparedNetwork:
     """Return a copy of a model for inference whose convolutions pack or transform their weights once, instead of at every call.
 
     The copy has weights of its own: training the model further, loading into it or writing to its parameters changes the model, and not
-    the copy; call `prepare` again. Subclasses of `Conv2d` are copied, and compute as they do in evaluation mode.
+    the copy; call `prepare` again. Batch normalisations go into the weights of the `Conv2d` or `Linear` before them, which changes results
+    by rounding only. Subclasses of `Conv2d` are copied, and compute as they do in evaluation mode.
 
     Parameters
     ----------

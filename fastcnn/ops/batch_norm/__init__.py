@@ -114,15 +114,13 @@ def batch_norm(
     run = OPERATION.choose(problem, "forward", algorithm)
     y = checks.empty_image(op, problem.output_shape, x.dtype, call.memory(given))
     mean, variance = np.zeros(problem.C), np.zeros(problem.C)
-    if y.size:
-        run(problem, checks.dense_as(x, call.memory(given)), weight, bias, *running, y, mean, variance)
-        if training and running_mean is not None:
-            _update(problem, momentum, (running_mean, running_var), (mean, variance))
-    result = call.result(y, given)
-    if not saved:
-        return result
-    with np.errstate(all="ignore"):
-        return result, mean, 1 / np.sqrt(variance + problem.eps)
+    with np.errstate(all="ignore"):  # infinities and NaN are data
+        if y.size:
+            run(problem, checks.dense_as(x, call.memory(given)), weight, bias, *running, y, mean, variance)
+            if training and running_mean is not None:
+                _update(problem, momentum, (running_mean, running_var), (mean, variance))
+        result = call.result(y, given)
+        return (result, mean, 1 / np.sqrt(variance + problem.eps)) if saved else result
 
 
 def batch_norm_backward(
@@ -230,6 +228,8 @@ class _Call(NamedTuple):
 
 def _number(op: str, name: str, value: Any) -> float:
     """Return a checked finite number."""
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{op}: {name} must be a float; got {type(value).__name__}")
     try:
@@ -253,7 +253,6 @@ def _require_room(op: str, *running: Any) -> None:
 def _update(problem: BatchNormProblem, momentum: float, running: tuple[np.ndarray, ...], batch: tuple[np.ndarray, ...]) -> None:
     """Move the running statistics towards those of a batch."""
     shares = momentum, momentum * problem.pixels / (problem.pixels - 1)
-    with np.errstate(all="ignore"):
-        for old, new, share in zip(running, batch, shares, strict=True):
-            old *= 1 - momentum
-            old += share * new
+    for old, new, share in zip(running, batch, shares, strict=True):
+        old *= 1 - momentum
+        old += share * new

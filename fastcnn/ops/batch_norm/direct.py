@@ -7,6 +7,7 @@ threads.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from ... import checks, machine
 from ...jit import Kernel
+from ...workspace import workspace
 from . import _pixels, _planes
 from ._geometry import GEOMETRY, counts, of_pixels, of_planes
 from .problem import BatchNormProblem
@@ -152,7 +154,8 @@ def _table(plan: _Plan, rows: int, mean: np.ndarray, scale: np.ndarray, shift: n
     The centre is the mean rounded to the images' dtype, so that x - centre is exact where it matters, near the mean; what was rounded off
     is in the shift.
     """
-    table = np.empty((rows, plan.repetitions, scale.size, plan.spread), plan.dtype)
+    shape = rows, plan.repetitions, scale.size, plan.spread
+    table = workspace(math.prod(shape), plan.dtype).reshape(shape)  # begins at a cache line: a fifth of the time of a pass in the cache
     _fill(table, 0, mean, scale)
     _fill(table, 2, shift + (table[0, 0, :, 0] - mean) * scale)
     return table
