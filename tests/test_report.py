@@ -337,11 +337,12 @@ def test_damage_is_one_line_and_exit_code_2(run: Path, name: str, damage: Any, m
 
 
 def test_smoothed_is_the_weighted_mean_of_what_was() -> None:
-    values, memory = np.random.default_rng(0).uniform(0, 3, 40), 6.0
-    weights = (1 - 1 / memory) ** np.arange(40)
-    expected = [np.average(values[: i + 1], weights=weights[: i + 1][::-1]) for i in range(40)]
-    assert curves.smoothed(values.tolist(), memory) == pytest.approx(expected, rel=1e-12)
-    assert curves.smoothed([3.0, 1.0], 0.5) == [3.0, 1.0], "nothing to remember"
+    values, memory = np.random.default_rng(0).uniform(0, 3, 60), 6.0
+    for i, found in enumerate(curves.smoothed(values.tolist(), memory)):
+        weights = [np.prod([1 - 1 / max(1, min(memory, k / 4)) for k in range(j + 1, i + 1)]) for j in range(i + 1)]
+        assert found == pytest.approx(np.average(values[: i + 1], weights=weights), rel=1e-12)
+    assert curves.smoothed([3.0, 1.0], 5.0) == [3.0, 1.0], "nothing to remember yet"
+    assert curves.smoothed([2.0] * 50, 5.0) == pytest.approx([2.0] * 50)
 
 
 def test_a_begun_epoch_ends_where_the_run_did() -> None:

@@ -12,14 +12,16 @@ _MEMORY = 0.03  # share of a run's steps over which its loss is averaged
 
 
 def smoothed(values: Sequence[float], memory: float) -> list[float]:
-    """Return the exponential mean of the values so far, each `memory` values old counting 1/e; unbiased at the beginning.
+    """Return the exponential mean of the values so far; unbiased at the beginning.
 
-    m[i] = sum over j <= i of d^(i-j) v[j] / sum over j <= i of d^(i-j), where d = 1 - 1 / max(memory, 1)
+    m[i] = d[i] m[i-1] + v[i], over the same sum of ones, where d[i] = 1 - 1 / max(1, min(memory, i / 4)): at the beginning, where a
+    loss falls quickly, the mean remembers a quarter of what was, later `memory` values.
     """
-    decay, mean, weight, found = 1 - 1 / max(memory, 1.0), 0.0, 0.0, []
-    for value in values:
-        mean, weight = decay * mean + value, decay * weight + 1
-        found.append(mean / weight)
+    total, weight, found = 0.0, 0.0, []
+    for i, value in enumerate(values):
+        decay = 1 - 1 / max(1.0, min(memory, i / 4))
+        total, weight = decay * total + value, decay * weight + 1
+        found.append(total / weight)
     return found
 
 
