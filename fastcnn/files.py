@@ -59,7 +59,7 @@ def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) 
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Return the named arrays of an .npz file; pickled content is refused with a ValueError."""
-    with np.load(path, allow_pickle=False) as file:
+    with open(path, "rb") as content, np.load(content, allow_pickle=False) as file:  # np.load leaves a damaged file open
         return {name: file[name] for name in file.files}
 
 
