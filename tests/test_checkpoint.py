@@ -160,7 +160,7 @@ def test_mnist_killed_at_random(tmp_path: Path) -> None:
             for line in child.stdout:
                 if line.startswith("recipe"):
                     break
-            time.sleep(chance.uniform(0.5, 2.0))
+            time.sleep(chance.uniform(1.0, 3.0))
             child.kill()
         if path.exists():
             with np.load(path) as saved:
