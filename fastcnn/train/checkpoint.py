@@ -202,10 +202,20 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         reason = f"its format is not {FORMAT!r}"
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no checkpoint to resume from; leave out `resume` to begin anew") from None
-    except (ValueError, KeyError, AttributeError, EOFError, OSError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+    ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # a folder, or not ours to read: the message of the operating system names it
-        # a plain .npy array has no `pop` or no context; unpickling is refused with a ValueError
+        # TypeError: a plain .npy array is no archive. Unpickling is refused with a ValueError.
         reason = f"{type(error).__name__}: {error}"
     raise ValueError(f"{path}: not a checkpoint of fastcnn, or a damaged one: {reason}")
 

@@ -21,6 +21,7 @@ from ..data import Dataset, DatasetNotFound, IdxError
 from ..models import MODELS
 from ..registry import PRECISIONS
 from .callbacks import EarlyStopping
+from .checkpoint import Checkpoint
 from .evaluation import predict
 from .fit import fit, split
 from .history import History
@@ -54,7 +55,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
     p.add_argument("--seed", type=_seed, default=0, help="of initial weights, shuffling and augmentation (default: 0)")
     p.add_argument("--threads", type=_positive, help="default: all usable cores")
     p.add_argument("--checkpoint", type=Path, metavar="FILE",
-                   help="keep there, every 10 seconds and at Ctrl-C, what --resume needs (with --out: DIR/checkpoint.npz)")  # fmt: skip
+                   help="keep there, now and then and at Ctrl-C, what --resume needs (with --out: DIR/checkpoint.npz)")  # fmt: skip
+    p.add_argument("--checkpoint-every", type=_above_zero, default=Checkpoint.seconds, metavar="SECONDS",
+                   help=f"default: {Checkpoint.seconds:g}; ends of epochs count too, where saving is quick beside them")  # fmt: skip
     p.add_argument("--resume", type=Path, nargs="?", const=Path(), metavar="FILE", help="go on from a checkpoint, with the same options")
     p.add_argument("--out", type=Path, metavar="DIR", help="write weights, history, result and a report there")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
@@ -121,7 +124,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 parts.model, *kept, epochs=recipe.epochs, batch_size=recipe.batch_size, validation=judges, loss=parts.loss,
                 optimizer=parts.optimizer, schedule=parts.schedule, augment=parts.augment, average=recipe.average,
                 precision=recipe.precision, early_stopping=EarlyStopping(arguments.patience) if arguments.patience else None,
-                progress=progress_for(), seed=arguments.seed, checkpoint=checkpoint, resume=arguments.resume is not None,
+                progress=progress_for(), seed=arguments.seed, checkpoint=checkpoint and Checkpoint(checkpoint, arguments.checkpoint_every),
+                resume=arguments.resume is not None,
             )  # fmt: skip
         except ValueError as error:
             raise _Mistake(error) from error

@@ -153,7 +153,7 @@ def fit(
     if checkpoint is not None:
         settings = {
             "epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision, "average": average,
-            "model": repr(model), "loss": _constructor(loss), "optimizer": _constructor(optimizer),
+            "model": " ".join(repr(model).split()), "loss": _constructor(loss), "optimizer": _constructor(optimizer),
             "learning_rates": _rates(schedule, steps), "augment": checkpoints.describe(augment),
             "early_stopping": checkpoints.describe(early_stopping),
             "validation": share if share is not None or judges is None else _digest(*judges), "data": data,
