@@ -18,7 +18,7 @@ from .problem import Conv2dReluMaxPool2dProblem, checked_pool
 __all__ = ["OPERATION", "Conv2dReluMaxPool2dProblem", "conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_backward"]
 
 OPERATION = Operation(__name__, ("direct", "sparse", "unfused_high", "unfused", "unfused_medium", "reference"), _problem)
-_FORWARD = Plans()
+_FORWARD, _BACKWARD = Plans(), Plans()
 
 
 def conv2d_relu_max_pool2d(
@@ -161,7 +161,15 @@ def conv2d_relu_max_pool2d_backward(
         Also for a winner that is no pixel of its window, or lies outside of the image.
     """
     name, window = "conv2d_relu_max_pool2d_backward", (stride, padding, dilation, groups)
-    call = _call(name, window, (pool_kernel, pool_stride, pool_padding, pool_ceil_mode), algorithm, precision, layout)
+    pool = pool_kernel, pool_stride, pool_padding, pool_ceil_mode
+    flags = type(pool_ceil_mode) is bool and type(input_gradient) is bool
+    arguments = window, *pool[:3], int(pool_ceil_mode is True), algorithm, precision, layout, int(input_gradient is True)
+    key = Plans.key(arguments, grad_output, winners, output, input, weight) if flags else None
+    plan = _BACKWARD.find(key)
+    if plan is not None:
+        result: tuple[np.ndarray | None, np.ndarray, np.ndarray] = plan(grad_output, winners, output, input, weight)
+        return result
+    call = _call(name, window, pool, algorithm, precision, layout)
     dy, unbatched = call.image("grad_output", grad_output)
     places = call.image("winners", winners, unbatched, (np.dtype(np.uint8),))[0]
     y, x = call.image("output", output, unbatched)[0], call.image("input", input, unbatched)[0]
@@ -170,19 +178,43 @@ def conv2d_relu_max_pool2d_backward(
     problem = call.problem(x.shape, w.shape)
     for argument, array in (("grad_output", dy), ("winners", places), ("output", y)):
         checks.same_shape(call.op, argument, array, problem.output_shape, "the forward's output as (N, K, P, Q)")
-    _check_winners(call.op, problem, places)
-    wanted = checks.flag(call.op, "input_gradient", input_gradient)
-    run = call.choose(problem, "backward_weight")
-    x, dy, y, places, w = checks.dense(x), checks.dense(dy), checks.dense(y), checks.dense(places), checks.contiguous(w)
-    dweight, dbias = checks.empty(call.op, problem.weight_shape, dtype), np.empty(problem.conv.K, dtype)
-    run(problem, x, dy, y, places, dweight, dbias)
-    if not wanted:
-        return None, dweight, dbias
-    run = call.choose(problem, "backward_input")
-    dx = checks.empty_image(call.op, problem.input_shape, dtype, layout)
-    if dx.size:
-        run(problem, dy, y, places, w, dx)
-    return call.result(dx, unbatched), dweight, dbias
+    gradients = _gradients(call, problem, checks.flag(call.op, "input_gradient", input_gradient), dtype)
+    images = (checks.dense(image) for image in (dy, places, y, x))
+    dx, dweight, dbias = gradients(*images, checks.contiguous(w))
+    if key is not None and not unbatched:
+        _BACKWARD.remember(key, _backward_plan(gradients, layout), grad_output, winners, output, input, weight)
+    return None if dx is None else call.result(dx, unbatched), dweight, dbias
+
+
+def _gradients(call: _Call, problem: Conv2dReluMaxPool2dProblem, wanted: bool, dtype: np.dtype) -> Callable[..., Any]:
+    """Return a function of dense (N, C, H, W) images (dy, winners, y, x) and the weight that returns dx (or None), dweight and dbias."""
+    weight_gradient = call.choose(problem, "backward_weight")
+    input_gradient = call.choose(problem, "backward_input") if wanted else None
+    allocate = checks.allocator(call.op, problem.weight_shape, dtype)
+
+    def gradients(dy: np.ndarray, places: np.ndarray, y: np.ndarray, x: np.ndarray, w: np.ndarray) -> Any:
+        _check_winners(call.op, problem, places)
+        dweight, dbias = allocate(), np.empty(problem.conv.K, dtype)
+        weight_gradient(problem, x, dy, y, places, dweight, dbias)
+        if input_gradient is None:
+            return None, dweight, dbias
+        dx = checks.empty_image(call.op, problem.input_shape, dtype, call.layout)
+        if dx.size:
+            input_gradient(problem, dy, y, places, w, dx)
+        return dx, dweight, dbias
+
+    return gradients
+
+
+def _backward_plan(gradients: Callable[..., Any], layout: str) -> Callable[..., Any]:
+    """Return a plan of batches in `layout` and the weight."""
+
+    def planned(*arrays: np.ndarray) -> Any:
+        *images, w = arrays
+        dx, dweight, dbias = gradients(*[checks.channels_first(image, layout) for image in images], w)
+        return dx if dx is None or layout == "NCHW" else dx.transpose(0, 2, 3, 1), dweight, dbias
+
+    return planned
 
 
 def pays(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], window: dict[str, Any], pool: tuple[Any, ...]) -> bool:
