@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward
+from .ops.softmax_cross_entropy import softmax_cross_entropy, softmax_cross_entropy_backward, softmax_cross_entropy_step
 
 
 class SoftmaxCrossEntropy:
@@ -33,3 +33,7 @@ class SoftmaxCrossEntropy:
         if self._saved is None:
             raise RuntimeError("SoftmaxCrossEntropy: backward needs a forward before it")
         return softmax_cross_entropy_backward(1.0, *self._saved, label_smoothing=self.label_smoothing)
+
+    def step(self, logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, int]:
+        """Return loss, gradient (N, C) and how many of the largest logits are their labels', in one pass; labels (N,) only."""
+        return softmax_cross_entropy_step(logits, target, self.label_smoothing)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import checks
+from ..registry import PRECISIONS
 
 Self = TypeVar("Self", bound="Layer")
 
@@ -30,6 +31,8 @@ class Layer:
         What a layer keeps besides and no optimiser trains (``running_mean``), under torch's names; changed in place.
     training : bool
         Whether layers such as `Dropout` behave as in training; see `train` and `eval`.
+    precision : "highest", "high" or "medium"
+        What operations may use, forward and backward, as of `fastcnn.conv2d`; see `use`.
     """
 
     def __init__(self) -> None:
@@ -37,6 +40,7 @@ class Layer:
         self.grads: dict[str, np.ndarray] = {}
         self.buffers: dict[str, np.ndarray] = {}
         self.training = True
+        self.precision = "high"
         self._saved: Any = None
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
@@ -73,6 +77,11 @@ class Layer:
             raise RuntimeError(f"{type(self).__name__}: backward needs a forward before it")
         dx, self.grads = self.pull_back(self._saved, dy, input_gradient)
         return dx
+
+    def use(self: Self, precision: str) -> Self:
+        """Let operations use `precision` from now on; returns the layer."""
+        self.precision = checks.choice(type(self).__name__, "precision", precision, PRECISIONS)
+        return self
 
     def train(self: Self, mode: bool = True) -> Self:
         """Switch to training behaviour (or, with False, to evaluation); returns the layer."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import window
-from ..init import he_normal
+from ..init import Initializer, initial, torch_default
 from ..ops.conv2d import bias_gradient, conv2d, conv2d_input, conv2d_weight
 from .base import Layer, channels_first, channels_last, generator
 
@@ -24,7 +24,10 @@ class Conv2d(Layer):
     bias : bool
     dtype : float32 or float64
     rng : Generator, seed or None
-        For the initial weight: He's normal distribution; the bias starts at 0.
+        For the initial values.
+    init : callable
+        Draws the weight from (shape, rng, dtype): see `fastcnn.init`. By default weight and bias are torch's; with any other the bias
+        begins at 0.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Conv2d(Layer):
         *,
         dtype: Any = np.float32,
         rng: np.random.Generator | int | None = None,
+        init: Initializer = torch_default,
     ) -> None:
         super().__init__()
         channels = window.integer("Conv2d", "in_channels", in_channels, 1)
@@ -49,23 +53,21 @@ class Conv2d(Layer):
             raise ValueError(f"Conv2d: groups must divide in_channels and out_channels; got {groups} for {channels} and {filters}")
         shape = (filters, channels // groups, *window.pair("Conv2d", "kernel_size", kernel_size, 1))
         self.window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        self.params["weight"] = he_normal(shape, generator(rng), dtype)
-        if bias:
-            self.params["bias"] = np.zeros(filters, dtype)
+        self.params.update(initial(shape, bias, init, generator(rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         pixels = channels_last(self, x)
-        y = conv2d(pixels, self.params["weight"], self.params.get("bias"), **self.window, layout="NHWC")
+        y = conv2d(pixels, self.params["weight"], self.params.get("bias"), **self.window, precision=self.precision, layout="NHWC")
         return channels_first(y), pixels
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         errors, weight = channels_last(self, dy), self.params["weight"]
-        grads = {"weight": conv2d_weight(saved, weight.shape, errors, **self.window, layout="NHWC")}
+        grads = {"weight": conv2d_weight(saved, weight.shape, errors, **self.window, precision=self.precision, layout="NHWC")}
         if "bias" in self.params:
             grads["bias"] = bias_gradient(errors, "NHWC")
         if not input_gradient:
             return None, grads
-        return channels_first(conv2d_input(saved.shape, weight, errors, **self.window, layout="NHWC")), grads
+        return channels_first(conv2d_input(saved.shape, weight, errors, **self.window, precision=self.precision, layout="NHWC")), grads
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         K, _, R, S = self.params["weight"].shape

@@ -53,7 +53,7 @@ def apply(layers: Sequence[Layer], x: np.ndarray) -> tuple[np.ndarray, list[Any]
         if len(layers) == 3:
             saved = _pooled(conv, next(layer for layer in layers if isinstance(layer, MaxPool2d)), pixels)
         if saved is None and isinstance(layers[1], ReLU):
-            y = conv2d_relu(pixels, conv.params["weight"], conv.params.get("bias"), **conv.window, layout="NHWC")
+            y = conv2d_relu(pixels, conv.params["weight"], conv.params.get("bias"), **conv.window, precision=conv.precision, layout="NHWC")
             saved = Saved(pixels, y, None, 2)
     if saved is None:
         y, kept = conv.apply(x)
@@ -76,7 +76,7 @@ def _pooled(conv: Conv2d, pool: MaxPool2d, pixels: np.ndarray) -> Saved | None:
         return None
     y, winners = conv2d_relu_max_pool2d(
         pixels, weight, bias, **conv.window, pool_kernel=kernel, pool_stride=stride, pool_padding=padding, pool_ceil_mode=ceil_mode,
-        return_winners=True, layout="NHWC",
+        return_winners=True, precision=conv.precision, layout="NHWC",
     )  # fmt: skip
     return Saved(pixels, y, winners, 3)
 
@@ -88,7 +88,7 @@ def pull_back(
     conv = layers[0]
     assert isinstance(conv, Conv2d)
     weight, errors = conv.params["weight"], channels_last(layers[-1], dy)
-    shared: dict[str, Any] = {**conv.window, "input_gradient": input_gradient, "layout": "NHWC"}
+    shared: dict[str, Any] = {**conv.window, "input_gradient": input_gradient, "precision": conv.precision, "layout": "NHWC"}
     if saved.winners is None:
         dx, dweight, dbias = conv2d_relu_backward(errors, saved.y, saved.pixels, weight, **shared)
     else:

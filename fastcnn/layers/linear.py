@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import checks, window
 from ..engine.transposed import transpose_each
-from ..init import he_normal
+from ..init import Initializer, initial, torch_default
 from ..ops.linear import linear, linear_input, linear_weight
 from .base import Layer, generator
 
@@ -23,7 +23,10 @@ class Linear(Layer):
     bias : bool
     dtype : float32 or float64
     rng : Generator, seed or None
-        For the initial weight: He's normal distribution; the bias starts at 0.
+        For the initial values.
+    init : callable
+        Draws the weight from (shape, rng, dtype): see `fastcnn.init`. By default weight and bias are torch's; with any other the bias
+        begins at 0.
     """
 
     def __init__(
@@ -34,15 +37,14 @@ class Linear(Layer):
         *,
         dtype: Any = np.float32,
         rng: np.random.Generator | int | None = None,
+        init: Initializer = torch_default,
     ) -> None:
         super().__init__()
         shape = (
             window.integer("Linear", "out_features", out_features, 1),
             window.integer("Linear", "in_features", in_features, 1),
         )
-        self.params["weight"] = he_normal(shape, generator(rng), dtype)
-        if bias:
-            self.params["bias"] = np.zeros(shape[0], dtype)
+        self.params.update(initial(shape, bias, init, generator(rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         return linear(x, self.params["weight"], self.params.get("bias")), x

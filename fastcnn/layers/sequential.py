@@ -69,6 +69,11 @@ class Sequential(Layer):
         """Return the first layer whose gradient anybody needs."""
         return next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))
 
+    def use(self: Self, precision: str) -> Self:
+        for layer in self.layers:  # type: ignore[attr-defined]
+            layer.use(precision)
+        return super().use(precision)
+
     def train(self: Self, mode: bool = True) -> Self:
         for layer in self.layers:  # type: ignore[attr-defined]
             layer.train(mode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..layers import Layer
@@ -20,11 +22,11 @@ class Step:
     optimizer : Optimizer
         Of the model's parameters.
     precision : "highest", "high" or "medium"
-        What the convolutions may use.
+        What the model's operations may use.
     """
 
     def __init__(self, model: Layer, loss: SoftmaxCrossEntropy, optimizer: Optimizer, precision: str = "high") -> None:
-        self.model, self.loss, self.optimizer, self.precision = model, loss, optimizer, precision
+        self.model, self.loss, self.optimizer = model.use(precision), loss, optimizer
 
     def __call__(self, x: np.ndarray, target: np.ndarray, learning_rate: float) -> tuple[float, int]:
         """Take a step; return the mean loss of the batch before it, and how many of its largest logits were their labels'.
@@ -34,11 +36,10 @@ class Step:
         FloatingPointError
             The loss became NaN or infinite; the parameters are as they were.
         """
-        logits = self.model.forward(x)
-        value = self.loss.forward(logits, target)
-        if not np.isfinite(value):
+        value, gradient, right = self.loss.step(self.model.forward(x), target)
+        if not math.isfinite(value):
             raise FloatingPointError(f"the loss became {value}: a lower learning rate may help")
-        self.model.backward(self.loss.backward(), input_gradient=False)
+        self.model.backward(gradient, input_gradient=False)
         self.optimizer.lr = learning_rate
         self.optimizer.step(self.model.grads)
-        return value, int((logits.argmax(axis=1) == target).sum())
+        return value, right
