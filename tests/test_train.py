@@ -83,7 +83,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
         saved = files.load_arrays(tmp_path / run)
         weights.append({name: saved[name] for name in saved if name.startswith("model/")})
     assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert not np.array_equal(weights[0]["0.weight"], weights[2]["model/0.weight"])
+    assert not np.array_equal(weights[0]["model/0.weight"], weights[2]["model/0.weight"])
 
 
 @pytest.fixture
