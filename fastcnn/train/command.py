@@ -104,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     for path in filter(None, (arguments.json, arguments.out and arguments.out / "result.json", checkpoint)):
         files.require_writable(path)  # now, rather than after the training
-    dataset = _loaded_beside(lambda: _load(arguments.dataset, arguments.data_dir), machine.numba)
+    dataset = _load(arguments.dataset, arguments.data_dir)
     recipe = _recipe(arguments, dataset.name)
     kept, judges = _split(dataset, arguments.validation, arguments.seed)
     threads = arguments.threads or machine.get_threads()
@@ -223,8 +223,8 @@ def _images_seen(history: History, images: int, batch_size: int) -> int:
 # --- Before training ---------------------------------------------------------------------------------------------------
 
 
-def _loaded_beside(load: Callable[[], Dataset], other: Callable[[], Any]) -> Dataset:
-    """Return what `load` returns, or raise what it raises, while `other` runs: unpacking and the import of Numba share two cores."""
+def _beside(load: Callable[[], Dataset], other: Callable[[], Any]) -> Dataset:
+    """Return what `load` returns, or raise what it raises, with `other` run meanwhile."""
     found: list[Dataset] = []
     raised: list[BaseException] = []
 
@@ -243,12 +243,33 @@ def _loaded_beside(load: Callable[[], Dataset], other: Callable[[], Any]) -> Dat
     return found[0]
 
 
-def _load(name: str, folder: Path | None) -> Dataset:
-    loaders = {"mnist": data.mnist, "fashion-mnist": data.fashion_mnist}
-    if name == "digits":
-        return data.digits()
+def _start_numba() -> None:
+    """Import Numba, and what it loads at its first kernel: 0.3 s, in which a second core unpacks the data set.
+
+    A fresh process spares itself SciPy, in which Numba looks for a BLAS that no kernel of ours calls: 0.17 s.
+    """
+    fresh = not {"numba", "scipy"} & set(sys.modules)
+    if fresh:
+        sys.modules["scipy"] = None  # type: ignore[assignment]
     try:
-        return loaders["mnist" if name == "auto" else name](folder)
+        machine.numba()
+        from numba.core.registry import cpu_target
+
+        cpu_target.typing_context.refresh()
+        cpu_target.target_context.refresh()
+    finally:
+        if fresh:
+            del sys.modules["scipy"]
+
+
+def _load(name: str, folder: Path | None) -> Dataset:
+    """Return the data set, with Numba started too."""
+    if name == "digits":
+        _start_numba()
+        return data.digits()  # after it: scikit-learn needs SciPy
+    load = data.fashion_mnist if name == "fashion-mnist" else data.mnist
+    try:
+        return _beside(lambda: load(folder), _start_numba)
     except DatasetNotFound:
         if name != "auto":
             raise

@@ -122,7 +122,7 @@ class BarProgress(_Counter):
 
         self.bars = RichProgress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
+            BarColumn(bar_width=8),  # a line has 80 columns to fit into
             MofNCompleteColumn(),
             TextColumn("loss [bold]{task.fields[loss]:.4f}[/]  accuracy [bold]{task.fields[accuracy]:.2f} %[/]{task.fields[validation]}"),
             TextColumn("[cyan]{task.fields[rate]:,.0f} images/s[/]  {task.fields[clock]}"),

@@ -180,4 +180,4 @@ def prepare_kernels(recipe: Recipe, shape: tuple[int, int], images: int, seed: i
     if recipe.average is not None:
         WeightAverage(parts.model.params, recipe.average).update()
     if validate:
-        predict(parts.model, rng.integers(0, 256, (500, *shape), np.uint8), 33.0, 79.0, precision=recipe.precision)
+        predict(parts.model, rng.integers(0, 256, (250, *shape), np.uint8), 33.0, 79.0, precision=recipe.precision)
