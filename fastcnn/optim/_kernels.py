@@ -4,8 +4,8 @@ Kernels take a job and the table of jobs (see `_segments.chunk_table`), the addr
 none), a row of numbers for each parameter, and flat memory. Options are constants of a kernel: an option that is off costs nothing.
 
 Every element is computed alone, by operations that IEEE 754 rounds one way: results depend neither on threads nor on vectors. On one
-Zen 4 core a step of Adam on 215,000 parameters takes 61 us, which is what its divisions and roots take (17 cycles for 16 elements);
-memory hides behind them.
+Zen 4 core the launch of Adam on 215,000 parameters takes 65 us; a plain loop over the same arrays takes 61, and 43 without its division
+and root.
 """
 
 from __future__ import annotations
