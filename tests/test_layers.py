@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastcnn
+from fastcnn.init import he_normal
 from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
 from fastcnn.losses import SoftmaxCrossEntropy
 from fastcnn.models import digit_net
@@ -129,7 +130,7 @@ def test_names_are_torch_names_and_state_round_trips() -> None:
     x = np.random.default_rng(2).standard_normal((2, 1, 28, 28)).astype(np.float32)
     np.testing.assert_array_equal(net(x), other(x))
     state["0.bias"] += 1
-    assert not net.params["0.bias"].any(), "state_dict must be a copy"
+    assert (state["0.bias"] - net.params["0.bias"] > 0.5).all(), "state_dict must be a copy"
 
 
 @pytest.mark.parametrize("change", [{"0.weight": np.zeros((24, 1, 3, 3))}, {"extra": np.zeros(1)}, {"0.bias": None}])
@@ -194,9 +195,21 @@ def test_summary_counts() -> None:
 
 
 def test_he_initialisation() -> None:
-    weight = Conv2d(64, 128, 3, rng=0).params["weight"]
+    layer = Conv2d(64, 128, 3, rng=0, init=he_normal)
+    weight = layer.params["weight"]
+    assert not layer.params["bias"].any()
     assert weight.std() == pytest.approx(np.sqrt(2 / (64 * 9)), rel=0.02)
     assert abs(weight.mean()) < 1e-3
+
+
+@pytest.mark.parametrize("layer", [Conv2d(64, 128, 3, rng=0), Linear(576, 128, rng=0)], ids=["conv", "linear"])
+def test_layers_begin_as_torch_s_do(layer: Layer) -> None:
+    """Uniform in +-1 / sqrt(fan_in), bias likewise: torch.nn.init.kaiming_uniform_(a=sqrt(5))."""
+    limit = 1 / np.sqrt(576)
+    for values in layer.params.values():
+        assert abs(values).max() <= limit
+        assert values.std() == pytest.approx(limit / np.sqrt(3), rel=0.02 if values.ndim > 1 else 0.2)
+        assert abs(values.mean()) < 0.2 * limit
 
 
 def test_a_network_learns_and_a_seed_repeats_it() -> None:
@@ -208,7 +221,7 @@ def test_a_network_learns_and_a_seed_repeats_it() -> None:
         net, loss = digit_net(8, rng=3), SoftmaxCrossEntropy()
         optimizer = SGD(net.params, 0.05, momentum=0.9)
         losses = []
-        for _ in range(30):
+        for _ in range(60):
             losses.append(loss(net(x), labels))
             net.backward(loss.backward(), input_gradient=False)
             optimizer.step(net.grads)

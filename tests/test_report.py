@@ -59,7 +59,7 @@ def _logits(dataset: Dataset) -> np.ndarray:
 
 
 RESULT: dict[str, Any] = {
-    "model": "digit_net", "recipe": "quick <b>&", "train_seconds": 12.5, "images_per_second": 31_234.5, "epochs": 3, "batch_size": 32,
+    "model": "digit-net", "recipe": "quick <b>&", "train_seconds": 12.5, "images_per_second": 31_234.5, "epochs": 3, "batch_size": 32,
     "threads": 1, "seed": 0, "augment": {"shift": 2.0, "rotate": 10.0}, "early_stopping": None,
 }  # fmt: skip
 
@@ -215,7 +215,7 @@ def test_weights_of_another_network_leave_its_section_out(run: Path) -> None:
     files.save_arrays(run / "weights.npz", {"0.weight": np.ones((2, 3, 5, 5), np.float32)})
     write_report(run)
     text = " ".join(_page(run).words)
-    assert "Left out: the weights do not fit digit_net: " in text
+    assert "Left out: the weights do not fit digit-net: " in text
     assert "The network has no filters that were there before training." in text
 
 
@@ -445,7 +445,7 @@ def test_confusion_counts_and_probabilities() -> None:
 
 def test_feature_maps_are_those_of_the_network(written: Path) -> None:
     run = read_run(written)
-    model = rebuild("digit_net", 8, run.weights)
+    model = rebuild("digit-net", 8, run.weights)
     x = np.random.default_rng(5).standard_normal((1, 1, 8, 8)).astype(np.float32)
     maps = feature_maps(model, x)
     expected = model(np.concatenate([x, x]))[0]

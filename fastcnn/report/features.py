@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ class FeatureMap(NamedTuple):
 
 
 def rebuild(name: Any, size: int, weights: Mapping[str, np.ndarray]) -> Layer:
-    """Return a network of `fastcnn.models` for images of `size` pixels with these weights, in evaluation mode.
+    """Return a network of `fastcnn.models.MODELS` for images of `size` pixels with these weights, in evaluation mode.
 
     Raises
     ------
@@ -34,8 +33,8 @@ def rebuild(name: Any, size: int, weights: Mapping[str, np.ndarray]) -> Layer:
     """
     if not isinstance(name, str):
         raise Unknown("result.json does not name the network")
-    make = vars(models).get(name)
-    if name.startswith("_") or not inspect.isfunction(make) or make.__module__ != models.__name__:
+    make = models.MODELS.get(name)
+    if make is None:
         raise Unknown(f"fastcnn.models has no {name}")
     try:
         model: Layer = make(size)

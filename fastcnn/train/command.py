@@ -196,10 +196,8 @@ def _settings(name: str, recipe: Recipe, seed: int, threads: int) -> str:
     values = {"epochs": f"{recipe.epochs:g}", "batch_size": recipe.batch_size, "optimizer": recipe.optimizer,
               "lr": f"{recipe.learning_rate:g} {recipe.schedule}", "label_smoothing": recipe.label_smoothing,
               "weight_decay": recipe.weight_decay, "average": recipe.average, "precision": recipe.precision}  # fmt: skip
-    changed = {key: f"{value:g}" for key, value in asdict(recipe.augment).items() if value} if recipe.augment else {}
-    if not changed.get("erase"):
-        changed.pop("erase_size", None)
-    values["augment"] = " ".join(f"{key} {value}" for key, value in changed.items())
+    changes = {name: value for name, value in asdict(recipe.augment).items() if name != "erase_size"} if recipe.augment else {}
+    values["augment"] = " ".join(f"{name} {value:g}" for name, value in changes.items() if value)
     shown = {key: value for key, value in values.items() if value} | {"seed": seed, "threads": threads}
     return f"recipe {name}: " + ", ".join(f"{key}={value}" for key, value in shown.items())
 
