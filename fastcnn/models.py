@@ -22,8 +22,9 @@ def digit_net(size: int, rng: np.random.Generator | int | None = None, *, norm: 
         Height and width in pixels, at least 4.
     rng : Generator, seed or None
     norm : bool
-        Normalise the batch behind both poolings: +0.08 points of accuracy for a tenth more time. Behind, not before, so that
-        convolution, ReLU and pooling stay one operation.
+        Normalise the batch behind the second pooling: 99.27 instead of 99.22 % after one epoch of MNIST (8 seeds each, validation images)
+        for 3 % more time; behind the first too it is 99.28 % for a quarter more. Behind, not before, so that convolution, ReLU and
+        pooling stay one operation.
 
     Returns
     -------
@@ -36,7 +37,6 @@ def digit_net(size: int, rng: np.random.Generator | int | None = None, *, norm: 
         Conv2d(1, 24, kernel, padding=padding, rng=rng),
         ReLU(),
         MaxPool2d(2),
-        *([BatchNorm2d(24)] if norm else []),
         Conv2d(24, 32, 3, padding=padding, rng=rng),
         ReLU(),
         MaxPool2d(2),

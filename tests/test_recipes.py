@@ -27,7 +27,7 @@ def test_every_data_set_has_every_recipe() -> None:
     for recipes in RECIPES.values():
         epochs = [recipes[name].epochs for name in NAMES]
         assert epochs == sorted(epochs), "slower ones see more"
-    assert RECIPES["mnist"]["sprint"] == Recipe(0.5, 64, 0.006, "adam", (0.7, 0.9), warmup=0.15, label_smoothing=0.05)
+    assert RECIPES["mnist"]["sprint"] == Recipe(0.5, 96, 0.006, "adam", (0.7, 0.9), model="digit-net-norm")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -98,8 +98,8 @@ SCHEDULES: dict[str, Callable[[Recipe, int], Callable[[int], float]]] = {
 }
 
 _MNIST = {
-    "sprint": Recipe(epochs=0.5, batch_size=64),
-    "fast": Recipe(epochs=1, model="digit-net-norm", augment=Augment(shift=1, rotate=6, scale=0.06)),
+    "sprint": Recipe(epochs=0.5, batch_size=96, model="digit-net-norm"),
+    "fast": Recipe(epochs=1, model="digit-net-norm"),
     "balanced": Recipe(epochs=6, augment=Augment(shift=1, rotate=8, scale=0.08, shear=0.08)),
     "accurate": Recipe(epochs=15, average=0.99, augment=Augment(shift=2, rotate=10, scale=0.1, shear=0.1)),
 }
@@ -112,8 +112,8 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         "accurate": replace(_MNIST["accurate"], epochs=20, augment=Augment(shift=1, scale=0.05)),
     },
     "digits": {
-        "sprint": replace(_MNIST["sprint"], epochs=8, batch_size=32, learning_rate=0.003),
-        "fast": replace(_MNIST["fast"], epochs=20, batch_size=32, learning_rate=0.003, model="digit-net", augment=None),
+        "sprint": replace(_MNIST["sprint"], epochs=8, batch_size=32, learning_rate=0.003, model="digit-net"),
+        "fast": replace(_MNIST["fast"], epochs=20, batch_size=32, learning_rate=0.003, model="digit-net"),
         "balanced": replace(_MNIST["balanced"], epochs=40, batch_size=32, learning_rate=0.003, augment=Augment(shift=0.5)),
         "accurate": replace(
             _MNIST["accurate"], epochs=60, batch_size=32, learning_rate=0.003, augment=Augment(shift=0.5, rotate=10, scale=0.1)
