@@ -33,7 +33,8 @@ def train(recipe: str, seed: int, options: list[str]) -> dict:
     """Return the result of one training in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.json"
-        command = [sys.executable, ROOT / "scripts" / "train_mnist.py", "--recipe", recipe, "--seed", str(seed), "--json", file, *options]
+        script = str(ROOT / "scripts" / "train_mnist.py")
+        command = [sys.executable, script, "--recipe", recipe, "--seed", str(seed), "--json", str(file), *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         result: dict = json.loads(file.read_text())
         return result
