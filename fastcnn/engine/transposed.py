@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
+from .. import machine
 from ..jit import Kernel, kernel
 from .packing import transposer
 
 
 def transpose_each(x: np.ndarray, y: np.ndarray) -> None:
     """Copy y[n, j, i] = x[n, i, j]; both are C-contiguous."""
-    N, rows, columns = x.shape
-    sizes = np.array([rows, columns])
-    _transpose(x.dtype).launch(N, sizes, x.reshape(-1), y.reshape(-1), work=8.0 * x.size)
+    _bound(x.shape, x.dtype, machine.get_threads())(x.reshape(-1), y.reshape(-1))
+
+
+@functools.lru_cache(maxsize=256)
+def _bound(shape: tuple[int, ...], dtype: np.dtype, threads: int) -> Callable[..., None]:
+    N, rows, columns = shape
+    sizes, sample = np.array([rows, columns]), np.empty(0, dtype)
+    run = _transpose(dtype).bound(N, sizes, sample, sample, work=8.0 * N * rows * columns)
+    return lambda x, y: run(sizes, x, y)
 
 
 @functools.cache

@@ -153,6 +153,10 @@ def channels_last(layer: Layer, x: np.ndarray) -> np.ndarray:
     Layers exchange images of shape (N, C, H, W) whose memory is channels-last, which is what kernels compute in: nothing is converted
     between layers, only once where an NCHW-contiguous array enters.
     """
+    if type(x) is np.ndarray and x.ndim == 4:
+        pixels = x.transpose(0, 2, 3, 1)
+        if pixels.flags.carray and x.dtype in checks.FLOATS:
+            return pixels  # what layers hand to one another: a third of the time of looking closer
     return checks.array(type(layer).__name__, "input", x, "NCHW", None).transpose(0, 2, 3, 1)
 
 

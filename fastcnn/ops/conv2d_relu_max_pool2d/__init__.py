@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -222,8 +223,16 @@ def pays(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], window: di
 
     False also for arguments that do not fit together: whoever computes the parts one by one will hear what is wrong.
     """
-    N, H, W, C = input_shape
     arguments = window["stride"], window["padding"], window["dilation"], window["groups"]
+    try:
+        return _pays(input_shape, weight_shape, arguments, pool)
+    except TypeError:  # a list, say, which has no hash
+        return _pays.__wrapped__(input_shape, weight_shape, arguments, pool)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _pays(input_shape: tuple[int, ...], weight_shape: tuple[int, ...], arguments: tuple[Any, ...], pool: tuple[Any, ...]) -> bool:
+    N, H, W, C = input_shape
     call = _Call("conv2d_relu_max_pool2d", arguments, pool, "auto", "high", "NHWC")
     try:
         return windows_refuse(call.problem((N, C, H, W), weight_shape).pool) is None
