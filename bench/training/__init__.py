@@ -1,0 +1,1 @@
+"""Training beside PyTorch, step by step: ``python -m bench.training``."""
