@@ -15,6 +15,7 @@ from ..losses import SoftmaxCrossEntropy
 from ..models import MODELS
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import OneCycle
+from .evaluation import check_shifts, predict
 from .fit import count_steps
 
 
@@ -44,11 +45,13 @@ class Recipe:
     model : str
         A name in `fastcnn.models.MODELS`.
     precision : "highest", "high" or "medium"
+    shifts : 0 or 1
+        Of `fastcnn.train.predict` when the run is over: 1 averages every test image's answer with those to four shifted copies.
 
     Raises
     ------
     ValueError
-        A name is unknown.
+        A name is unknown, or shifts is neither.
     """
 
     epochs: float = 1.0
@@ -64,11 +67,13 @@ class Recipe:
     augment: Augment | None = None
     model: str = "digit-net"
     precision: str = "high"
+    shifts: int = 0
 
     def __post_init__(self) -> None:
         for name, names in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("model", MODELS)):
             if getattr(self, name) not in names:
                 raise ValueError(f"Recipe: {name} must be one of {', '.join(names)}; got {getattr(self, name)!r}")
+        check_shifts("Recipe", self.shifts)
 
 
 def _adam(params: Any, recipe: Recipe) -> Optimizer:
@@ -166,7 +171,6 @@ def prepare_kernels(recipe: Recipe, shape: tuple[int, int], images: int, seed: i
 
     from ..data.batches import Batches
     from ..optim import WeightAverage
-    from .evaluation import predict
     from .step import Step
 
     parts = build(recipe, shape[0], images, seed)
@@ -180,4 +184,4 @@ def prepare_kernels(recipe: Recipe, shape: tuple[int, int], images: int, seed: i
     if recipe.average is not None:
         WeightAverage(parts.model.params, recipe.average).update()
     if validate:
-        predict(parts.model, rng.integers(0, 256, (250, *shape), np.uint8), 33.0, 79.0, precision=recipe.precision)
+        predict(parts.model, rng.integers(0, 256, (250, *shape), np.uint8), 33.0, 79.0, precision=recipe.precision, shifts=recipe.shifts)
