@@ -294,6 +294,41 @@ def test_predict_needs_the_normalisation_of_bytes() -> None:
         evaluate(network(), images, [0], 0, 1)
 
 
+@pytest.mark.parametrize("form", ["grey bytes", "bytes", "floats"])
+def test_predict_averages_shifted_copies(form: str) -> None:
+    """Against copies that np.pad makes and a softmax in float64, over batches whose last is smaller."""
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (11, 1, 6, 6), np.uint8)
+    inputs = ((images - 100.0) / 50).astype(np.float32)
+    net = network().eval()
+    padded = np.pad(inputs, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    chances = []
+    for top, left in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2)):
+        outputs = np.exp(net.forward(padded[:, :, top : top + 6, left : left + 6]).astype(np.float64))
+        chances.append(outputs / outputs.sum(axis=1, keepdims=True))
+    given = {"grey bytes": images[:, 0], "bytes": images, "floats": inputs}[form]
+    got = predict(net, given, 100, 50, batch_size=4, shifts=1) if form != "floats" else predict(net, given, batch_size=4, shifts=1)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, np.log(np.mean(chances, axis=0)), rtol=1e-4, atol=1e-5)
+    assert np.abs(np.exp(got) - chances[0]).max() > 1e-3, "the copies answer otherwise than the image"
+    labels = got.argmax(axis=1)
+    assert evaluate(net, images, labels, 100, 50, shifts=1) == 1
+
+
+def test_shifted_copies_of_certain_answers_stay_finite() -> None:
+    net = network().eval()
+    net.params["4.weight"][...] *= 1e4
+    got = predict(net, np.random.default_rng(0).standard_normal((5, 1, 6, 6)).astype(np.float32), shifts=1)
+    assert np.isfinite(got).all()
+    assert got.min() < -100, "beyond what a float32 exponential can tell from 0"
+
+
+@pytest.mark.parametrize("shifts", [2, -1, True, 0.5])
+def test_predict_refuses_other_shifts(shifts: Any) -> None:
+    with pytest.raises(ValueError, match="predict: shifts must be 0 or 1"):
+        predict(network(), np.zeros((1, 1, 6, 6), np.float32), shifts=shifts)
+
+
 def test_history_survives_json() -> None:
     history = History([Epoch(1, 0.1 + 0.2, 1 / 3, 1e-17, 2.0), Epoch(2, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)], [1 / 7, 2.0], 33.3, 78.5)
     assert History.from_json(history.to_json()) == history

@@ -98,6 +98,24 @@ def test_lenet5_has_the_parameters_of_the_paper_and_its_framework_copies() -> No
     assert MODELS["lenet5"](28).parameter_count == 61_706  # 156 + 2,416 + 48,120 + 10,164 + 850
 
 
+def test_deep_digit_net_is_what_it_says() -> None:
+    model = MODELS["deep-digit-net"](28, 0)
+    weights = 32 * 25 + 64 * 32 * 9 + 128 * 64 * 9 + 256 * 1152 + 10 * 256
+    assert model.parameter_count == weights + 3 * (32 + 64 + 128) + 256 + 10  # biases, and weight and bias of the norms
+    again, other = MODELS["deep-digit-net"](28, 0), MODELS["deep-digit-net"](28, 1)
+    x = np.random.default_rng(0).standard_normal((8, 1, 28, 28)).astype(np.float32)
+    first = model.train().forward(x)
+    np.testing.assert_array_equal(again.train().forward(x), first)  # the dropout too
+    assert not np.array_equal(other.train().forward(x), first)
+    assert not np.array_equal(model.forward(x), first), "dropout draws anew"
+
+
+@pytest.mark.parametrize("shifts", [2, -1, True, 1.0])
+def test_wrong_shifts(shifts: Any) -> None:
+    with pytest.raises(ValueError, match="Recipe: shifts must be 0 or 1; got"):
+        Recipe(shifts=shifts)
+
+
 @pytest.mark.parametrize("changes", [{}, {"average": 0.9, "augment": Augment(shift=1), "epochs": 1.5}])
 def test_prepared_kernels_are_all_that_a_run_needs(changes: dict[str, Any]) -> None:
     recipe = replace(Recipe(1, 16, 0.003), **changes)

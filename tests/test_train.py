@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from fastcnn import builds, files
+from fastcnn.data import digits
 from fastcnn.train import command
 from fastcnn.train.interrupt import Interrupted
 from fastcnn.train.recipes import RECIPES
@@ -229,6 +231,29 @@ def test_recipes_on_digits(name: str, tmp_path: Path) -> None:
     assert values["recipe"] == name
     assert bool(values["settings"]["augment"]) == (name in ("balanced", "accurate"))
     assert values["test_accuracy"] > 0.95
+
+
+def test_the_recipe_says_how_test_images_are_answered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command asks for the shifted copies that the recipe names, writes that down, and judges by these answers."""
+    answers: list[tuple[object, np.ndarray]] = []
+    original = command.predict
+
+    def predict(*arguments: object, **options: object) -> np.ndarray:
+        answers.append((options["shifts"], original(*arguments, **options)))  # type: ignore[arg-type]
+        return answers[-1][1]
+
+    monkeypatch.setattr(command, "predict", predict)
+    monkeypatch.setitem(RECIPES["digits"], "sprint", replace(RECIPES["digits"]["sprint"], epochs=1, shifts=1))
+    assert command.main(["--dataset", "digits", "--recipe", "sprint", "--json", str(tmp_path / "r.json")]) == 0
+    ((shifts, logits),) = answers
+    assert shifts == 1
+    np.testing.assert_allclose(np.exp(logits.astype(float)).sum(axis=1), 1, rtol=1e-5)
+    values = json.loads((tmp_path / "r.json").read_text())
+    assert values["settings"]["shifts"] == 1
+    assert values["test_accuracy"] == np.mean(logits.argmax(axis=1) == digits().test_labels)
+    assert "shifts=1" in capsys.readouterr().out
 
 
 def test_a_warm_start_compiles_nothing(tmp_path: Path) -> None:

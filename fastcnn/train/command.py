@@ -129,7 +129,8 @@ def _run(arguments: argparse.Namespace) -> int:
             )  # fmt: skip
         except ValueError as error:
             raise _Mistake(error) from error
-        logits = predict(parts.model, dataset.test_images, history.mean, history.deviation, precision=recipe.precision)
+        normal = history.mean, history.deviation
+        logits = predict(parts.model, dataset.test_images, *normal, precision=recipe.precision, shifts=recipe.shifts)
     accuracy = float(np.mean(logits.argmax(axis=1) == dataset.test_labels))
     seconds = history.epochs[-1].seconds
     rate = _images_seen(history, len(kept[0]), recipe.batch_size) / seconds
@@ -195,7 +196,8 @@ def _settings(name: str, recipe: Recipe, seed: int, threads: int) -> str:
     """Return a line of what the recipe says, without what it leaves out."""
     values = {"epochs": f"{recipe.epochs:g}", "batch_size": recipe.batch_size, "optimizer": recipe.optimizer,
               "lr": f"{recipe.learning_rate:g} {recipe.schedule}", "label_smoothing": recipe.label_smoothing,
-              "weight_decay": recipe.weight_decay, "average": recipe.average, "precision": recipe.precision}  # fmt: skip
+              "weight_decay": recipe.weight_decay, "average": recipe.average, "precision": recipe.precision,
+              "shifts": recipe.shifts}  # fmt: skip
     changes = {name: value for name, value in asdict(recipe.augment).items() if name != "erase_size"} if recipe.augment else {}
     values["augment"] = " ".join(f"{name} {value:g}" for name, value in changes.items() if value)
     shown = {key: value for key, value in values.items() if value} | {"seed": seed, "threads": threads}

@@ -16,6 +16,7 @@ from ..losses import SoftmaxCrossEntropy
 from ..models import MODELS
 from ..optim import SGD, Adam, Optimizer
 from ..schedules import OneCycle
+from .evaluation import check_shifts, predict
 from .fit import count_steps
 
 
@@ -45,11 +46,13 @@ class Recipe:
     model : str
         A name in `fastcnn.models.MODELS`.
     precision : "highest", "high" or "medium"
+    shifts : 0 or 1
+        Of `fastcnn.train.predict` when the run is over: 1 averages every test image's answer with those to four shifted copies.
 
     Raises
     ------
     ValueError
-        A name is unknown.
+        A name is unknown, or shifts is neither.
     """
 
     epochs: float = 1.0
@@ -65,11 +68,13 @@ class Recipe:
     augment: Augment | None = None
     model: str = "digit-net"
     precision: str = "high"
+    shifts: int = 0
 
     def __post_init__(self) -> None:
         for name, names in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("model", MODELS)):
             if getattr(self, name) not in names:
                 raise ValueError(f"Recipe: {name} must be one of {', '.join(names)}; got {getattr(self, name)!r}")
+        check_shifts("Recipe", self.shifts)
 
 
 def _adam(params: Any, recipe: Recipe) -> Optimizer:
@@ -101,7 +106,7 @@ _MNIST = {
     "sprint": Recipe(epochs=0.5, batch_size=96, model="digit-net-norm"),
     "fast": Recipe(epochs=1, model="digit-net-norm"),
     "balanced": Recipe(epochs=6, augment=Augment(shift=1, rotate=8, scale=0.08, shear=0.08)),
-    "accurate": Recipe(epochs=15, average=0.99, augment=Augment(shift=2, rotate=10, scale=0.1, shear=0.1)),
+    "accurate": Recipe(epochs=20, model="deep-digit-net", augment=Augment(shift=1.5, rotate=12, scale=0.12, shear=0.15), shifts=1),
 }
 RECIPES: dict[str, dict[str, Recipe]] = {
     "mnist": _MNIST,
@@ -167,7 +172,6 @@ def prepare_kernels(recipe: Recipe, shape: tuple[int, int], images: int, seed: i
 
     from ..data.batches import Batches
     from ..optim import WeightAverage
-    from .evaluation import predict
     from .step import Step
 
     parts = build(recipe, shape[0], images, seed)
@@ -181,5 +185,6 @@ def prepare_kernels(recipe: Recipe, shape: tuple[int, int], images: int, seed: i
     if recipe.average is not None:
         WeightAverage(parts.model.params, recipe.average).update()
     if validate:
-        logits = predict(parts.model, rng.integers(0, 256, (250, *shape), np.uint8), 33.0, 79.0, precision=recipe.precision)
+        some = rng.integers(0, 256, (250, *shape), np.uint8)
+        logits = predict(parts.model, some, 33.0, 79.0, precision=recipe.precision, shifts=recipe.shifts)
         parts.loss.forward(logits, np.zeros(len(logits), np.int64))
