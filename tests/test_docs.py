@@ -40,7 +40,7 @@ def test_readme_examples(block: str, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_readme_has_its_examples() -> None:
     lines = [sum(bool(line.strip()) for line in block.splitlines()) for block in BLOCKS]
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     assert lines[0] <= 5
     assert lines[1] <= 10
 
