@@ -145,3 +145,61 @@ def test_plans_are_bounded(known: tuple[np.ndarray, ...], monkeypatch: pytest.Mo
     for height in range(4, 12):
         assert fastcnn.conv2d(np.ones((1, 3, height, 8), np.float32), known[1]).shape == (1, 4, height - 2, 6)
         assert len(conv2d._FORWARD._known) <= 3
+
+
+POOLED: dict[str, Any] = {"padding": 1, "layout": "NHWC"}
+
+
+def _pooled_arrays() -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((3, 9, 9, 8), (16, 8, 3, 3), (16,)))
+    y, winners = fastcnn.conv2d_relu_max_pool2d(x, w, b, return_winners=True, **POOLED)
+    return x, w, b, y, winners, rng.standard_normal(y.shape).astype(np.float32)
+
+
+def _others() -> dict[str, Callable[[], Any]]:
+    rng = np.random.default_rng(1)
+    x, w, b, y, winners, dy = _pooled_arrays()
+    rows, matrix, bias, errors = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 40), (24, 40), (24,), (5, 24)))
+    return {
+        "pooled": lambda: fastcnn.conv2d_relu_max_pool2d(x, w, b, **POOLED),
+        "pooled-winners": lambda: fastcnn.conv2d_relu_max_pool2d(x, w, None, return_winners=True, **POOLED),
+        "pooled-backward": lambda: fastcnn.conv2d_relu_max_pool2d_backward(dy, winners, y, x, w, **POOLED),
+        "pooled-backward-weight": lambda: fastcnn.conv2d_relu_max_pool2d_backward(dy, winners, y, x, w, input_gradient=False, **POOLED)[1:],
+        "linear": lambda: fastcnn.linear(rows, matrix, bias),
+        "linear-backward": lambda: fastcnn.linear_backward(errors, rows, matrix),
+        "relu": lambda: fastcnn.relu(rows),
+        "relu-backward": lambda: fastcnn.relu_backward(rows, -rows),
+    }
+
+
+@pytest.mark.parametrize("name", _others())
+def test_other_operations_repeat_a_call_from_its_plan(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = _others()[name]
+    with monkeypatch.context() as nothing_known:
+        nothing_known.setattr(plans.Plans, "find", lambda self, key: None)
+        expected = call()
+    call()
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr(checks, "array", lambda *of: pytest.fail("checked again"))
+        got = call()
+    for one, other in zip(*(result if isinstance(result, tuple) else (result,) for result in (expected, got)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_plan_of_the_pooled_gradient_still_looks_at_the_winners() -> None:
+    x, w, _, y, winners, dy = _pooled_arrays()
+    for _ in range(2):
+        fastcnn.conv2d_relu_max_pool2d_backward(dy, winners, y, x, w, **POOLED)
+    winners[0, 0, 0, 0] = 4
+    with pytest.raises(ValueError, match="winners must be between 0 and 3"):
+        fastcnn.conv2d_relu_max_pool2d_backward(dy, winners, y, x, w, **POOLED)
+
+
+def test_a_plan_is_not_found_for_flags_that_are_none() -> None:
+    x, w, b, *_ = _pooled_arrays()
+    for _ in range(2):
+        fastcnn.conv2d_relu_max_pool2d(x, w, b, **POOLED)
+    for flags in ({"pool_ceil_mode": 0}, {"return_winners": 1}, {"return_winners": None}):
+        with pytest.raises(TypeError, match="must be a bool"):
+            fastcnn.conv2d_relu_max_pool2d(x, w, b, **flags, **POOLED)
