@@ -82,7 +82,7 @@ def fit(
     average : float, optional
         Decay of an exponential moving average of the weights, e.g. 0.99.
     precision : "highest", "high" or "medium"
-        As of `fastcnn.conv2d`.
+        As of `fastcnn.conv2d`; the model keeps it, until its `use` says otherwise.
     early_stopping : EarlyStopping, optional
     callbacks : sequence of Callback
     progress : Progress or bool, optional
