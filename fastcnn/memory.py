@@ -11,6 +11,7 @@ import ctypes
 import math
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,16 @@ def _size_class(size: int) -> int:
     return -(-size // step) * step
 
 
-def _references(blocks: list[np.ndarray], i: int) -> int:
-    return sys.getrefcount(blocks[i])
+def _counted(blocks: list[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield every block and how many refer to it.
+
+    The loop holds a block before it is counted: a signal handler that asks for memory in between finds it in use.
+    """
+    for block in blocks:
+        yield block, sys.getrefcount(block)
 
 
-_UNUSED = _references([np.empty(1)], 0)  # of a block that only its list holds; interpreters count differently
+_UNUSED = next(_counted([np.empty(1)]))[1]  # of a block that only its list and the loop hold; interpreters count differently
 _COUNTS: bool = getattr(sys, "_is_gil_enabled", lambda: True)()  # without the lock another thread may take what was counted as free
 
 
@@ -67,10 +73,9 @@ class _Kept(threading.local):
     def block(self, size: int) -> np.ndarray:
         """Return a block of at least `size` bytes that nobody uses."""
         size = _size_class(size)
-        blocks = self.blocks.setdefault(size, [])
-        for i in range(len(blocks)):
-            if _references(blocks, i) == _UNUSED:
-                return blocks[i]
+        for block, references in _counted(self.blocks.get(size, [])):
+            if references == _UNUSED:
+                return block
         block = np.empty(size + _LINE, np.uint8)
         if self.total + size > _KEPT:
             self.drop_free()
@@ -81,10 +86,7 @@ class _Kept(threading.local):
 
     def drop_free(self) -> None:
         """Forget the blocks that nobody uses."""
-        used = {
-            size: [blocks[i] for i in range(len(blocks)) if _references(blocks, i) != _UNUSED]  # a loop over blocks would hold one itself
-            for size, blocks in self.blocks.items()
-        }
+        used = {size: [block for block, references in _counted(blocks) if references != _UNUSED] for size, blocks in self.blocks.items()}
         self.blocks = {size: blocks for size, blocks in used.items() if blocks}
         self.total = sum(size * len(blocks) for size, blocks in self.blocks.items())
 

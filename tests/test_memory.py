@@ -60,6 +60,23 @@ def test_whoever_holds_a_view_keeps_the_values(hold):
     assert (values.view(np.float32) == 7).all() if values.dtype == np.float32 else values.size == 1
 
 
+def test_who_asks_while_another_looks_gets_a_block_of_his_own(monkeypatch):
+    """As a signal handler may, between the moment that a block is found to be free and the moment that it is taken."""
+    memory.empty(_SHAPE, np.float32)  # leaves a free block
+    original, inner = memory._counted, []
+
+    def interrupted(blocks):
+        for block, references in original(blocks):
+            if not inner:
+                inner.append(None)  # once
+                inner[0] = memory.empty(_SHAPE, np.float32)
+            yield block, references
+
+    monkeypatch.setattr(memory, "_counted", interrupted)
+    outer = memory.empty(_SHAPE, np.float32)
+    assert not np.shares_memory(outer, inner[0])
+
+
 def test_large_arrays_begin_at_a_cache_line():
     for size in (2**14, 2**14 + 1, 99_999, 2**22 + 3):
         assert _address(memory.empty((size,), np.uint8)) % 64 == 0
