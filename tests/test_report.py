@@ -345,6 +345,12 @@ def test_smoothed_is_the_weighted_mean_of_what_was() -> None:
     assert curves.smoothed([2.0] * 50, 5.0) == pytest.approx([2.0] * 50)
 
 
+def test_one_epoch_has_a_curve_of_its_steps_and_no_charts_of_a_single_point() -> None:
+    row = {"number": 1, "loss": 0.5, "accuracy": 0.9, "seconds": 1.0, "learning_rate": 0.1}
+    assert len(curves.charts({"epochs": [row], "step_losses": [2.0, 1.0, 0.5]})) == 1
+    assert len(curves.charts({"epochs": [row, {**row, "number": 2}], "step_losses": [2.0, 1.0, 0.5]})) == 3
+
+
 def test_a_begun_epoch_ends_where_the_run_did() -> None:
     history = json.loads(History().to_json())
     whole, begun = curves.charts(history), curves.charts(history, 2.5)

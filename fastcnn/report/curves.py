@@ -26,7 +26,7 @@ def smoothed(values: Sequence[float], memory: float) -> list[float]:
 
 
 def charts(history: Mapping[str, Any], epochs: float | None = None) -> list[str]:
-    """Return the charts that a history (as its JSON has it) gives: those for which it has values.
+    """Return the charts that a history (as its JSON has it) gives: those for which it has values, by epoch from two epochs on.
 
     `epochs` is how many the run had, where the last was only begun (2.5, say); without it the last epoch counts whole.
     """
@@ -38,7 +38,7 @@ def charts(history: Mapping[str, Any], epochs: float | None = None) -> list[str]
     if losses or rows:
         training = _loss(losses, end) if losses else _of(rows, end, "loss", "training")
         found.append(line_chart("Loss", [training, validation], x_label="epoch", log=True))
-    if rows:
+    if len(rows) > 1:  # one point is no curve
         both = [_of(rows, end, "accuracy", "training", 100), _of(rows, end, "validation_accuracy", "validation", 100)]
         found.append(line_chart("Accuracy", both, x_label="epoch", unit=" %"))
         found.append(line_chart("Learning rate at the end of each epoch", [_of(rows, end, "learning_rate", "rate")], x_label="epoch"))
