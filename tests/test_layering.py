@@ -30,8 +30,9 @@ LAYERS = [
     },
     {"engine"},
     {"ops"},
+    {"functional"},
     {"layers", "optim", "losses", "init", "schedules", "models", "data"},
-    {"train", "compare", "explain", "report", "cli", "info", "warmup", "__main__"},
+    {"train", "compare", "explain", "report", "cli", "info", "warmup", "onnx", "adapters", "weights", "__main__"},
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
