@@ -5,7 +5,7 @@ from .ops.batch_norm import batch_norm, batch_norm_backward
 from .ops.conv2d import PreparedConv2d, conv2d, conv2d_backward, conv2d_input, conv2d_weight, prepare_conv2d
 from .ops.conv2d_relu import conv2d_relu, conv2d_relu_backward
 from .ops.conv2d_relu_max_pool2d import conv2d_relu_max_pool2d, conv2d_relu_max_pool2d_backward
-from .ops.im2col import col2im, im2col
+from .ops.im2col import col2im, col2im_backward, im2col, im2col_backward
 from .ops.linear import linear, linear_backward
 from .ops.max_pool2d import max_pool2d, max_pool2d_backward
 from .ops.relu import relu, relu_backward
@@ -19,6 +19,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "col2im",
+    "col2im_backward",
     "conv2d",
     "conv2d_backward",
     "conv2d_input",
@@ -29,6 +30,7 @@ __all__ = [
     "conv2d_weight",
     "get_threads",
     "im2col",
+    "im2col_backward",
     "linear",
     "linear_backward",
     "max_pool2d",

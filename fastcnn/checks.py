@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,24 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LAYOUTS = ("NCHW", "NHWC")
 
 
-def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dtypes: tuple[np.dtype, ...] | None = FLOATS) -> np.ndarray:
+class Words(NamedTuple):
+    """What torch says of an array that does not fit, to stand beside our words."""
+
+    dtype: str = ""  # after the dtypes that fit
+    rank: Callable[[int], str] = lambda ndim: ""  # of so many axes; before what is expected
+
+
+_NO_WORDS = Words()
+
+
+def array(
+    op: str,
+    name: str,
+    value: Any,
+    dims: str | tuple[str, ...] | None,
+    dtypes: tuple[np.dtype, ...] | None = FLOATS,
+    words: Words = _NO_WORDS,
+) -> np.ndarray:
     """Return `value` as an ndarray that kernels may read: native byte order, aligned, of an allowed dtype and rank.
 
     Parameters
@@ -28,6 +45,8 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
         The accepted shapes in axis letters, e.g. ``("NCHW", "CHW")``; None accepts any.
     dtypes : tuple of dtype, or None
         None leaves the dtype to the caller.
+    words : Words
+        Torch's words for the errors.
 
     Raises
     ------
@@ -50,15 +69,31 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
         raise TypeError(f"{op}: {name} must not be a masked array (its mask would be ignored); use .filled()")
     value = np.asarray(value)
     if dims is not None and value.ndim not in [len(d) for d in accepted]:
-        raise ValueError(f"{op}: {name} must be {' or '.join(shape_of_letters(d) for d in accepted)}; got shape {value.shape}")
+        expected = " or ".join(shape_of_letters(d) for d in accepted)
+        raise ValueError(f"{op}: {words.rank(value.ndim)}{name} must be {expected}; got shape {value.shape}")
     native = value.dtype.newbyteorder("=")
     if dtypes is not None and native not in dtypes:
-        raise TypeError(f"{op}: {name} must have dtype {' or '.join(str(d) for d in dtypes)}; got {value.dtype}")
+        raise TypeError(f"{op}: {name} must have dtype {' or '.join(str(d) for d in dtypes)}{words.dtype}; got {value.dtype}")
     if not value.flags.c_contiguous:
         require_memory(op, name, value.shape, native.itemsize)  # a broadcast view may stand for more than fits; it will be copied
     if value.dtype != native or not value.flags.aligned:
         value = value.astype(native)
     return value
+
+
+def convolved(op: str, name: str, value: Any, dims: str | tuple[str, ...]) -> np.ndarray:
+    """Return an image, weight or bias of a convolution as `array` does; errors have torch's words for it."""
+    return array(op, name, value, dims, words=_OF_A_WEIGHT if name == "weight" else _OF_CONVOLUTION)
+
+
+def _of_rank(ndim: int) -> str:
+    if ndim < 3:
+        return "weight should have at least three dimensions: "
+    return f"Expected {ndim}-dimensional input for {ndim}-dimensional weight: "
+
+
+_OF_CONVOLUTION = Words(", and those of all arrays should be the same")
+_OF_A_WEIGHT = _OF_CONVOLUTION._replace(rank=_of_rank)
 
 
 def same_dtype(op: str, **arrays: np.ndarray | None) -> np.dtype:

@@ -5,20 +5,46 @@ Operations with kernels of their own stand in `fastcnn.ops`; those that are made
 
 from ..ops.batch_norm import batch_norm, batch_norm_backward
 from ..ops.conv2d import conv2d, conv2d_backward, conv2d_input, conv2d_weight
-from ..ops.im2col import col2im, im2col
+from ..ops.im2col import col2im, col2im_backward, im2col, im2col_backward
 from ..ops.linear import linear, linear_backward
 from ..ops.max_pool2d import max_pool2d, max_pool2d_backward
 from ..ops.relu import relu, relu_backward
+from .conv1d import conv1d, conv1d_backward, conv1d_input, conv1d_weight
+from .conv3d import conv3d, conv3d_backward, conv3d_input, conv3d_weight
+from .conv_transpose import (
+    conv_transpose1d,
+    conv_transpose1d_backward,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+)
 
 __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "col2im",
+    "col2im_backward",
+    "conv1d",
+    "conv1d_backward",
+    "conv1d_input",
+    "conv1d_weight",
     "conv2d",
     "conv2d_backward",
     "conv2d_input",
     "conv2d_weight",
+    "conv3d",
+    "conv3d_backward",
+    "conv3d_input",
+    "conv3d_weight",
+    "conv_transpose1d",
+    "conv_transpose1d_backward",
+    "conv_transpose2d",
+    "conv_transpose2d_backward",
+    "conv_transpose3d",
+    "conv_transpose3d_backward",
     "im2col",
+    "im2col_backward",
     "linear",
     "linear_backward",
     "max_pool2d",

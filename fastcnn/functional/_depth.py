@@ -1,0 +1,126 @@
+"""Three-dimensional convolution by the two-dimensional one: the taps of the depth become channels.
+
+    y[n,k,o,p,q] = sum over (t,c),r,s of folded[(n,o), (t,c), p + r, q + s] * w[k, (t,c), r, s]
+    folded[(n,o), (t,c), h, w] = x[n, c, o + t, h, w]
+
+An output slice sees T slices of the input as one image of T * C channels, so that all of a sum is made in registers, and Winograd's
+algorithm applies; the copies cost a 1 / (2 K R S)-th of the products. Sums of one two-dimensional convolution per tap pass over the output
+T times, and pack shorter sums. Slices are folded a few at a time, which bounds the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import memory
+from ..ops.conv2d import conv2d, conv2d_input, conv2d_weight
+from ._problem import Convolution
+
+_FOLDED_BYTES = 2**24  # of folded slices at once
+
+
+class _Part(NamedTuple):
+    """Some images of the batch, and a range of their output slices."""
+
+    images: slice
+    first: int
+    last: int
+
+
+class Folding:
+    """The three directions of a convolution over three axes, on batches of any strides."""
+
+    def __init__(self, problem: Convolution) -> None:
+        p = self._problem = problem
+        self._depth = p.axes[0]
+        self._slices = p._replace(C=p.C * self._depth.kernel, axes=p.axes[1:])  # N of a part is its number of slices
+        self._folded = p.groups, self._depth.kernel, p.C // p.groups, *p.input_shape[3:]
+
+    def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+        """Return y."""
+        p, y = self._problem, memory.empty(self._problem.output_shape, x.dtype)
+        x = x.reshape(p.input_shape)
+        filters = self._folded_weight(weight)
+        for part in self._parts(x.itemsize):
+            images = conv2d(self._fold(x, part), filters, bias, **self._slices.arguments)
+            y[part.images, :, part.first : part.last] = images.reshape(-1, part.last - part.first, p.K, *y.shape[3:]).swapaxes(1, 2)
+        return y
+
+    def backward_input(self, weight: np.ndarray, dy: np.ndarray) -> np.ndarray:
+        """Return dx."""
+        dy = dy.reshape(self._problem.output_shape)
+        dx = memory.empty(self._problem.input_shape, dy.dtype)
+        dx.fill(0)
+        filters = self._folded_weight(weight)
+        for part in self._parts(dy.itemsize):
+            errors = _slices(dy, part)
+            size = len(errors), *self._slices.input_shape[1:]
+            self._unfold(conv2d_input(size, filters, errors, **self._slices.arguments), dx, part)
+        return dx
+
+    def backward_weight(self, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
+        """Return dweight."""
+        p, size = self._problem, self._slices.weight_shape
+        total = np.zeros(size, x.dtype)
+        x, dy = x.reshape(p.input_shape), dy.reshape(p.output_shape)
+        for part in self._parts(x.itemsize):
+            with np.errstate(over="ignore", invalid="ignore"):
+                total += conv2d_weight(self._fold(x, part), size, _slices(dy, part), **self._slices.arguments)
+        taps = total.reshape(p.K, self._depth.kernel, -1, *size[2:])
+        return np.ascontiguousarray(taps.swapaxes(1, 2))
+
+    def _folded_weight(self, weight: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(weight.swapaxes(1, 2)).reshape(self._slices.weight_shape)
+
+    def _parts(self, itemsize: int) -> Iterator[_Part]:
+        """Yield parts that fill `_FOLDED_BYTES`, but hold a slice at least; one of no images where the batch is empty."""
+        p, outputs = self._problem, self._depth.output
+        slices = max(1, _FOLDED_BYTES // (self._slices.C * p.axes[1].size * p.axes[2].size * itemsize))
+        images, deep = max(1, slices // outputs), min(slices, outputs)
+        for n in range(0, max(p.N, 1), images):
+            for first in range(0, outputs, deep):
+                yield _Part(slice(n, min(n + images, p.N)), first, min(first + deep, outputs))
+
+    def _fold(self, x: np.ndarray, part: _Part) -> np.ndarray:
+        """Return the input of a part's slices, (slices, T * C, H, W) with the channels of a group together."""
+        source = self._by_depth(x[part.images])
+        folded = memory.empty((len(source), part.last - part.first, *self._folded), x.dtype)
+        for t in range(self._depth.kernel):
+            outputs, inputs = self._met(t, part)
+            folded[:, : outputs.start, :, t] = 0
+            folded[:, outputs.stop :, :, t] = 0
+            folded[:, outputs, :, t] = source[:, inputs]
+        return folded.reshape(-1, *self._slices.input_shape[1:])
+
+    def _unfold(self, folded: np.ndarray, dx: np.ndarray, part: _Part) -> None:
+        """Add what is laid out as by `_fold` to the input's gradient."""
+        target = self._by_depth(dx[part.images])
+        taps = folded.reshape(len(target), -1, *self._folded)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for t in range(self._depth.kernel):
+                outputs, inputs = self._met(t, part)
+                target[:, inputs] += taps[:, outputs, :, t]
+
+    def _by_depth(self, x: np.ndarray) -> np.ndarray:
+        """Return images (n, C, D, H, W) as a view (n, D, groups, C / groups, H, W)."""
+        p = self._problem
+        return x.reshape(len(x), p.groups, p.C // p.groups, *p.input_shape[2:]).transpose(0, 3, 1, 2, 4, 5)
+
+    def _met(self, t: int, part: _Part) -> tuple[slice, slice]:
+        """Return (the outputs of a part, counted from its first, whose tap t lies inside the input; the input slices that they meet)."""
+        d = self._depth
+        offset = t * d.dilation - d.before
+        first = min(max(part.first, -(offset // d.stride)), part.last)
+        last = max(first, min(part.last, (d.size - 1 - offset) // d.stride + 1))
+        start = first * d.stride + offset
+        stop = start + max(last - first - 1, 0) * d.stride + 1 if last > first else start
+        return slice(first - part.first, last - part.first), slice(start, stop, d.stride)
+
+
+def _slices(dy: np.ndarray, part: _Part) -> np.ndarray:
+    """Return a part of (N, K, O, P, Q) as images (slices, K, P, Q)."""
+    slices = dy[part.images, :, part.first : part.last].swapaxes(1, 2)
+    return slices.reshape(-1, *slices.shape[2:])
