@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from _calls import calls, results
+from _calls import calls, is_parameter_gradient, results
 
 import fastcnn
 
@@ -38,6 +38,7 @@ def refuse(names, message, error=ValueError, /, **changes):
 
 CONV = "conv2d conv2d_input conv2d_weight conv2d_backward"
 GRADIENTS = "conv2d_input conv2d_weight conv2d_backward"
+TRANSPOSED = "conv_transpose2d conv_transpose2d_backward"
 COLUMNS = "im2col col2im"
 POOL = "max_pool2d max_pool2d_backward"
 LINEAR = "linear linear_backward linear_input linear_weight"
@@ -80,14 +81,16 @@ for name, call in CALLS.items():
 # Numbers that are no sizes, for every size of every function.
 SIZES = {
     **{name: {"stride": 1, "dilation": 1, "padding": 0, "groups": 1} for name in CONV.split()},
+    **{name: {"stride": 1, "dilation": 1, "padding": 0, "groups": 1, "output_padding": 0} for name in TRANSPOSED.split()},
     "im2col": {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0},
-    "col2im": {"output_size": 1, "kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0},
+    "im2col_backward": {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0},
+    **{name: {"output_size": 1, "kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0} for name in ("col2im", "col2im_backward")},
     **{name: {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0} for name in POOL.split()},
 }
 for name, arguments in SIZES.items():
     for argument, least in arguments.items():
         can_be_none = argument == "stride" and name in POOL
-        takes_words = argument == "padding" and name not in POOL
+        takes_words = argument == "padding" and name not in f"{POOL} {TRANSPOSED}".split()
         pairs = argument != "groups"
         for wrong in (1.5, 1.0, math.nan, math.inf, True, np.True_, b"1", F32(1), 1j, {}, object(), Fraction(1), np.ones(2, int),
                       *(() if can_be_none else (None,)), *(() if takes_words else ("1", "same"))):  # fmt: skip
@@ -109,9 +112,13 @@ for name in (CONV + " " + COLUMNS).split():
 refuse("max_pool2d max_pool2d_backward", "padding must be an int; got tuple", TypeError, padding=((1, 1), (1, 1)))
 refuse("max_pool2d max_pool2d_backward", "padding must be at most half of kernel_size, 1; got 2", padding=(1, 2))
 
+refuse(TRANSPOSED, "padding must be an int; got str 'same'", TypeError, padding="same")
+refuse(TRANSPOSED, r"padding must be \(\(top, bottom\), \(left, right\)\); got a side", padding=((1,), (1, 1)))
+
 # Shapes as arguments.
 for name, argument, letters in (("conv2d_input", "input_size", "N, C, H, W"), ("conv2d_weight", "weight_size", "K, C, R, S"),
-                                ("max_pool2d_backward", "input_shape", "N, C, H, W")):  # fmt: skip
+                                ("max_pool2d_backward", "input_shape", "N, C, H, W"),
+                                ("im2col_backward", "input_shape", "N, C, H, W")):  # fmt: skip
     for wrong in (5, None, "abcd", (), (1, 2, 3), (1, 2, 3, 4, 5), {}, math.nan):
         refuse(name, rf"{argument} must be a shape \({letters}\); got ", **{argument: wrong})
     for wrong in ((2, 4, 6, 5.0), (2, 4, 6, None), (2, 4, True, 5), (2, 4, math.nan, 5), (2, "4", 6, 5)):
@@ -184,6 +191,57 @@ refuse("col2im", r"input must have shape \(1, 24, 18\) \(windows .*\); got \(1, 
 refuse("col2im", r"input must have shape \(2, 24, 30\) \(windows 5 x 6 .*; got \(2, 24, 18\)", output_size=(7, 5), padding=(2, 1))
 refuse("col2im", r"input must have a multiple of .* = 4611686014132420609 rows; got 24", kernel_size=LARGEST)
 
+refuse(
+    "im2col_backward", r"grad_output must have shape \(2, 24, 18\) \(windows 3 x 6 .*\); got \(2, 24, 17\)", grad_output=zeros(2, 24, 17)
+)
+refuse("col2im_backward", r"grad_output must have shape \(2, 4, 6, 5\) \(the size of the .*\); got \(2, 4, 5, 6\)",
+       grad_output=zeros(2, 4, 5, 6))  # fmt: skip
+
+# Convolutions over other axes, in torch's words.
+WORDS = {"stride": "non-positive stride is not supported", "padding": "negative padding is not supported",
+         "dilation": "dilation should be greater than zero", "groups": "non-positive groups is not supported",
+         "output_padding": "negative output_padding is not supported"}  # fmt: skip
+for name in f"{CONV} {TRANSPOSED} conv1d conv1d_backward conv3d conv3d_backward".split():
+    for argument, words in WORDS.items():
+        if argument != "output_padding" or name in TRANSPOSED:
+            refuse(name, rf"{words}: {argument} must be between \d and \d+; got -3$", **{argument: -3})
+for name, given, triple, sides in (
+    ("conv1d", (1, 1), r"a tuple \(width,\)", r"\(\(left, right\),\)"),
+    ("conv3d", (1, 1), r"a triple \(depth, height, width\)", r"\(\(front, back\), \(top, bottom\), \(left, right\)\)"),
+):
+    for argument in ("stride", "padding", "dilation"):
+        refuse(f"{name} {name}_input {name}_weight {name}_backward", rf"{argument} must be an int or {triple}; got \(1, 1\)",
+               **{argument: given})  # fmt: skip
+    spoilt = ((1, 1),) * (2 if name == "conv3d" else 0) + ((1,),)
+    refuse(name, rf"padding must be {sides}; got a side \(1,\)", padding=spoilt)
+    refuse(name, r"padding must be 'same', 'valid', an int, a t\w+ or .* pairs?.*; got 'full'", padding="full")
+refuse("conv1d", r"Given groups=7, expected weight to be at least 7 at dimension 0, but got weight of size \[6, 2, 3\] instead", groups=7)
+refuse("conv1d", r"Given groups=4, expected weight to be divisible by 4 at dimension 0, but got \[6, 2, 3\]", groups=4)
+refuse(
+    "conv3d", r"Given groups=3, weight of size \[6, 2, 2, 3, 2\], expected input\[2, 4, 3, 4, 5\] to have 6 channels, but got 4", groups=3
+)
+refuse("conv1d", "weight should have at least three dimensions: weight must be .*K, C, S.*; got shape .6, 2.", weight=zeros(6, 2))
+refuse("conv3d", "padding must be an int; got tuple", TypeError, padding=(1, (1, 1), 1))
+refuse("conv3d", "Expected 4-dimensional input for 4-dimensional weight: weight must be", weight=zeros(6, 2, 3, 2))
+refuse("conv1d", r"Calculated padded input size per channel: \(8\)\. Kernel size: \(9\)\.", dilation=4)
+refuse("conv3d", r"Calculated padded input size per channel: \(4 x 6 x 5\)\. Kernel size: \(2 x 3 x 6\)\.", dilation=(1, 1, 5))
+refuse("conv1d", "width of the input must not be 0; got 0", input=zeros(2, 4, 0))
+refuse("conv3d", "depth, height and width of the input must not be 0; got 3 x 0 x 5", input=zeros(2, 4, 3, 0, 5))
+refuse("conv1d conv3d conv_transpose2d", r"bias must have shape \(6,\) .*; got \(5,\)", bias=zeros(5))
+refuse("conv1d_input", r"input_size must be a shape \(N, C, W\); got \(4, 7\)", input_size=(4, 7))
+refuse("conv1d_input conv1d_weight conv1d_backward", r"grad_output must have shape \(2, 6, 3\) \(the forward's output as .N, K, Q.\); got",
+       grad_output=zeros(2, 6, 4))  # fmt: skip
+refuse("conv3d", r"algorithm 'depthwise' cannot compute forward of this problem", algorithm="depthwise")
+refuse("conv1d conv3d", r"precision must be one of .*'highest'", precision="low")
+refuse(TRANSPOSED, r"Given transposed=1, weight of size \[6, 3, 3, 2\], expected input\[2, 4, 3, 4\] to have 6 channels",
+       weight=zeros(6, 3, 3, 2))  # fmt: skip
+refuse(
+    TRANSPOSED, r"output padding must be smaller than either stride or dilation, but got output_padding: \(3, 2\)", output_padding=(3, 2)
+)
+refuse(TRANSPOSED, r"Calculated output size per channel: \(-\d+ x -\d+\)\. Output size is too small", padding=20)
+refuse(TRANSPOSED, r"the sizes of the input's axes must not be 0; got \(0, 4\)", input=zeros(2, 4, 0, 4))
+refuse("conv_transpose2d_backward", r"grad_output must have shape \(2, 6, 9, 5\) .*; got \(2, 6, 9, 4\)", grad_output=zeros(2, 6, 9, 4))
+
 # Indices and labels out of range.
 INDICES = CALLS["max_pool2d_backward"].arrays["indices"]
 for wrong in (30, 2**62, -2, -(2**63)):
@@ -214,6 +272,8 @@ refuse("linear_input", r"grad_output must be \(\.\.\., 4\) for weight \(4, 5\); 
 # Results that no machine can hold: refused before anything is allocated.
 HUGE = r"of shape \(.*\) would take [\d,]+ GiB; this machine has [\d,]+"
 refuse("conv2d", HUGE, padding=LARGEST, stride=1)
+refuse("conv1d conv3d", HUGE, padding=LARGEST, stride=1)
+refuse("conv_transpose2d", HUGE, stride=LARGEST)
 refuse("im2col", HUGE, padding=LARGEST, stride=1)
 refuse("im2col", HUGE, kernel_size=LARGEST, padding=LARGEST, stride=1)
 refuse("conv2d_input", HUGE, input_size=(2, 4, LARGEST, LARGEST), padding=0, stride=LARGEST, grad_output=zeros(2, 6, 1, 1))
@@ -319,10 +379,7 @@ def test_an_empty_batch_gives_an_empty_result_and_zero_parameter_gradients(name,
     got = results(call())
     assert len(got) == len(full)
     for i, (empty, sample) in enumerate(zip(got, full, strict=True)):
-        is_parameter = name in ("conv2d_weight", "conv2d_weight_grouped", "bias_gradient", "linear_weight") or (
-            name in ("conv2d_backward", "linear_backward") and i > 0
-        )
-        assert empty.shape == (sample.shape if is_parameter else (0, *sample.shape[1:]))
+        assert empty.shape == (sample.shape if is_parameter_gradient(name, i) else (0, *sample.shape[1:]))
         assert empty.dtype == sample.dtype
         assert not empty.any()
 

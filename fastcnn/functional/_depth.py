@@ -98,7 +98,7 @@ class Folding:
     def _unfold(self, folded: np.ndarray, dx: np.ndarray, part: _Part) -> None:
         """Add what is laid out as by `_fold` to the input's gradient."""
         target = self._by_depth(dx[part.images])
-        taps = folded.reshape(len(target), -1, *self._folded)
+        taps = folded.reshape(len(target), part.last - part.first, *self._folded)
         with np.errstate(over="ignore", invalid="ignore"):
             for t in range(self._depth.kernel):
                 outputs, inputs = self._met(t, part)
