@@ -1,11 +1,12 @@
 """Three-dimensional convolution by the two-dimensional one: the taps of the depth become channels.
 
-    y[n,k,o,p,q] = sum over (t,c),r,s of folded[(n,o), (t,c), p + r, q + s] * w[k, (t,c), r, s]
-    folded[(n,o), (t,c), h, w] = x[n, c, o + t, h, w]
+    y[n,k,o,p,q] = sum over (c,t),r,s of folded[(n,o), (c,t), p + r, q + s] * w[k, (c,t), r, s]
+    folded[(n,o), (c,t), h, w] = x[n, c, o + t, h, w]
 
-An output slice sees T slices of the input as one image of T * C channels, so that all of a sum is made in registers, and Winograd's
-algorithm applies; the copies cost a 1 / (2 K R S)-th of the products. Sums of one two-dimensional convolution per tap pass over the output
-T times, and pack shorter sums. Slices are folded a few at a time, which bounds the memory.
+An output slice sees T slices of the input as one image of C * T channels, and the weight lies in memory as that image's weight does. So
+all of a sum is made in registers, and Winograd's algorithm applies; the copies cost a 1 / (2 K R S)-th of the products. Sums of one
+two-dimensional convolution per tap pass over the output T times, and pack shorter sums. Slices are folded a few at a time, which bounds
+the memory.
 """
 
 from __future__ import annotations
@@ -37,13 +38,12 @@ class Folding:
         p = self._problem = problem
         self._depth = p.axes[0]
         self._slices = p._replace(C=p.C * self._depth.kernel, axes=p.axes[1:])  # N of a part is its number of slices
-        self._folded = p.groups, self._depth.kernel, p.C // p.groups, *p.input_shape[3:]
 
     def forward(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
         """Return y."""
         p, y = self._problem, memory.empty(self._problem.output_shape, x.dtype)
         x = x.reshape(p.input_shape)
-        filters = self._folded_weight(weight)
+        filters = weight.reshape(self._slices.weight_shape)
         for part in self._parts(x.itemsize):
             images = conv2d(self._fold(x, part), filters, bias, **self._slices.arguments)
             y[part.images, :, part.first : part.last] = images.reshape(-1, part.last - part.first, p.K, *y.shape[3:]).swapaxes(1, 2)
@@ -54,7 +54,7 @@ class Folding:
         dy = dy.reshape(self._problem.output_shape)
         dx = memory.empty(self._problem.input_shape, dy.dtype)
         dx.fill(0)
-        filters = self._folded_weight(weight)
+        filters = weight.reshape(self._slices.weight_shape)
         for part in self._parts(dy.itemsize):
             errors = _slices(dy, part)
             size = len(errors), *self._slices.input_shape[1:]
@@ -69,11 +69,7 @@ class Folding:
         for part in self._parts(x.itemsize):
             with np.errstate(over="ignore", invalid="ignore"):
                 total += conv2d_weight(self._fold(x, part), size, _slices(dy, part), **self._slices.arguments)
-        taps = total.reshape(p.K, self._depth.kernel, -1, *size[2:])
-        return np.ascontiguousarray(taps.swapaxes(1, 2))
-
-    def _folded_weight(self, weight: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(weight.swapaxes(1, 2)).reshape(self._slices.weight_shape)
+        return total.reshape(p.weight_shape)
 
     def _parts(self, itemsize: int) -> Iterator[_Part]:
         """Yield parts that fill `_FOLDED_BYTES`, but hold a slice at least; one of no images where the batch is empty."""
@@ -85,9 +81,9 @@ class Folding:
                 yield _Part(slice(n, min(n + images, p.N)), first, min(first + deep, outputs))
 
     def _fold(self, x: np.ndarray, part: _Part) -> np.ndarray:
-        """Return the input of a part's slices, (slices, T * C, H, W) with the channels of a group together."""
-        source = self._by_depth(x[part.images])
-        folded = memory.empty((len(source), part.last - part.first, *self._folded), x.dtype)
+        """Return the input of a part's slices, (slices, C * T, H, W)."""
+        source = x[part.images].swapaxes(1, 2)
+        folded = memory.empty(self._folded_shape(part), x.dtype)
         for t in range(self._depth.kernel):
             outputs, inputs = self._met(t, part)
             folded[:, : outputs.start, :, t] = 0
@@ -97,17 +93,16 @@ class Folding:
 
     def _unfold(self, folded: np.ndarray, dx: np.ndarray, part: _Part) -> None:
         """Add what is laid out as by `_fold` to the input's gradient."""
-        target = self._by_depth(dx[part.images])
-        taps = folded.reshape(len(target), part.last - part.first, *self._folded)
+        target, taps = dx[part.images].swapaxes(1, 2), folded.reshape(self._folded_shape(part))
         with np.errstate(over="ignore", invalid="ignore"):
             for t in range(self._depth.kernel):
                 outputs, inputs = self._met(t, part)
                 target[:, inputs] += taps[:, outputs, :, t]
 
-    def _by_depth(self, x: np.ndarray) -> np.ndarray:
-        """Return images (n, C, D, H, W) as a view (n, D, groups, C / groups, H, W)."""
-        p = self._problem
-        return x.reshape(len(x), p.groups, p.C // p.groups, *p.input_shape[2:]).transpose(0, 3, 1, 2, 4, 5)
+    def _folded_shape(self, part: _Part) -> tuple[int, ...]:
+        """Return (images, output slices, C, T, H, W)."""
+        p, images = self._problem, part.images.stop - part.images.start
+        return images, part.last - part.first, p.C, self._depth.kernel, *p.input_shape[3:]
 
     def _met(self, t: int, part: _Part) -> tuple[slice, slice]:
         """Return (the outputs of a part, counted from its first, whose tap t lies inside the input; the input slices that they meet)."""
