@@ -42,16 +42,20 @@ class Axis(NamedTuple):
 
 def integer(op: str, name: str, value: Any, least: int) -> int:
     """Return `value` as an int of at least `least`; TypeError or ValueError that names the argument otherwise."""
-    if type(value) is int:
-        number = value
-    else:
-        try:
-            number = _index(value)
-        except TypeError:
-            raise TypeError(f"{op}: {name} must be an int; got {type(value).__name__} {shown(value)}") from None
+    number = whole(op, name, value)
     if not least <= number <= LARGEST:
         raise ValueError(f"{op}: {name} must be between {least} and {LARGEST}; got {shown(number)}")
     return number
+
+
+def whole(op: str, name: str, value: Any) -> int:
+    """Return `value` as an int of any size; TypeError that names the argument otherwise."""
+    if type(value) is int:
+        return value
+    try:
+        return _index(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be an int; got {type(value).__name__} {shown(value)}") from None
 
 
 def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
