@@ -38,6 +38,10 @@ class Batch(NamedTuple):
         ordered = images.transpose(0, 2, 3, 1) if self.layout == "NHWC" else images
         return ordered[0] if self.unbatched else ordered
 
+    def as_images(self) -> Batch:
+        """Return signals (N, C, L) as images of one row."""
+        return self._replace(value=self.value[:, :, None, :])
+
     def shape(self, name: str, value: Any) -> tuple[int, ...]:
         """Return a checked argument that is a shape with the caller's axes as (N, C, ...); N is 1 where there is no batch."""
         letters = _letters(self.rank, self.layout)[self.unbatched :]
@@ -51,13 +55,21 @@ class Batch(NamedTuple):
         return other
 
 
-def batch(op: str, name: str, value: Any, rank: int, layout: str = "NCHW", dtypes: tuple[np.dtype, ...] | None = checks.FLOATS) -> Batch:
-    """Return checked images with `rank` axes of pixels, with or without a batch axis."""
+def batch(
+    op: str,
+    name: str,
+    value: Any,
+    rank: int,
+    layout: str = "NCHW",
+    dtypes: tuple[np.dtype, ...] | None = checks.FLOATS,
+    words: str | None = None,
+) -> Batch:
+    """Return checked images with `rank` axes of pixels, with or without a batch axis; `words` are torch's for another number of axes."""
     letters = _letters(rank, checks.layout(op, layout))
     array = checks.array(op, name, value, None, dtypes)
     if array.ndim not in (rank + 1, rank + 2):
         accepted = " or ".join(map(checks.shape_of_letters, (letters, letters[1:])))
-        raise ValueError(f"{op}: {_RANKS[rank]}: {name} must be {accepted}; got shape {array.shape}")
+        raise ValueError(f"{op}: {words or _RANKS[rank]}: {name} must be {accepted}; got shape {array.shape}")
     unbatched = array.ndim == rank + 1
     images = array[None] if unbatched else array
     return Batch(op, checks.channels_first(images, layout), unbatched, layout)
@@ -73,6 +85,13 @@ def sizes(op: str, name: str, value: Any, least: int, rank: int) -> tuple[int, .
     return (_size(op, name, value, least),) * rank
 
 
+def strides(op: str, stride: Any, kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the checked stride along every axis: that of the kernel where it is None or, as in torch, empty."""
+    if stride is None or (isinstance(stride, (tuple, list)) and not stride):
+        return kernel
+    return sizes(op, "stride", stride, 1, len(kernel))
+
+
 def slide(
     op: str, shape: tuple[int, ...], kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: Any = False
 ) -> tuple[tuple[Axis, int], ...]:
@@ -85,9 +104,9 @@ def slide(
     """
     rank, ceil_mode = len(shape) - 2, checks.flag(op, "ceil_mode", ceil_mode)
     kernel = sizes(op, "kernel_size", kernel_size, 1, rank)
-    strides = kernel if stride is None or (isinstance(stride, (tuple, list)) and not stride) else sizes(op, "stride", stride, 1, rank)
+    strides_ = strides(op, stride, kernel)
     before, dilations = sizes(op, "padding", padding, 0, rank), sizes(op, "dilation", dilation, 1, rank)
-    axes = [Axis(n, k, s, p, p, d) for n, k, s, p, d in zip(shape[2:], kernel, strides, before, dilations, strict=True)]
+    axes = [Axis(n, k, s, p, p, d) for n, k, s, p, d in zip(shape[2:], kernel, strides_, before, dilations, strict=True)]
     for axis in axes:
         if axis.before > axis.extent // 2:
             raise ValueError(
@@ -133,7 +152,11 @@ def _size(op: str, name: str, value: Any, least: int) -> int:
     """Return a checked number of a window; what is too small is refused in torch's words."""
     number = window.whole(op, name, value)
     if number < least:
-        words = "pad must be non-negative: padding must be at least 0; got" if name == "padding" else f"{name} must be greater than zero, but got"
+        words = (
+            "pad must be non-negative: padding must be at least 0; got"
+            if name == "padding"
+            else f"{name} must be greater than zero, but got"
+        )
         raise ValueError(f"{op}: {words} {shown(number)}")
     if number > LARGEST:
         raise ValueError(f"{op}: {name} must be between {least} and {LARGEST}; got {shown(number)}")

@@ -50,7 +50,9 @@ class _Emitter:
         one = self.b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
         return self.b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), None))
 
-    def loop(self, count: Any, steps: Sequence[Any], starts: Sequence[Any], state: Sequence[Any], body: Callable[..., list[Any]]) -> list[Any]:
+    def loop(
+        self, count: Any, steps: Sequence[Any], starts: Sequence[Any], state: Sequence[Any], body: Callable[..., list[Any]]
+    ) -> list[Any]:
         """Emit state = body(counters, state) `count` times, at least once; counters begin at `starts` and grow by `steps`."""
         entry, head = self.b.block, self.b.append_basic_block("taps")
         self.b.branch(head)
@@ -74,9 +76,9 @@ class _Emitter:
 def window_maximum(vectors: int, lanes: int, dtype: np.dtype, places: bool) -> Any:
     """Return an intrinsic for the maxima of windows, and where they are if `places`, of vectors * lanes neighbouring elements v.
 
-    ``maximum(x, first, rows, row_step, columns, column_step, y, to)``: y[to + v] = max over r < rows and s < columns of
-    x[first + r*row_step + s*column_step + v]; NaN wins over every number. With `places` the parameters ``indices, place, row_place,
-    column_place`` follow: indices[to + v] = place + r*row_place + s*column_place, below 2**31, of the first of equals, of the last NaN.
+    ``maximum(x, first, rows, row_step, columns, column_step, y, to, indices, place, row_place, column_place)``: y[to + v] = max over
+    r < rows and s < columns of x[first + r*row_step + s*column_step + v]; NaN wins over every number. With `places` also
+    indices[to + v] = place + r*row_place + s*column_place, below 2**31, of the first of equals, or of the last NaN.
     There must be a row and a column.
     """
     machine.numba()
@@ -86,8 +88,7 @@ def window_maximum(vectors: int, lanes: int, dtype: np.dtype, places: bool) -> A
 
     def emit(context: Any, b: Any, sig: Any, args: Any) -> Any:
         e = _Emitter(dtype, lanes, context, b, sig, args)
-        _, first, rows, row_step, columns, column_step, _, to, *rest = args
-        start, row_place, column_place = rest[1:] if places else [ir.Constant(e.i64, 0)] * 3
+        _, first, rows, row_step, columns, column_step, _, to, _, start, row_place, column_place = args
         narrow = ir.IntType(32)
 
         def better(value: Any, best: Any) -> Any:
@@ -112,20 +113,12 @@ def window_maximum(vectors: int, lanes: int, dtype: np.dtype, places: bool) -> A
             e.store([b.sext(place, wide) for place in found[vectors:]], e.data(8, to), 8)
         return context.get_dummy_value()
 
-    n = types.int64
-    if not places:
-
-        @intrinsic
-        def maximum(typingctx, x, first, rows, row_step, columns, column_step, y, to):
-            return types.void(x, n, n, n, n, n, y, n), emit
-
-        return maximum
-
     @intrinsic
-    def maximum_and_place(typingctx, x, first, rows, row_step, columns, column_step, y, to, indices, place, row_place, column_place):
+    def maximum(typingctx, x, first, rows, row_step, columns, column_step, y, to, indices, place, row_place, column_place):
+        n = types.int64
         return types.void(x, n, n, n, n, n, y, n, indices, n, n, n), emit
 
-    return maximum_and_place
+    return maximum
 
 
 @functools.cache
@@ -134,7 +127,7 @@ def window_sum(vectors: int, lanes: int, dtype: np.dtype) -> Any:
 
     ``total(x, first, rows, row_step, columns, column_step, row_weights, ro, column_weights, co, divisor, y, to)``: y[to + v] = sum over
     r < rows and s < columns of row_weights[ro + r] * column_weights[co + s] * x[first + r*row_step + s*column_step + v], / divisor.
-    There must be a row and a column.
+    There must be a row and a column. Rows are summed one by one, which rounds less than one long sum.
     """
     machine.numba()
     from llvmlite import ir
@@ -149,17 +142,19 @@ def window_sum(vectors: int, lanes: int, dtype: np.dtype) -> Any:
         fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(e.vector, [e.vector] * 3), fma_name)
         one = ir.Constant(e.i64, 1)
 
+        nothing = [ir.Constant(e.vector, [0.0] * lanes)] * vectors
+
+        def add(weight: Any, values: list[Any], totals: list[Any]) -> list[Any]:
+            return [b.call(fma, [value, weight, total]) for value, total in zip(values, totals, strict=True)]
+
+        def tap(counters: list[Any], state: list[Any]) -> list[Any]:
+            return add(e.splat(b.load(e.data(8, counters[1]))), e.load(e.data(0, counters[0]), vectors), state)
+
         def row(counters: list[Any], state: list[Any]) -> list[Any]:
-            row_weight = b.load(e.data(6, counters[1]))
+            weight = e.splat(b.load(e.data(6, counters[1])))
+            return add(weight, e.loop(columns, [column_step, one], [counters[0], co], nothing, tap), state)
 
-            def tap(counters: list[Any], state: list[Any]) -> list[Any]:
-                weight = e.splat(b.fmul(row_weight, b.load(e.data(8, counters[1]))))
-                values = e.load(e.data(0, counters[0]), vectors)
-                return [b.call(fma, [value, weight, total]) for value, total in zip(values, state, strict=True)]
-
-            return e.loop(columns, [column_step, one], [counters[0], co], state, tap)
-
-        totals = e.loop(rows, [row_step, one], [first, ro], [ir.Constant(e.vector, [0.0] * lanes)] * vectors, row)
+        totals = e.loop(rows, [row_step, one], [first, ro], nothing, row)
         target = e.data(11, to)
         plain = b.fcmp_ordered("==", divisor, ir.Constant(e.scalar, 1.0))
         with b.if_else(plain) as (undivided, divided):  # a division takes as long as several taps

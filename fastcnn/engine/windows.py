@@ -1,4 +1,4 @@
-"""Pooling over windows that are given as tables: their first pixel and how many follow, so that sliding, dilated and adaptive ones are alike.
+"""Pooling over windows given as tables: their first pixel and how many follow, so that sliding, dilated and adaptive ones are alike.
 
 A window is a range of rows times a range of columns. Images are C interleaved channels; planes (NCHW) are images of one channel. With
 channels enough for vectors a window is read once, with the results in registers (`window_simd`); else its rows first become one row, all
@@ -102,24 +102,15 @@ def pixel_pooler(dtype: np.dtype, places: bool) -> Kernel:
             # Bounds: a strip ends at channel C - 1 at the latest, of a tap inside the image.
             while c < C:
                 if c + wide <= C:
-                    if places:
-                        whole(x, first + c, height, row, width, pixel, y, out + c, indices, at, row_place, g.dilation_w)
-                    else:
-                        whole(x, first + c, height, row, width, pixel, y, out + c)
+                    whole(x, first + c, height, row, width, pixel, y, out + c, indices, at, row_place, g.dilation_w)
                     c += wide
-                elif C >= one:
+                elif one <= C:
                     k = min(c, C - one)
-                    if places:
-                        narrow(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
-                    else:
-                        narrow(x, first + k, height, row, width, pixel, y, out + k)
+                    narrow(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
                     c += one
                 else:
                     k = min(c, C - half)
-                    if places:
-                        least(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
-                    else:
-                        least(x, first + k, height, row, width, pixel, y, out + k)
+                    least(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
                     c += half
 
     return pool_pixels
@@ -153,7 +144,7 @@ def pixel_averager(dtype: np.dtype) -> Kernel:
                 if c + wide <= C:
                     whole(x, first + c, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + c)
                     c += wide
-                elif C >= one:
+                elif one <= C:
                     k = min(c, C - one)
                     narrow(x, first + k, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + k)
                     c += one

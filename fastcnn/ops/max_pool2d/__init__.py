@@ -19,6 +19,8 @@ __all__ = ["OPERATION", "MaxPool2dProblem", "max_pool2d", "max_pool2d_backward"]
 
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 
+INDEX = (np.dtype(np.int64),)
+
 _FORWARD = Plans()
 _NOWHERE = np.empty(0, np.int64)  # the indices that nobody asked for
 
@@ -73,16 +75,16 @@ def max_pool2d(
         x = pools.batch("max_pool2d", "input", input, 2, layout, checks.FLOATS + pools.INTEGERS)
         wanted = checks.flag(x.op, "return_indices", return_indices)
         problem = sliding_problem(x.op, x.value.shape, kernel_size, stride, padding, dilation, ceil_mode, wanted)
-        y, indices = maxima(x, problem, algorithm, (key, input))
+        y, indices = maxima(x, problem, algorithm, (_FORWARD, key, input))
     else:
         y, indices = plan(input)
     return (y, indices) if return_indices else y
 
 
-def maxima(x: Batch, problem: MaxPool2dProblem, algorithm: str, remembered: tuple[Any, Any] = (None, None)) -> list[np.ndarray]:
+def maxima(x: Batch, problem: MaxPool2dProblem, algorithm: str, remembered: tuple[Plans, Any, Any] | None = None) -> list[np.ndarray]:
     """Return the maxima and their indices (empty where the problem is without) of (N, C, H, W) images, with the axes that theirs have.
 
-    `remembered` is the key and the array under which calls of `max_pool2d` find the plan for such images.
+    `remembered` are the plans, the key and the array with which calls like this one come back.
     """
     op, letters = x.op, x.layout
     y = checks.empty_image(op, problem.output_shape, x.value.dtype, letters)
@@ -93,8 +95,10 @@ def maxima(x: Batch, problem: MaxPool2dProblem, algorithm: str, remembered: tupl
         images = checks.dense_as(x.value, letters)
         compute = on_memory(run, problem, (images, y, indices), (images, y))
         compute(*map(checks.flat, (images, y)), checks.flat(indices) if problem.with_indices else indices)
-        allocators = [checks.allocator(op, result.shape, result.dtype) if result.size else lambda: _NOWHERE for result in results]
-        _FORWARD.remember(remembered[0], allocating(compute, *allocators), remembered[1])
+        if remembered is not None:
+            allocators = [checks.allocator(op, result.shape, result.dtype) if result.size else lambda: _NOWHERE for result in results]
+            known, key, array = remembered
+            known.remember(key, allocating(compute, *allocators), array)
     return results
 
 
@@ -133,26 +137,22 @@ def max_pool2d_backward(
     dy = pools.batch("max_pool2d_backward", "grad_output", grad_output, 2, layout)
     shape = dy.shape("input_shape", input_shape)
     problem = sliding_problem(dy.op, shape, kernel_size, stride, padding, dilation, ceil_mode)
-    return route(dy, indices, problem, algorithm)
+    return route(dy, dy.like("indices", indices, INDEX), problem, algorithm)
 
 
-def route(dy: Batch, indices: Any, problem: MaxPool2dProblem, algorithm: str) -> np.ndarray:
-    """Return the gradient of `maxima`, with the axes of `dy`, whose images are (N, C, P, Q)."""
+def route(dy: Batch, where: Batch, problem: MaxPool2dProblem, algorithm: str, product: str = "H*W") -> np.ndarray:
+    """Return the gradient of `maxima`, with the axes of `dy`, whose images are (N, C, P, Q); `product` is how errors call the pixels."""
     op, letters = dy.op, dy.layout
-    where = dy.like("indices", indices, (np.dtype(np.int64),))
     checks.same_shape(op, "grad_output", dy.value, problem.output_shape, "the forward's output as (N, C, P, Q)")
-    require_inside(op, where.value, problem.H * problem.W, "H*W")
+    if where.value.size:
+        lowest, highest, pixels = where.value.min(), where.value.max(), problem.H * problem.W
+        if not (lowest >= -1 and highest < pixels):
+            raise ValueError(f"{op}: indices must be between -1 and {product} - 1 = {pixels - 1}; got {lowest} to {highest}")
     dx = checks.empty_image(op, problem.input_shape, dy.value.dtype, letters)
     run = OPERATION.choose(problem, "backward_input", algorithm, op)
     if dx.size:
         run(problem, checks.dense_as(dy.value, letters), checks.dense_as(where.value, letters), dx)
     return dy.result(dx)
-
-
-def require_inside(op: str, indices: np.ndarray, pixels: int, product: str) -> None:
-    """Raise ValueError for an index that is neither -1 nor of one of the pixels; `product` says how many they are."""
-    if indices.size and not (indices.min() >= -1 and indices.max() < pixels):
-        raise ValueError(f"{op}: indices must be between -1 and {product} - 1 = {pixels - 1}; got {indices.min()} to {indices.max()}")
 
 
 def pool_output(

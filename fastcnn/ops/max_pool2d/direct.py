@@ -40,7 +40,7 @@ def _forward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype) -> Callable
         columns = windows.sliding(p.W, p.S, p.stride_w, p.pad_w, p.dilation_w, p.Q)
     images, size = _images(p, last)
     run: Any
-    if size.C >= windows.strips()[2] and p.H * p.W < 2**31 and not machine.jit_is_disabled():
+    if windows.strips()[2] <= size.C and p.H * p.W < 2**31 and not machine.jit_is_disabled():
         run, jobs = windows.pixel_pooler(dtype, p.with_indices), images * p.P
     else:
         run, jobs = (windows.pool_places, images * size.C) if p.with_indices else (windows.pool_rows, images)
