@@ -1,6 +1,7 @@
 """High-performance CNN kernels for CPUs, in NumPy and Numba: `torch.nn.functional`'s operations on NumPy arrays."""
 
 from .machine import get_threads, set_threads, threads
+from .ops.avg_pool2d import avg_pool2d, avg_pool2d_backward
 from .ops.batch_norm import batch_norm, batch_norm_backward
 from .ops.conv2d import PreparedConv2d, conv2d, conv2d_backward, conv2d_input, conv2d_weight, prepare_conv2d
 from .ops.conv2d_relu import conv2d_relu, conv2d_relu_backward
@@ -16,6 +17,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "PreparedConv2d",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "col2im",

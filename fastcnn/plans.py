@@ -82,6 +82,17 @@ def forward_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray
     return call
 
 
+def allocating(compute: Callable[..., None], *allocators: Callable[[], np.ndarray]) -> Callable[..., list[np.ndarray]]:
+    """Return a plan of arrays that computes into new ones, which it returns; `compute` takes the memory of both."""
+
+    def planned(*arrays: np.ndarray) -> list[np.ndarray]:
+        outputs = [allocate() for allocate in allocators]
+        compute(*[array.ravel() for array in arrays], *[output.ravel() for output in outputs])
+        return outputs
+
+    return planned
+
+
 def on_memory(
     run: Callable[..., None], problem: Any, arrays: Sequence[np.ndarray], images: tuple[np.ndarray, np.ndarray]
 ) -> Callable[..., None]:

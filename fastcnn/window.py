@@ -56,13 +56,7 @@ def integer(op: str, name: str, value: Any, least: int, words: str = "") -> int:
 
     `words` are what torch says of a smaller one, and go before ours.
     """
-    if type(value) is int:
-        number = value
-    else:
-        try:
-            number = _index(value)
-        except TypeError:
-            raise TypeError(f"{op}: {name} must be an int; got {type(value).__name__} {shown(value)}") from None
+    number = whole(op, name, value)
     if not least <= number <= LARGEST:
         said = f"{words}: " if words and number < least else ""
         raise ValueError(f"{op}: {said}{name} must be between {least} and {LARGEST}; got {shown(number)}")
@@ -78,6 +72,16 @@ def sizes(op: str, name: str, value: Any, least: int, count: int, words: str = "
             raise ValueError(f"{op}: {name} must be an int or {_TUPLE[count]} ({_joined(count, ', ')}); got {shown(value)}")
         return tuple(integer(op, name, item, least, words) for item in value)
     return (integer(op, name, value, least, words),) * count
+
+
+def whole(op: str, name: str, value: Any) -> int:
+    """Return `value` as an int of any size; TypeError that names the argument otherwise."""
+    if type(value) is int:
+        return value
+    try:
+        return _index(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be an int; got {type(value).__name__} {shown(value)}") from None
 
 
 def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:

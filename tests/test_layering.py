@@ -18,6 +18,7 @@ LAYERS = [
         "registry",
         "checks",
         "plans",
+        "pools",
         "window",
         "files",
         "agreement",

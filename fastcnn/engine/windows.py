@@ -1,0 +1,246 @@
+"""Pooling over windows given as tables: their first pixel and how many follow, so that sliding, dilated and adaptive ones are alike.
+
+A window is a range of rows times a range of columns. Images are C interleaved channels; planes (NCHW) are images of one channel. With
+channels enough for vectors a window is read once, with the results in registers (`window_simd`); else its rows first become one row, all
+columns at once, and then its columns one value.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import machine
+from ..jit import Kernel, kernel
+from .window_simd import window_maximum, window_sum
+
+
+class Size(NamedTuple):
+    """What kernels know of the images: C channels, H x W pixels to P x Q windows, whose taps are `dilation` pixels apart."""
+
+    C: int
+    H: int
+    W: int
+    P: int
+    Q: int
+    dilation_h: int = 1
+    dilation_w: int = 1
+
+    def record(self) -> np.ndarray:
+        """Return the sizes as kernels take them."""
+        return np.array([self], _SIZE)
+
+
+_SIZE = np.dtype([(name, np.int64) for name in Size._fields])
+
+
+# --- Tables: (first, taps) of every window along an axis ---------------------------------------------------------------
+
+
+def sliding(size: int, kernel: int, stride: int, before: int, dilation: int, windows: int) -> np.ndarray:
+    """Return the taps that lie inside an axis of `size`, of windows that slide by `stride` from -`before`; (0, 0) where there is none."""
+    origin = np.arange(windows, dtype=np.int64) * stride - before
+    skipped = np.maximum(0, -(origin // dilation))
+    taps = np.minimum(kernel, (size - 1 - origin) // dilation + 1) - skipped
+    return np.stack([np.where(taps > 0, origin + skipped * dilation, 0), np.maximum(taps, 0)], axis=1)
+
+
+def adaptive(size: int, windows: int) -> np.ndarray:
+    """Return windows that share an axis evenly: from floor(i size / windows) to ceil((i + 1) size / windows)."""
+    i = np.arange(windows, dtype=np.int64)
+    first = i * size // max(windows, 1)
+    return np.stack([first, -(-(i + 1) * size // max(windows, 1)) - first], axis=1)
+
+
+def holders(table: np.ndarray, size: int) -> np.ndarray:
+    """Return the windows that hold each element of an axis, as a table: they follow one another where there is no dilation."""
+    elements = np.arange(size)
+    first = np.searchsorted(table[:, 0] + table[:, 1], elements, side="right")
+    return np.stack([first, np.searchsorted(table[:, 0], elements, side="right") - first], axis=1)
+
+
+# --- Vectors of channels -----------------------------------------------------------------------------------------------
+
+
+def strips() -> tuple[int, int, int]:
+    """Return how many channels are pooled at once: as many as possible of the first, then of the second; of the third where C is less.
+
+    Images of still fewer channels have no vectors.
+    """
+    lanes = machine.isa().vector_bytes // 4
+    return 4 * lanes, lanes, lanes // 2
+
+
+@functools.cache
+def pixel_pooler(dtype: np.dtype, places: bool) -> Kernel:
+    """Return a kernel for the maxima of one row of windows, and with `places` where they are; images of at least `strips()[2]` channels.
+
+    H * W is below 2**31. A window without taps gives `lowest` and -1.
+    """
+    wide, one, half = strips()
+    whole, narrow, least = (window_maximum(*shape, dtype, places) for shape in ((4, one), (1, one), (1, half)))
+
+    @kernel(specialisation=(dtype.str, places))
+    def pool_pixels(job, size, rows, columns, x, y, indices, lowest):
+        g = size[0]
+        C, W = g.C, g.W
+        n, p = job // g.P, job % g.P
+        top, height = rows[p, 0], rows[p, 1]
+        row, pixel, row_place = g.dilation_h * W * C, g.dilation_w * C, g.dilation_h * W
+        for q in range(g.Q):
+            left, width = columns[q, 0], columns[q, 1]
+            at, out = top * W + left, (job * g.Q + q) * C
+            if height == 0 or width == 0:
+                for c in range(out, out + C):
+                    y[c] = lowest[0]
+                    if places:
+                        indices[c] = -1
+                continue
+            first, c = (n * g.H * W + at) * C, 0
+            # Bounds: a strip ends at channel C - 1 at the latest, of a tap inside the image.
+            while c < C:
+                if c + wide <= C:
+                    whole(x, first + c, height, row, width, pixel, y, out + c, indices, at, row_place, g.dilation_w)
+                    c += wide
+                elif one <= C:
+                    k = min(c, C - one)
+                    narrow(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
+                    c += one
+                else:
+                    k = min(c, C - half)
+                    least(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
+                    c += half
+
+    return pool_pixels
+
+
+@functools.cache
+def pixel_averager(dtype: np.dtype) -> Kernel:
+    """Return a kernel for one row of windows: sums of x times both weights of its pixel, divided by both counts of the window.
+
+    Images have at least `strips()[2]` channels; a window without taps gives 0.
+    """
+    wide, one, half = strips()
+    whole, narrow, least = (window_sum(*shape, dtype) for shape in ((4, one), (1, one), (1, half)))
+
+    @kernel(specialisation=dtype.str)
+    def average_pixels(job, size, rows, columns, row_weights, column_weights, row_counts, column_counts, x, y):
+        g = size[0]
+        C, W = g.C, g.W
+        n, p = job // g.P, job % g.P
+        top, height = rows[p, 0], rows[p, 1]
+        for q in range(g.Q):
+            left, width = columns[q, 0], columns[q, 1]
+            out = (job * g.Q + q) * C
+            if height == 0 or width == 0:
+                for c in range(out, out + C):
+                    y[c] = y.dtype.type(0)
+                continue
+            first, divisor, c = ((n * g.H + top) * W + left) * C, row_counts[p] * column_counts[q], 0
+            # Bounds: a strip ends at channel C - 1 at the latest, of a tap inside the image.
+            while c < C:
+                if c + wide <= C:
+                    whole(x, first + c, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + c)
+                    c += wide
+                elif one <= C:
+                    k = min(c, C - one)
+                    narrow(x, first + k, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + k)
+                    c += one
+                else:
+                    k = min(c, C - half)
+                    least(x, first + k, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + k)
+                    c += half
+
+    return average_pixels
+
+
+# --- A few channels, or one ---------------------------------------------------------------------------------------------
+
+
+@kernel
+def pool_places(job, size, rows, columns, x, y, indices, lowest):
+    """One channel of one image: maxima and where they are."""
+    g = size[0]
+    C, W = g.C, g.W
+    image, channel = job // C, job % C
+    plane, out = image * g.H * W * C + channel, image * g.P * g.Q * C + channel
+    for p in range(g.P):
+        for q in range(g.Q):
+            best, place = lowest[0], -1
+            for r in range(rows[p, 1]):
+                row = (rows[p, 0] + r * g.dilation_h) * W + columns[q, 0]
+                for s in range(columns[q, 1]):
+                    here = row + s * g.dilation_w
+                    value = x[plane + here * C]
+                    if place < 0 or value > best or value != value:
+                        best, place = value, here
+            y[out], indices[out] = best, place
+            out += C
+
+
+@kernel
+def pool_rows(job, size, rows, columns, x, y, indices, lowest):
+    """One image: maxima alone."""
+    g = size[0]
+    C, length = g.C, g.W * g.C
+    image, out = job * g.H * length, job * g.P * g.Q * C
+    highest = np.empty(length, x.dtype)
+    for p in range(g.P):
+        for i in range(length):
+            highest[i] = lowest[0]
+        for r in range(rows[p, 1]):
+            first = image + (rows[p, 0] + r * g.dilation_h) * length
+            values = x[first : first + length]
+            for i in range(length):
+                highest[i] = values[i] if (values[i] > highest[i]) | (values[i] != values[i]) else highest[i]
+        for q in range(g.Q):
+            for c in range(C):
+                best = lowest[0]
+                for s in range(columns[q, 1]):
+                    value = highest[(columns[q, 0] + s * g.dilation_w) * C + c]
+                    if value > best or value != value:
+                        best = value
+                y[out + c] = best
+            out += C
+
+
+@kernel
+def average_rows(job, size, rows, columns, row_weights, column_weights, row_counts, column_counts, x, y):
+    """One image: as `pixel_averager`."""
+    g = size[0]
+    C, length = g.C, g.W * g.C
+    image, out = job * g.H * length, job * g.P * g.Q * C
+    total = np.empty(length, x.dtype)
+    for p in range(g.P):
+        for i in range(length):
+            total[i] = 0
+        for r in range(rows[p, 1]):
+            first, weight = image + (rows[p, 0] + r) * length, row_weights[rows[p, 0] + r]
+            values = x[first : first + length]
+            for i in range(length):
+                total[i] += weight * values[i]
+        for q in range(g.Q):
+            divisor = row_counts[p] * column_counts[q]
+            for c in range(C):
+                whole = x.dtype.type(0)
+                for w in range(columns[q, 0], columns[q, 0] + columns[q, 1]):
+                    whole += column_weights[w] * total[w * C + c]
+                y[out + c] = whole / divisor
+            out += C
+
+
+@kernel
+def route(job, size, dy, indices, dx):
+    """One image: every gradient is added to the pixel of its maximum; none where there was none (-1)."""
+    g = size[0]
+    C, area, pixels = g.C, g.P * g.Q, g.H * g.W
+    image = dx[job * pixels * C : (job + 1) * pixels * C]
+    for i in range(image.size):
+        image[i] = 0
+    for window in range(job * area, (job + 1) * area):
+        errors, places = dy[window * C : (window + 1) * C], indices[window * C : (window + 1) * C]
+        for c in range(C):
+            if places[c] >= 0:
+                image[places[c] * C + c] += errors[c]
