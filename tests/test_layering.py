@@ -27,6 +27,7 @@ LAYERS = [
         "tuning",
         "memory",
         "workspace",
+        "extras",
     },
     {"engine"},
     {"ops"},

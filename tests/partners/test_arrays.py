@@ -72,12 +72,12 @@ def test_a_tensor_with_gradient_is_refused() -> None:
 
 
 def test_a_tensor_elsewhere_is_refused() -> None:
-    with pytest.raises(TypeError, match="conv2d: input cannot be read as an array: .*meta"):
+    with pytest.raises(TypeError, match=r"conv2d: input cannot be read as an array: .*meta"):
         fastcnn.conv2d(torch.zeros(1, 1, 2, 2, device="meta"), torch.zeros(1, 1, 1, 1))
 
 
 def test_dtypes_that_numpy_lacks_and_mixed_ones_are_refused() -> None:
-    with pytest.raises(TypeError, match="relu: input cannot be read as an array: .*BFloat16"):
+    with pytest.raises(TypeError, match=r"relu: input cannot be read as an array: .*BFloat16"):
         fastcnn.relu(torch.zeros(3, dtype=torch.bfloat16))
     with pytest.raises(TypeError, match="expected arrays of one dtype"):
         fastcnn.conv2d(torch.zeros(1, 1, 2, 2), np.zeros((1, 1, 1, 1)))
