@@ -135,7 +135,7 @@ def _differentiable(operator: Any, backward: Callable[..., Any], kept: Callable[
     operator.register_autograd(run, setup_context=setup)
 
 
-def _bilinear(forward: Any, to_input: Any, to_weight: Any, bias_axes: Callable[[Tensor], tuple[int, ...]]) -> None:
+def _bilinear(forward: Any, to_input: Any, to_weight: Any, to_bias: Callable[[Tensor], Tensor]) -> None:
     """Give derivatives to an operation that is linear in input and weight, and to both of its gradients, which are so too.
 
     ``forward(x, w, bias)``, ``to_input(dy, w, x's shape)`` and ``to_weight(dy, x, w's shape)``, each with the window behind.
@@ -145,7 +145,7 @@ def _bilinear(forward: Any, to_input: Any, to_weight: Any, bias_axes: Callable[[
         (x, w), (dy,) = kept, gradients
         yield to_input(dy, w, list(x.shape), *window) if needed[0] else None
         yield to_weight(dy, x, list(w.shape), *window) if needed[1] else None
-        yield dy.sum(bias_axes(dy)) if needed[2] else None
+        yield to_bias(dy) if needed[2] else None
 
     def of_to_input(needed: Any, kept: Any, others: Any, gradients: Any) -> Any:
         (dy, w), (_, *window), (g,) = kept, others, gradients
@@ -185,7 +185,7 @@ _bilinear(
         lambda dy, x, size, stride, padding, *rest: _conv2d.conv2d_weight(x, size, dy, stride, _sides(padding), *rest),
         lambda dy, x, size, *window: dy.new_empty(size),
     ),
-    lambda dy: (0, 2, 3) if dy.ndim == 4 else (1, 2),
+    lambda dy: dy.sum((-4, -2, -1) if dy.ndim == 4 else (-2, -1)),
 )
 
 _bilinear(
@@ -207,7 +207,7 @@ _bilinear(
         lambda dy, x, size: _linear.linear_weight(dy, x, np.empty(size, x.dtype))[0],  # which looks at the weight's shape
         lambda dy, x, size: dy.new_empty(size),
     ),
-    lambda dy: tuple(range(dy.ndim - 1)),
+    lambda dy: dy.sum_to_size(dy.shape[-1]),
 )
 
 
@@ -223,7 +223,9 @@ def _tuple_of_list(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-_pool = _operator("max_pool2d", f"(Tensor input, {_POOL}) -> (Tensor, Tensor)", lambda x, *pool: _max_pool2d.max_pool2d(x, *pool, True), _new_pooled)
+_pool = _operator(
+    "max_pool2d", f"(Tensor input, {_POOL}) -> (Tensor, Tensor)", lambda x, *pool: _max_pool2d.max_pool2d(x, *pool, True), _new_pooled
+)
 _unpool = _operator(
     "max_pool2d_backward",
     f"(Tensor grad_output, Tensor indices, SymInt[] input_shape, {_POOL}) -> Tensor",
