@@ -53,9 +53,7 @@ def relu(input: Array) -> Array:
     return _rectify(input)
 
 
-def max_pool2d(
-    input: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
-) -> Array:
+def max_pool2d(input: Array, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Array:
     """Return the maximum of every window; see `fastcnn.max_pool2d`."""
     return _pool(_frozen((kernel_size, stride, padding, dilation, ceil_mode)), input)
 
@@ -80,7 +78,7 @@ def _shaped(shape: tuple[int, ...], dtype: Any) -> Any:
 def _bilinear(
     forward: Callable[..., Any], to_input: Callable[..., Any], to_weight: Callable[..., Any]
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Return an operation ``(window, x, w)`` and its gradients ``(window, shape, dy, w)`` and ``(window, shape, dy, x)``, differentiable."""
+    """Return an operation of (window, x, w) and its gradients of (window, shape, dy, w) and (window, shape, dy, x), differentiable."""
     y = jax.custom_vjp(forward, nondiff_argnums=(0,))
     dx = jax.custom_vjp(to_input, nondiff_argnums=(0, 1))
     dw = jax.custom_vjp(to_weight, nondiff_argnums=(0, 1))
@@ -115,9 +113,7 @@ _convolve, _, _ = _bilinear(
 _multiply, _, _ = _bilinear(
     lambda _, x, w: _call(_linear.linear, _shaped((*x.shape[:-1], w.shape[0]), x.dtype), x, w),
     lambda _, shape, dy, w: _call(_linear.linear_input, _shaped(shape, dy.dtype), dy, w),
-    lambda _, shape, dy, x: _call(
-        lambda dy, x: _linear.linear_weight(dy, x, np.empty(shape, x.dtype))[0], _shaped(shape, dy.dtype), dy, x
-    ),
+    lambda _, shape, dy, x: _call(lambda dy, x: _linear.linear_weight(dy, x, np.empty(shape, x.dtype))[0], _shaped(shape, dy.dtype), dy, x),
 )
 
 
@@ -140,9 +136,7 @@ def _rectify_forward(x: Any) -> tuple[Any, Any]:
 
 
 _rectify.defvjp(_rectify_forward, lambda y, g: (_rectify_backward(g, y),))
-_rectify_backward.defvjp(
-    lambda dy, y: (_rectify_backward(dy, y), y), lambda y, g: (_rectify_backward(g, y), jax.numpy.zeros_like(y))
-)
+_rectify_backward.defvjp(lambda dy, y: (_rectify_backward(dy, y), y), lambda y, g: (_rectify_backward(g, y), jax.numpy.zeros_like(y)))
 
 
 def _pool_with_places(pool: tuple[Any, ...], x: Any) -> tuple[Any, Any]:
