@@ -40,7 +40,8 @@ def array(
 
     Parameters
     ----------
-    value : ndarray, or an object with ``__array__`` (a CPU tensor)
+    value : ndarray, or an object with ``__array__``, ``__array_interface__`` or ``__dlpack__`` (a CPU tensor, say)
+        What shares its memory with NumPy is not copied.
     dims : str, tuple of str, or None
         The accepted shapes in axis letters, e.g. ``("NCHW", "CHW")``; None accepts any.
     dtypes : tuple of dtype, or None
@@ -51,7 +52,8 @@ def array(
     Raises
     ------
     TypeError
-        Not an array (lists and scalars are no arrays), a masked array, or a dtype that the operation does not compute in.
+        Not an array (lists and scalars are no arrays), a masked array, an array on another device or whose gradient another library
+        tracks, or a dtype that the operation does not compute in.
     ValueError
         Another rank.
     """
@@ -59,12 +61,7 @@ def array(
     if type(value) is np.ndarray and dtypes is FLOATS and value.dtype in FLOATS and value.flags.carray and value.ndim in map(len, accepted):
         return value  # what most calls bring: native, aligned, contiguous
     if not isinstance(value, np.ndarray):
-        if not hasattr(value, "__array__") or isinstance(value, (np.generic, type)):
-            raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
-        try:
-            value = np.asanyarray(value)
-        except Exception as error:
-            raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from error
+        value = _foreign(op, name, value)
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{op}: {name} must not be a masked array (its mask would be ignored); use .filled()")
     value = np.asarray(value)
@@ -94,6 +91,24 @@ def _of_rank(ndim: int) -> str:
 
 _OF_CONVOLUTION = Words(", and those of all arrays should be the same")
 _OF_A_WEIGHT = _OF_CONVOLUTION._replace(rank=_of_rank)
+
+
+_CPU = 1  # DLPack's number of the main memory
+
+
+def _foreign(op: str, name: str, value: Any) -> np.ndarray:
+    """Return the array of another library as NumPy's, on the same memory where that library can share it."""
+    if isinstance(value, (np.generic, type)) or not any(hasattr(value, p) for p in ("__array__", "__array_interface__", "__dlpack__")):
+        raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
+    try:
+        if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+            return np.asanyarray(value)
+        device = value.__dlpack_device__()
+        if device[0] != _CPU:
+            raise BufferError(f"it lies on DLPack's device {device}, and not in the CPU's memory")
+        return np.from_dlpack(value)
+    except Exception as error:
+        raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from error
 
 
 def same_dtype(op: str, **arrays: np.ndarray | None) -> np.dtype:

@@ -39,6 +39,29 @@ class Box:
         return self.array
 
 
+class Capsule:
+    """What knows DLPack alone."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class Interface:
+    """What tells the address of its memory and no more."""
+
+    def __init__(self, array):
+        self.array, self.__array_interface__ = array, array.__array_interface__
+
+
+HOLDERS = (Box, Capsule, Interface)
+
+
 def stepped(a):
     spacious = np.full([2 * size + 1 for size in a.shape], 77, a.dtype)
     view = spacious[tuple(slice(1, None, 2) for _ in a.shape)]
@@ -99,12 +122,16 @@ FORMS = {
     "odd_strides": odd_strides,
     "object": lambda a: Box(a.copy()),
     "object_read_only_fortran": lambda a: Box(read_only(np.asfortranarray(a))),
+    "dlpack": lambda a: Capsule(a.copy()),
+    "dlpack_stepped": lambda a: Capsule(stepped(a)),
+    "array_interface": lambda a: Interface(a.copy()),
+    "array_interface_fortran": lambda a: Interface(np.asfortranarray(a)),
 }
 
 
 def raw(value):
     """Return the elements that an array (or an object that holds one) has now."""
-    return np.array(value, copy=True, subok=False)
+    return np.array(value.array if isinstance(value, HOLDERS) else value, copy=True, subok=False)
 
 
 def require_fresh(got, inputs, channels_last=False):
@@ -118,7 +145,7 @@ def require_fresh(got, inputs, channels_last=False):
     assert got.flags.writeable
     assert (got.transpose(0, 2, 3, 1) if channels_last else got).flags.c_contiguous
     for value in inputs:
-        assert not np.shares_memory(got, value.array if isinstance(value, Box) else value)
+        assert not np.shares_memory(got, value.array if isinstance(value, HOLDERS) else value)
 
 
 def require_same(call, changes, want, channels_last=False):

@@ -369,6 +369,18 @@ def test_what_cannot_be_read_as_an_array_says_why():
             fastcnn.relu(Masked())
 
 
+def test_memory_of_another_device_is_refused():
+    class Elsewhere:
+        def __dlpack_device__(self):
+            return 2, 0
+
+        def __dlpack__(self, **keywords):
+            raise AssertionError("its memory must not be asked for")
+
+    with pytest.raises(TypeError, match=r"relu: input cannot be read as an array: it lies on DLPack's device \(2, 0\)"):
+        fastcnn.relu(Elsewhere())
+
+
 # --- Valid at the edge -------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ LAYERS = [
         "tuning",
         "memory",
         "workspace",
+        "extras",
     },
     {"engine"},
     {"ops"},

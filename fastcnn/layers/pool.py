@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.max_pool2d import max_pool2d, max_pool2d_backward, pool_output
-from .base import Layer, channels_first, channels_last
+from .base import Layer, channels_first, channels_last, require_image
 
 
 class MaxPool2d(Layer):
@@ -36,6 +36,7 @@ class MaxPool2d(Layer):
         return channels_first(dx), {}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        require_image("MaxPool2d", shape)
         return (shape[0], *pool_output(shape[1:], *self.window))
 
     def _describe(self) -> str:

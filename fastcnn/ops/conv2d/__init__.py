@@ -228,8 +228,9 @@ def conv2d_backward(
     call = _Call("conv2d_backward", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_backward", layout))
     w, dy = checks.convolved(call.op, "weight", weight, "KCRS"), call.image("grad_output", grad_output)[0]
     checks.same_dtype(call.op, weight=w, grad_output=dy)  # before anything is computed; the rest is checked below
-    dweight = _weight_gradient(call, input, w.shape, grad_output)
-    dx = _input_gradient(call, np.shape(input), w, grad_output)
+    x = checks.array(call.op, "input", input, (call.layout, call.layout[1:]))
+    dweight = _weight_gradient(call, x, w.shape, grad_output)
+    dx = _input_gradient(call, x.shape, w, grad_output)
     return dx, dweight, _bias_gradient(call, grad_output)
 
 
@@ -411,5 +412,5 @@ def _weight_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray
 def _bias_gradient(call: _Call, grad_output: Any) -> np.ndarray:
     dy, _ = call.image("grad_output", grad_output)
     if dy.shape[1] == 0:
-        raise ValueError(f"{call.op}: grad_output must have at least one channel; got shape {np.shape(grad_output)}")
+        raise ValueError(f"{call.op}: grad_output must have at least one channel; got (N, K, P, Q) = {dy.shape}")
     return sum_over_pixels(checks.dense(dy))
