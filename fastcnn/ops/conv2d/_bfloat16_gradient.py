@@ -17,9 +17,9 @@ import numpy as np
 from ... import bf16, checks, machine
 from ...engine.filters import unpack_gradient, unpacker
 from ...engine.packing import clear, row_packer
+from ...engine.words import FLOAT32
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._bfloat16_packing import FLOAT32
 from .problem import Conv2dProblem, work
 
 

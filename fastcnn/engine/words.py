@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ... import bf16
-from ...engine.filters import CHUNK, Filters, all_taps, gatherer, record
-from ...engine.packing import clear, row_packer
-from ...jit import Kernel, kernel
-from ...machine import tile_shape
+from .. import bf16
+from ..jit import Kernel, kernel
+from ..machine import tile_shape
+from .filters import CHUNK, Filters, all_taps, gatherer, record
+from .packing import clear, row_packer
 
 FLOAT32 = np.dtype(np.float32)
 _STRIP = 32  # pixels of planes that are transposed at once
