@@ -90,7 +90,13 @@ def aligned() -> Kernel:
 
 @functools.cache
 def configure() -> Any:
-    """Return an intrinsic ``configure(table, index)``: the tiles get the sizes of the `configuration` at 64 * index; they become 0."""
+    """Return an intrinsic ``configure(table, index)``: the tiles get the sizes of the `configuration` at 64 * index; they become 0.
+
+    RuntimeError where there are none: without Linux's permission, which this asks for, the instruction would end the process.
+    """
+    reason = unavailable()
+    if reason is not None:
+        raise RuntimeError(f"matrix tiles: {reason}")
     machine.numba()
     from llvmlite import ir
     from numba.core import types
@@ -133,7 +139,8 @@ def product() -> Any:
 
     ``product(high, wide, a, a_at, a_steps, b, b_at, b_steps, start, start_at, y, y_at, y_steps, R, K)``:
     Y[i, j] = START[i, j] + sum over r < R, k < K of A[i] at (r, k) . B[j] at (r, k), for tiles i < high and j < wide.
-    A[i] begins at word a_at[i] + r*a_steps[1] + k*a_steps[2], its rows a_steps[0] apart; so do the B[j] of `b`. Y[i, j] is at
+    A[i] begins at word a_at[i] + r*a_steps[1] + k*a_steps[2], its rows a_steps[0] apart; for the last r it is a_steps[3] further on. So do
+    the B[j] of `b`, without that. Y[i, j] is at
     y_at[i] + j*y_steps[1], its rows y_steps[0] apart, START[i, j] at start_at[i] + j*y_steps[1], its rows y_steps[2] apart (0: one row
     for all). Pairs are tuples; a and b are int32 arrays of words, start and y float32.
     """
@@ -176,7 +183,7 @@ def product() -> Any:
                 return node
 
             a0, b0, start0, y0 = pointers(2), pointers(5), pointers(8), pointers(10)
-            (a_pitch, *a_next), (b_pitch, *b_next), (y_pitch, column, start_pitch) = in_bytes(4), in_bytes(7), in_bytes(12)
+            (a_pitch, a_r, a_k, a_last), (b_pitch, b_r, b_k), (y_pitch, column, start_pitch) = in_bytes(4), in_bytes(7), in_bytes(12)
             R, K = args[13:]
 
             def body(rows: int, columns: int, after: Any) -> None:
@@ -186,7 +193,8 @@ def product() -> Any:
                     _call(b, "tileloadd64", [tile(_C[2 * i + j]), at, start_pitch])
                 entry = b.block
                 outer, inner, next_r, done = (b.append_basic_block(f"{name}{rows}{columns}") for name in ("r", "k", "next", "done"))
-                firsts, steps = a0[:rows] + b0[:columns], [a_next] * rows + [b_next] * columns
+                jump = b.select(b.icmp_signed("==", R, const(1)), a_last, const(0))
+                firsts, steps = [b.gep(pointer, [jump]) for pointer in a0[:rows]] + b0[:columns], [a_k] * rows + [b_k] * columns
 
                 b.branch(outer)
                 b.position_at_end(outer)
@@ -203,14 +211,15 @@ def product() -> Any:
                 k_next = b.add(k, const(1))
                 k.add_incoming(k_next, inner)
                 for pointer, step in zip(in_k, steps, strict=True):
-                    pointer.add_incoming(b.gep(pointer, [step[1]]), inner)
+                    pointer.add_incoming(b.gep(pointer, [step]), inner)
                 b.cbranch(b.icmp_signed("<", k_next, K), inner, next_r)
 
                 b.position_at_end(next_r)
                 r_next = b.add(r, const(1))
                 r.add_incoming(r_next, next_r)
-                for pointer, step in zip(in_r, steps, strict=True):
-                    pointer.add_incoming(b.gep(pointer, [step[0]]), next_r)
+                a_step = b.add(a_r, b.select(b.icmp_signed("==", b.add(r_next, const(1)), R), a_last, const(0)))
+                for pointer, step in zip(in_r, [a_step] * rows + [b_r] * columns, strict=True):
+                    pointer.add_incoming(b.gep(pointer, [step]), next_r)
                 b.cbranch(b.icmp_signed("<", r_next, R), outer, done)
 
                 b.position_at_end(done)

@@ -38,14 +38,15 @@ class Sizes(NamedTuple):
 
 
 SIZES = np.dtype([(name, np.int64) for name in Sizes._fields])
-_STEP_COST, _ROW_COST, _TERM_COST = 50.0, 0.16, 0.12  # in vector multiply-adds: a product of tiles; a float packed; and transposed
+# In vector multiply-adds of float32: a launch; a product of tiles; a float of a factor packed, and transposed; one of the result.
+_LAUNCH, _STEP, _PACK, _TRANSPOSE, _STORE = 20_000.0, 60.0, 0.45, 0.35, 1.5
 
 
 def effort(M: int, N: int, K: int, a_by_terms: bool, b_by_terms: bool) -> float:
     """Return what `multiply` costs in vector multiply-adds of float32, measured."""
-    tiles = -(-M // 16) * -(-N // 16) * -(-K // 32)
-    packing = M * K * (_ROW_COST + _TERM_COST * (not a_by_terms)) + N * K * (_ROW_COST + _TERM_COST * b_by_terms)
-    return tiles * _STEP_COST + packing + 0.1 * M * N
+    tiles = -(-M // amx.TILE) * -(-N // amx.TILE) * -(-K // (2 * amx.TILE))
+    packing = M * K * (_PACK + _TRANSPOSE * (not a_by_terms)) + N * K * (_PACK + _TRANSPOSE * b_by_terms)
+    return _LAUNCH + tiles * _STEP + packing + _STORE * M * N
 
 
 def inner_size(words: int) -> tuple[int, int]:
@@ -57,7 +58,7 @@ def multiply(M: int, N: int, K: int, a_by_terms: bool, b_by_terms: bool) -> Call
     """Return a function ``(a, b, start, y)`` on flat float32 arrays, `start` may be None; for the threads that the caller has now."""
     tiles, threads = -(-M // amx.TILE), machine.get_threads()
     words, steps = inner_size(-(-K // 2))
-    pairs, strips = -(-N // (2 * amx.TILE)), -(-M // amx.TILE)
+    pairs, strips = -(-N // (2 * amx.TILE)), tiles
     splits = max(1, min(-(-tiles // 4), -(-2 * threads // pairs))) if threads > 1 else 1
     height = -(-M // tiles)
     sizes = np.array([Sizes(M, N, K, int(a_by_terms), int(b_by_terms), words, steps, height, pairs, splits, strips)], SIZES)
@@ -156,7 +157,7 @@ def _multiplier() -> Kernel:
         for t in range(t_first, t_last, 2):
             m0, m1 = min(t * g.height, g.M - g.height), min((t + 1) * g.height, g.M - g.height)
             product(
-                min(2, t_last - t), wide, packed, (m0 * pitch, m1 * pitch), (pitch, 0, g.words),
+                min(2, t_last - t), wide, packed, (m0 * pitch, m1 * pitch), (pitch, 0, g.words, 0),
                 panels, (0, size), (16, 0, g.words * 16), start, (first, first), y, (m0 * g.N + first, m1 * g.N + first), (g.N, 16, 0),
                 1, g.steps,
             )  # fmt: skip
