@@ -323,7 +323,8 @@ def kernel_version(folder: Path) -> str | None:
     digest = hashlib.sha256()
     try:
         own = [path for path in _IMPORTED if path.parent == folder] if folder.is_relative_to(_CORE) else folder.glob("*.py")
-        shared = [_CORE / f"{name}.py" for name in ("jit", "machine", "simd", "bf16")] + [p for p in _IMPORTED if p.parent.name == "engine"]
+        shared = [_CORE / f"{name}.py" for name in ("jit", "machine", "simd", "bf16", "amx")]
+        shared += [path for path in _IMPORTED if path.parent.name == "engine"]
         for path in sorted({*own, *shared}):
             digest.update(path.name.encode() + (_IMPORTED[path] if path in _IMPORTED else _digest(path)))
     except OSError:

@@ -13,6 +13,7 @@ LAYERS = [
     {
         "simd",
         "bf16",
+        "amx",
         "jit",
         "machine",
         "registry",

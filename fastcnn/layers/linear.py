@@ -47,12 +47,12 @@ class Linear(Layer):
         self.params.update(initial(shape, bias, init, generator(rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        return linear(x, self.params["weight"], self.params.get("bias")), x
+        return linear(x, self.params["weight"], self.params.get("bias"), precision=self.precision), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        dweight, dbias = linear_weight(dy, saved, self.params["weight"])
+        dweight, dbias = linear_weight(dy, saved, self.params["weight"], precision=self.precision)
         grads = {"weight": dweight, "bias": dbias} if "bias" in self.params else {"weight": dweight}
-        return (linear_input(dy, self.params["weight"]) if input_gradient else None), grads
+        return (linear_input(dy, self.params["weight"], precision=self.precision) if input_gradient else None), grads
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         O, I = self.params["weight"].shape

@@ -21,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 # The candidates of automatic choice, which compares their costs; `bench.peers` shows the choice beside the measured times.
-OPERATION = Operation(__name__, ("winograd", "depthwise", "grouped", "direct", "bfloat16", "im2col", "reference"), _problem)
+OPERATION = Operation(__name__, ("winograd", "depthwise", "grouped", "direct", "bfloat16", "amx", "im2col", "reference"), _problem)
 
 _FORWARD, _INPUT, _WEIGHT = Plans(), Plans(), Plans()
 

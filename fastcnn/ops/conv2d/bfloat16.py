@@ -1,4 +1,4 @@
-"""Direct convolution in bfloat16: factors rounded to 8 bits, sums in float32, at twice the peak of float32.
+"""Direct convolution in bfloat16: factors rounded to 8 bits, sums in float32, on AMD at twice the peak of float32.
 
 Arrays are float32 on either side; they are rounded on the way into the cache, as part of the copy that padding needs. Products of random
 numbers come out with a relative error of 2.4e-3 (Frobenius); subnormal numbers count as 0. float64 arrays are left to `direct`.
@@ -16,10 +16,10 @@ from ... import bf16, checks, machine
 from ...engine.correlate import geometry_of
 from ...engine.filters import all_taps
 from ...engine.phases import phases_of
+from ...engine.words import weight_packer
 from . import direct, im2col
 from ._bfloat16_correlate import correlation, share_inside
 from ._bfloat16_gradient import weight_gradient
-from ._bfloat16_packing import weight_packer
 from .problem import Conv2dProblem
 
 PRECISION = "medium"
@@ -35,13 +35,13 @@ def refuses(problem: Conv2dProblem) -> str | None:
 
 
 def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
-    """Return what `direct` costs, at half the time per product; a term without a partner is paired with 0.
+    """Return what `direct` costs, at the speed of the instruction; a term without a partner is paired with 0.
 
     Where the weights are `packed`, no time goes to taps outside of the image.
     """
     p = problem
     terms = {"forward": p.C, "backward_input": p.K, "backward_weight": p.N * p.P}[direction]
-    paired = direct.cost(problem, direction, packed) / 1.8 * (terms + terms % 2) / max(terms, 1)
+    paired = direct.cost(problem, direction, packed) / bf16.speed() * (terms + terms % 2) / max(terms, 1)
     return paired * share_inside(p.P, p.R, p.stride_h, p.top, p.H) * share_inside(p.Q, p.S, p.stride_w, p.left, p.W) if packed else paired
 
 

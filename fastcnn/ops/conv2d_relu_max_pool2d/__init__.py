@@ -18,7 +18,7 @@ from .problem import Conv2dReluMaxPool2dProblem, checked_pool
 
 __all__ = ["OPERATION", "Conv2dReluMaxPool2dProblem", "conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_backward"]
 
-OPERATION = Operation(__name__, ("direct", "sparse", "unfused_high", "unfused", "unfused_medium", "reference"), _problem)
+OPERATION = Operation(__name__, ("direct", "sparse", "unfused_high", "unfused", "unfused_medium", "amx", "reference"), _problem)
 _FORWARD, _BACKWARD = Plans(), Plans()
 
 
@@ -249,7 +249,7 @@ def in_one_pass(
     N, H, W, C = input_shape
     arguments = window["stride"], window["padding"], window["dilation"], window["groups"]
     problem = _Call("conv2d_relu_max_pool2d", arguments, pool, "auto", precision, "NHWC").problem((N, C, H, W), weight_shape)
-    return OPERATION.candidates(problem, "forward", precision)[0][0] == "direct"
+    return OPERATION.candidates(problem, "forward", precision)[0][0] in ("direct", "amx")
 
 
 def _check_winners(op: str, problem: Conv2dReluMaxPool2dProblem, winners: np.ndarray) -> None:

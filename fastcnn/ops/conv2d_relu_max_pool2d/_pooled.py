@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -19,6 +20,17 @@ _CHUNK = 256  # rows of pixels summed one by one; the sums of chunks are summed 
 def channels_last_memory(image: np.ndarray) -> np.ndarray:
     """Return an (N, K, P, Q) array whose memory is (N, P, Q, K), copying where it is not."""
     return image if checks.is_channels_last(image) else np.ascontiguousarray(image.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def into_channels_last(run: Callable[..., None], y: np.ndarray, winners: np.ndarray) -> None:
+    """Call run(y, winners) on flat channels-last memory: that of the images themselves, or of others that are copied to them."""
+    last = checks.is_channels_last(y), checks.is_channels_last(winners)
+    pooled, places = (a if is_last else channels_last_memory(np.empty_like(a)) for a, is_last in zip((y, winners), last, strict=True))
+    run(checks.flat(pooled), checks.flat(places))
+    if not last[0]:
+        y[...] = pooled
+    if not last[1]:
+        winners[...] = places
 
 
 def sum_of_passed(dy: np.ndarray, y: np.ndarray, total: np.ndarray) -> None:
