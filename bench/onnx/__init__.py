@@ -1,0 +1,1 @@
+"""Whole networks as ONNX models, for tests and benchmarks against other runtimes."""
