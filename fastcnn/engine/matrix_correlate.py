@@ -170,8 +170,8 @@ def image_packer() -> Kernel:
 def row_multiplier() -> Kernel:
     """Return a kernel that correlates rows of an `image_packer`'s image with pairs of blocks of output channels.
 
-    ``multiply(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, bias, y, to, y_h, y_w)``: rows of the image are
-    `pitch` words apart, those without a partner `last` words further on; `first` is a row of the output.
+    ``multiply(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, bias, y, to, y_h, y_w)``: rows of the
+    image are `pitch` words apart, those without a partner `last` words further on; `first` is a row of the output.
     """
     configure, product = amx.configure(), amx.product()
 

@@ -127,10 +127,10 @@ def weight_gradient(call: Call, input: Any, weight_size: Any, grad_output: Any) 
 
 def gradients(call: Call, grad_output: Any, input: Any, weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the gradients of a convolution with respect to its input, its weight and its bias."""
-    w, (dy, _) = call.weight(weight), call.image("grad_output", grad_output)
+    w, (x, single), (dy, _) = call.weight(weight), call.image("input", input), call.image("grad_output", grad_output)
     checks.same_dtype(call.op, weight=w, grad_output=dy)  # before anything is computed; the rest is checked below
     dweight = weight_gradient(call, input, w.shape, grad_output)
-    dx = input_gradient(call, np.shape(input), w, grad_output)
+    dx = input_gradient(call, x.shape[1:] if single else x.shape, w, grad_output)
     return dx, dweight, bias_gradient_of(dy)
 
 

@@ -14,10 +14,7 @@ array([0., 2.], dtype=float32)
 
 from __future__ import annotations
 
-from ..extras import require
-
-require("onnx", "ONNX", "onnx", "fastcnn.onnx")
-
+from . import _required  # noqa: F401  before the others, which import onnx
 from .backend import FastcnnBackend, PreparedModel
 from .export import export
 from .graph import UnsupportedError

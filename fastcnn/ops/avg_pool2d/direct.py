@@ -65,7 +65,8 @@ class _Axis(NamedTuple):
 
 def _axes(problem: AvgPool2dProblem, dtype: np.dtype) -> tuple[_Axis, _Axis]:
     """Return the windows along both axes: the divisor of a window is the product of what it has along each."""
-    p, axes = problem, []
+    p = problem
+    axes: list[_Axis] = []
     for size, kernel, stride, before, count in ((p.H, p.R, p.stride_h, p.pad_h, p.P), (p.W, p.S, p.stride_w, p.pad_w, p.Q)):
         table = windows.adaptive(size, count) if p.adaptive else windows.sliding(size, kernel, stride, before, 1, count)
         counts = table[:, 1]
