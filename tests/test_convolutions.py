@@ -46,6 +46,8 @@ DIRECT = [
     Problem("conv3d", (1, 33, 6, 9, 10), (17, 33, 3, 3, 3), (1, 1, 1), ((0, 0), (1, 1), (1, 1)), (1, 1, 1)),
     Problem("conv3d", (2, 4, 7, 5, 6), (6, 2, 2, 3, 2), (3, 2, 1), ((0, 4), (3, 1), (0, 2)), (2, 1, 3), 2),
     Problem("conv3d", (2, 6, 5, 6, 7), (6, 1, 3, 3, 3), (1, 2, 2), ((1, 1), (1, 1), (1, 1)), (1, 1, 1), 6),
+    Problem("conv3d", (1, 5, 1, 6, 7), (10, 1, 3, 3, 3), (1, 1, 1), ((3, 2), (1, 0), (1, 1)), (2, 1, 1), 5),  # multiplier 2
+    Problem("conv3d", (2, 4, 4, 5, 6), (4, 1, 2, 3, 2), (3, 1, 1), ((2, 1), (0, 0), (0, 3)), (3, 1, 2), 4),
     Problem("conv3d", (1, 2, 2, 3, 3), (3, 2, 1, 2, 2), (1, 1, 1), ((6, 0), (0, 0), (0, 0)), (1, 1, 1)),
     Problem("conv3d", (1, 2, 1, 3, 3), (3, 2, 7, 2, 2), (4, 1, 1), ((6, 6), (0, 0), (0, 0)), (1, 1, 1)),
     Problem("conv3d", (2, 3, 9, 4, 5), (4, 3, 3, 1, 1), (2, 1, 1), ((1, 0), (0, 0), (0, 0)), (2, 1, 1)),  # depth alone
@@ -135,22 +137,29 @@ def test_a_volume_folded_in_parts_gives_the_same(folded_bytes: int, monkeypatch:
                 np.testing.assert_allclose(got, want, rtol=0, atol=1e-11 * (1 + np.abs(want).max()))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("algorithm", ["auto", "im2col", "reference"])
-def test_nan_and_infinities_stay_where_the_definition_has_them(algorithm: str) -> None:
-    """Zeros of the padding times an infinite weight are NaN, in the definition too; gradients meet no such zeros."""
+def test_nan_and_infinities_stay_where_the_definition_has_them(algorithm: str, groups: int) -> None:
+    """Zeros of the padding times an infinite weight are NaN, in the definition too; the input's gradient meets no such zeros."""
     rng = np.random.default_rng(3)
-    x, weight = (rng.integers(-2, 3, shape).astype(np.float32) for shape in ((1, 2, 4, 5, 5), (3, 2, 3, 3, 3)))
-    x[0, 1, 2, 2, 2], x[0, 0, 0, 0, 0], weight[1, 1, 0, 1, 1] = np.nan, np.inf, -np.inf
-    arguments = {"padding": 1, "algorithm": algorithm}
+    x, weight = (rng.integers(-2, 3, shape).astype(np.float32) for shape in ((1, 2, 4, 5, 5), (2, 2 // groups, 3, 3, 3)))
+    x[0, 1, 2, 2, 2], x[0, 0, 0, 0, 0], weight[1, -1, 0, 1, 1] = np.nan, np.inf, -np.inf
+    arguments = {"padding": 1, "groups": groups, "algorithm": algorithm}
     y = functional.conv3d(x, weight, **arguments)
+    numbers = (1,) * 3, ((1, 1),) * 3, (1,) * 3, groups
     with np.errstate(invalid="ignore"):
-        want = convolution(x, weight, None, (1,) * 3, ((1, 1),) * 3, (1,) * 3, 1)
+        want = convolution(x, weight, None, *numbers)
     np.testing.assert_array_equal(y, want)
     dy = np.ones(y.shape, np.float32)
     dx, _, _ = functional.conv3d_backward(dy, x, weight, **arguments)
-    assert np.isneginf(dx[0, 1]).all(axis=(1, 2))[:3].all()  # the infinite tap reads them all; the last slice only in the padding
+    assert np.isneginf(dx[0, 1, :3]).all()  # all that the infinite tap reads; in front of the last slice it has no output
     assert np.isfinite(dx[0, 0]).all()
     assert np.isfinite(dx[0, 1, 3]).all()
+    dy[0, 0, 0, 2, 2] = np.inf
+    dweight = functional.conv3d_weight(np.ones_like(x), weight.shape, dy, **arguments)
+    assert np.isnan(dweight[0, :, 0]).all()  # the padding in front times infinity
+    assert np.isposinf(dweight[0, :, 1:]).all()
+    assert np.isfinite(dweight[1]).all()
 
 
 def test_infinities_and_nan_give_no_warning() -> None:

@@ -129,7 +129,7 @@ def test_calls_from_threads() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"stride": 0}, ValueError, "prepare_conv2d: stride must be between 1"),
+        ({"stride": 0}, ValueError, "prepare_conv2d: non-positive stride is not supported: stride must be between 1"),
         ({"padding": "some"}, ValueError, "prepare_conv2d: padding must be"),
         ({"groups": 0}, ValueError, "prepare_conv2d: groups must be between 1"),
         ({"groups": 3}, ValueError, "expected weight to be divisible by 3"),

@@ -18,12 +18,13 @@ import numpy as np
 
 from .. import memory
 from ..ops.conv2d import conv2d, conv2d_input, conv2d_weight
+from ..window import Axis
 from ._problem import Convolution
 
 _FOLDED_BYTES = 2**24  # of folded slices at once
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Some images of the batch, and a range of their output slices."""
 
     images: slice
@@ -71,51 +72,51 @@ class Folding:
                 total += conv2d_weight(self._fold(x, part), size, _slices(dy, part), **self._slices.arguments)
         return total.reshape(p.weight_shape)
 
-    def _parts(self, itemsize: int) -> Iterator[_Part]:
+    def _parts(self, itemsize: int) -> Iterator[Part]:
         """Yield parts that fill `_FOLDED_BYTES`, but hold a slice at least; one of no images where the batch is empty."""
         p, outputs = self._problem, self._depth.output
         slices = max(1, _FOLDED_BYTES // (self._slices.C * p.axes[1].size * p.axes[2].size * itemsize))
         images, deep = max(1, slices // outputs), min(slices, outputs)
         for n in range(0, max(p.N, 1), images):
             for first in range(0, outputs, deep):
-                yield _Part(slice(n, min(n + images, p.N)), first, min(first + deep, outputs))
+                yield Part(slice(n, min(n + images, p.N)), first, min(first + deep, outputs))
 
-    def _fold(self, x: np.ndarray, part: _Part) -> np.ndarray:
+    def _fold(self, x: np.ndarray, part: Part) -> np.ndarray:
         """Return the input of a part's slices, (slices, C * T, H, W)."""
         source = x[part.images].swapaxes(1, 2)
         folded = memory.empty(self._folded_shape(part), x.dtype)
         for t in range(self._depth.kernel):
-            outputs, inputs = self._met(t, part)
+            outputs, inputs = met(self._depth, t, part)
             folded[:, : outputs.start, :, t] = 0
             folded[:, outputs.stop :, :, t] = 0
             folded[:, outputs, :, t] = source[:, inputs]
         return folded.reshape(-1, *self._slices.input_shape[1:])
 
-    def _unfold(self, folded: np.ndarray, dx: np.ndarray, part: _Part) -> None:
+    def _unfold(self, folded: np.ndarray, dx: np.ndarray, part: Part) -> None:
         """Add what is laid out as by `_fold` to the input's gradient."""
         target, taps = dx[part.images].swapaxes(1, 2), folded.reshape(self._folded_shape(part))
         with np.errstate(over="ignore", invalid="ignore"):
             for t in range(self._depth.kernel):
-                outputs, inputs = self._met(t, part)
+                outputs, inputs = met(self._depth, t, part)
                 target[:, inputs] += taps[:, outputs, :, t]
 
-    def _folded_shape(self, part: _Part) -> tuple[int, ...]:
+    def _folded_shape(self, part: Part) -> tuple[int, ...]:
         """Return (images, output slices, C, T, H, W)."""
         p, images = self._problem, part.images.stop - part.images.start
         return images, part.last - part.first, p.C, self._depth.kernel, *p.input_shape[3:]
 
-    def _met(self, t: int, part: _Part) -> tuple[slice, slice]:
-        """Return (the outputs of a part, counted from its first, whose tap t lies inside the input; the input slices that they meet)."""
-        d = self._depth
-        offset = t * d.dilation - d.before
-        first = min(max(part.first, -(offset // d.stride)), part.last)
-        last = max(first, min(part.last, (d.size - 1 - offset) // d.stride + 1))
-        start = first * d.stride + offset
-        stop = start + max(last - first - 1, 0) * d.stride + 1 if last > first else start
-        return slice(first - part.first, last - part.first), slice(start, stop, d.stride)
+
+def met(depth: Axis, t: int, part: Part) -> tuple[slice, slice]:
+    """Return (the outputs of a part, counted from its first, whose tap t lies inside the input; the input slices that they meet)."""
+    offset = t * depth.dilation - depth.before
+    first = min(max(part.first, -(offset // depth.stride)), part.last)
+    last = max(first, min(part.last, (depth.size - 1 - offset) // depth.stride + 1))
+    start = first * depth.stride + offset
+    stop = (last - 1) * depth.stride + offset + 1 if last > first else start
+    return slice(first - part.first, last - part.first), slice(start, stop, depth.stride)
 
 
-def _slices(dy: np.ndarray, part: _Part) -> np.ndarray:
+def _slices(dy: np.ndarray, part: Part) -> np.ndarray:
     """Return a part of (N, K, O, P, Q) as images (slices, K, P, Q)."""
     slices = dy[part.images, :, part.first : part.last].swapaxes(1, 2)
     return slices.reshape(-1, *slices.shape[2:])

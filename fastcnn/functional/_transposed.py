@@ -119,15 +119,15 @@ def _problem(call: Call, x: tuple[int, ...], w: tuple[int, ...], output_padding:
 def _forward(p: Transposed) -> Callable[..., np.ndarray]:
     """Return a function of (x, weight, bias or None)."""
     compute = None if p.reaches_none else _planar.backward_input(p.convolution)
-    ones = (1,) * len(p.convolution.axes)
+    shape, reached, reaches_all, ones = p.output_shape, p.reached, p.reaches_all, (1,) * len(p.convolution.axes)
 
     def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-        if compute is not None and p.reaches_all:
+        if compute is not None and reaches_all:
             y = compute(weight, x)
         else:
-            y = np.zeros(p.output_shape, x.dtype)
+            y = np.zeros(shape, x.dtype)
             if compute is not None:
-                y[p.reached] = compute(weight, x)
+                y[reached] = compute(weight, x)
         if bias is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 y += bias.reshape(-1, *ones)
@@ -142,12 +142,13 @@ def _backward(p: Transposed, single: bool) -> Callable[..., Any]:
     if p.reaches_none:
         sizes = convolution.output_shape[single:], convolution.weight_shape
         return lambda dy, x, weight: (*(np.zeros(size, x.dtype) for size in sizes), bias_gradient_of(dy.reshape(p.output_shape)))
+    shape, reached, reaches_all = p.output_shape, p.reached, p.reaches_all
     forward, weight_gradient = _planar.forward(convolution), _planar.backward_weight(convolution)
 
     def run(dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        errors = dy.reshape(p.output_shape)
-        reached = errors if p.reaches_all else errors[p.reached]
-        dx, dweight = forward(reached, weight, None), weight_gradient(reached, x)
+        errors = dy.reshape(shape)
+        met = errors if reaches_all else errors[reached]
+        dx, dweight = forward(met, weight, None), weight_gradient(met, x)
         return dx[0] if single else dx, dweight, bias_gradient_of(errors)
 
     return run
