@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import machine
 from ..jit import Kernel, kernel
-from .window_simd import window_maximum, window_sum
+from .window_simd import run_sum, window_maximum, window_sum
 
 
 class Size(NamedTuple):
@@ -229,6 +229,31 @@ def average_rows(job, size, rows, columns, row_weights, column_weights, row_coun
                     whole += column_weights[w] * total[w * C + c]
                 y[out + c] = whole / divisor
             out += C
+
+
+@functools.cache
+def run_averager(dtype: np.dtype) -> Kernel:
+    """Return a kernel for one plane whose only column of windows is as wide as it: each window is one run of elements.
+
+    As `average_rows`, with row weights of 1.
+    """
+    lanes = strips()[1]
+    total = run_sum(lanes, dtype)
+
+    @kernel(specialisation=dtype.str)
+    def average_runs(job, size, rows, columns, row_weights, column_weights, row_counts, column_counts, x, y):
+        g = size[0]
+        for p in range(g.P):
+            first, count = job * g.H * g.W + rows[p, 0] * g.W, rows[p, 1] * g.W
+            if count >= lanes:
+                whole = total(x, first, count // lanes, count % lanes)
+            else:
+                whole = x.dtype.type(0)
+                for i in range(first, first + count):
+                    whole += x[i]
+            y[job * g.P + p] = whole / (row_counts[p] * column_counts[0])
+
+    return average_runs
 
 
 @kernel

@@ -96,6 +96,8 @@ CASES = [
     Case("divisor-negative", _P(1, 2, 5, 5, 3, 3, 3, 3, 2, 2, 1, 1, divisor=-2)),
     Case("row", _P(1, 2, 1, 31, 1, 4, 1, 14, 1, 2)),
     Case("global", adaptive(2, 37, 7, 7, 1, 1)),
+    Case("global-wide", adaptive(1, 3, 9, 11, 1, 1)),
+    Case("bands", adaptive(2, 3, 8, 7, 3, 1)),
     Case("adaptive", adaptive(2, 19, 7, 8, 3, 5)),
     Case("adaptive-few", adaptive(3, 2, 7, 8, 3, 5)),
     Case("adaptive-more-than-pixels", adaptive(1, 9, 4, 3, 7, 5)),
