@@ -36,14 +36,16 @@ def plan(problem: AvgPool2dProblem, direction: str, channels_last: tuple[bool, b
     size = windows.Size(C, p.H, p.W, p.P, p.Q)
     if direction == "backward_input":
         rows, columns, size = rows.turned(p.H), columns.turned(p.W), windows.Size(C, p.P, p.Q, p.H, p.W)
-    run, jobs = windows.average_rows, images
+    run, units = windows.average_rows, images
     if windows.strips()[2] <= C and not machine.jit_is_disabled():
-        run, jobs = windows.pixel_averager(dtype), images * size.P
+        run, units = windows.pixel_averager(dtype), images * size.P
     elif (C, p.Q) == (1, 1) and direction == "forward" and columns.table[0, 1] == p.W and not machine.jit_is_disabled():
         run = windows.run_averager(dtype)
-    tables = size.record(), rows.table, columns.table, rows.weights, columns.weights, rows.counts, columns.counts
-    data, work = np.empty(0, dtype), 8.0 * p.N * p.C * (p.H * p.W + p.P * p.Q)
-    bound = run.bound(jobs, *tables, data, data, work=work)
+    elements = p.N * p.C * (p.H * p.W + p.P * p.Q)
+    jobs, sizes = size.cut(units, elements)
+    tables = sizes, rows.table, columns.table, rows.weights, columns.weights, rows.counts, columns.counts
+    data = np.empty(0, dtype)
+    bound = run.bound(jobs, *tables, data, data, work=8.0 * elements)
     return lambda source, target: bound(*tables, source, target)
 
 
@@ -66,7 +68,8 @@ class _Axis(NamedTuple):
 
 def _axes(problem: AvgPool2dProblem, dtype: np.dtype) -> tuple[_Axis, _Axis]:
     """Return the windows along both axes: the divisor of a window is the product of what it has along each."""
-    p, axes = problem, []
+    p = problem
+    axes: list[_Axis] = []
     for size, kernel, stride, before, count in ((p.H, p.R, p.stride_h, p.pad_h, p.P), (p.W, p.S, p.stride_w, p.pad_w, p.Q)):
         table = windows.adaptive(size, count) if p.adaptive else windows.sliding(size, kernel, stride, before, 1, count)
         counts = table[:, 1]
