@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastcnn import functional as F
 
-FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 LIMITS = {np.float32: 1e-5, np.float64: 1e-13}
 
 
@@ -105,7 +105,7 @@ def test_adaptive(pooling: dict[str, Any], output: tuple[int, int]) -> None:
     _close(F.adaptive_avg_pool2d_backward(_last(dy), _last_shape(shape), output, layout="NHWC"), _last(dx), dtype)
 
 
-@settings(FEW, max_examples=25)
+@settings(FEW, max_examples=60)
 @given(poolings(), st.booleans())
 def test_gradients_are_those_of_the_values(pooling: dict[str, Any], maxima: bool) -> None:
     """In one random direction: the difference of the values along it is the product with the gradient."""

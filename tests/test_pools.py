@@ -160,10 +160,15 @@ def test_global_poolings_are_means_and_maxima(channels: int, layout: str) -> Non
     np.testing.assert_array_equal(back, np.where(image == best, image, 0))
 
 
-def test_the_average_of_a_constant_is_that_constant() -> None:
+def test_the_average_of_a_constant_is_that_constant_but_for_rounding() -> None:
     for channels in (1, 3, 16, 70):
         x = np.full((1, channels, 7, 7), 0.1, np.float32)
-        for y in (F.avg_pool2d(x, 4), F.avg_pool2d(x, 2, layout="NHWC"), F.adaptive_avg_pool2d(x, (2, 4))):
+        last = np.full((1, 7, 7, channels), 0.1, np.float32)
+        for y in (
+            F.avg_pool2d(x, 4),
+            F.avg_pool2d(last, 3, 2, 1, layout="NHWC", count_include_pad=False),
+            F.adaptive_avg_pool2d(x, (2, 4)),
+        ):
             np.testing.assert_allclose(y, np.float32(0.1), rtol=2e-7)
 
 
