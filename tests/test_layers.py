@@ -37,6 +37,7 @@ LAYERS = {
     "conv-dilated-grouped": (_conv(4, 6, 2, dilation=2, groups=2, bias=False), (2, 4, 5, 4)),
     "max-pool": (MaxPool2d(2), (2, 3, 5, 6)),
     "max-pool-overlapping": (MaxPool2d(3, 1, 1), (1, 2, 4, 5)),
+    "max-pool-eval": (MaxPool2d(3, 2, 1).eval(), (2, 3, 5, 6)),
     "avg-pool": (AvgPool2d(2), (2, 3, 5, 6)),
     "avg-pool-overlapping": (AvgPool2d((3, 2), 1, 1, count_include_pad=False), (1, 9, 4, 5)),
     "avg-pool-ceil": (AvgPool2d(3, 2, ceil_mode=True, divisor_override=4), (1, 2, 6, 4)),

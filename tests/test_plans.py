@@ -171,6 +171,7 @@ def _others() -> dict[str, Callable[[], Any]]:
         "max-pool": lambda: fastcnn.max_pool2d(x, 3, 2, 1, layout="NHWC"),
         "max-pool-indices": lambda: fastcnn.max_pool2d(x, 3, return_indices=True),
         "max-pool-single": lambda: fastcnn.max_pool2d(x[0], (2, 3), ceil_mode=True, layout="NHWC", algorithm="reference"),
+        "max-pool-backward": lambda: fastcnn.max_pool2d_backward(dy, winners.astype(np.int64), (3, 9, 8, 16), 2, layout="NHWC"),
         "avg-pool": lambda: fastcnn.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
         "avg-pool-backward": lambda: fastcnn.avg_pool2d_backward(x, (3, 18, 17, 8), 2, layout="NHWC", divisor_override=3, ceil_mode=True),
         "adaptive-avg-pool": lambda: functional.adaptive_avg_pool2d(x, (None, 2), layout="NHWC"),
@@ -202,6 +203,17 @@ def test_a_plan_of_the_pooled_gradient_still_looks_at_the_winners() -> None:
     winners[0, 0, 0, 0] = 4
     with pytest.raises(ValueError, match="winners must be between 0 and 3"):
         fastcnn.conv2d_relu_max_pool2d_backward(dy, winners, y, x, w, **POOLED)
+
+
+def test_a_plan_of_the_max_pooling_gradient_still_looks_at_the_indices() -> None:
+    x = np.ones((1, 8, 4, 4))
+    y, indices = fastcnn.max_pool2d(x, 2, return_indices=True)
+    for _ in range(2):
+        fastcnn.max_pool2d_backward(y, indices, x.shape, 2)
+    for wrong in (16, -2, 2**62):
+        indices[0, 7, 1, 1] = wrong
+        with pytest.raises(ValueError, match=r"max_pool2d_backward: indices must be between -1 and H\*W - 1 = 15; got "):
+            fastcnn.max_pool2d_backward(y, indices, x.shape, 2)
 
 
 def test_a_plan_is_not_found_for_flags_that_are_none() -> None:

@@ -272,6 +272,28 @@ def run_averager(dtype: np.dtype) -> Kernel:
     return average_runs
 
 
+# --- Back by indices ----------------------------------------------------------------------------------------------------
+
+_CHUNK = 2**16  # indices that a job looks at
+
+
+def extremes(indices: np.ndarray) -> tuple[int, int]:
+    """Return the lowest and the highest of some contiguous indices, of which there must be one: in one pass, which NumPy takes two for."""
+    flat = indices.reshape(-1)
+    found = np.empty((-(-flat.size // _CHUNK), 2), np.int64)
+    _extremes.launch(len(found), flat, found, work=8.0 * flat.size)
+    return int(found[:, 0].min()), int(found[:, 1].max())
+
+
+@kernel
+def _extremes(job, indices, found):
+    part = indices[job * _CHUNK : min(indices.size, (job + 1) * _CHUNK)]
+    lowest, highest = part[0], part[0]
+    for i in range(part.size):
+        lowest, highest = min(lowest, part[i]), max(highest, part[i])
+    found[job, 0], found[job, 1] = lowest, highest
+
+
 @kernel
 def route(job, size, dy, indices, dx):
     """Images: every gradient is added to the pixel of its maximum; none where there was none (-1)."""

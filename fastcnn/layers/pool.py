@@ -28,6 +28,8 @@ class MaxPool2d(Layer):
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         pixels = channels_last(self, x)
+        if not self.training:  # a backward is unlikely, and indices take as long again to write as the maxima
+            return channels_first(max_pool2d(pixels, *self.window, layout="NHWC")), (None, pixels)
         y, indices = max_pool2d(pixels, *self.window, return_indices=True, layout="NHWC")
         return channels_first(y), (indices, pixels.shape)
 
@@ -35,6 +37,8 @@ class MaxPool2d(Layer):
         if not input_gradient:
             return None, {}
         indices, shape = saved
+        if indices is None:
+            indices, shape = max_pool2d(saved[1], *self.window, return_indices=True, layout="NHWC")[1], saved[1].shape
         dx = max_pool2d_backward(channels_last(self, dy), indices, shape, *self.window, layout="NHWC")
         return channels_first(dx), {}
 
