@@ -202,6 +202,11 @@ def _product(numbers: Iterable[int]) -> str:
     return " x ".join(map(str, numbers))
 
 
+def largest_share(size: int, windows: int) -> int:
+    """Return how many elements a window has at most, of windows from floor(i size / windows) to ceil((i + 1) size / windows)."""
+    return -(-size // windows) + bool(size % windows) if windows else 1
+
+
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
     return total // 2, total - total // 2

@@ -41,7 +41,10 @@ def calls(dtype: Any = np.float32, batch: int = 2) -> dict[str, Call]:
     pooled = integers(*indices.shape)
     logits, labels = integers(batch, 7), np.arange(batch) % 7
     rows, matrix, row_bias, row_errors = integers(batch, 3, 5), integers(4, 5), integers(4), integers(batch, 3, 4)
+    average = {"kernel_size": (4, 2), "stride": (2, 1), "padding": 1, "ceil_mode": False, "count_include_pad": True}  # by 8: exact
     return {
+        "avg_pool2d": Call(fastcnn.avg_pool2d, {"input": x}, average),
+        "avg_pool2d_backward": Call(fastcnn.avg_pool2d_backward, {"grad_output": pooled}, {"input_shape": x.shape, **average}),
         "conv2d": Call(fastcnn.conv2d, {"input": x, "weight": weight, "bias": bias}, window),
         "conv2d_grouped": Call(fastcnn.conv2d, {"input": x, "weight": weight2, "bias": bias}, grouped),
         "conv2d_input": Call(fastcnn.conv2d_input, {"weight": weight, "grad_output": y}, {"input_size": x.shape, **window}),

@@ -14,7 +14,7 @@ from fastcnn.jit import Kernel
 
 F32, F64, I64 = np.float32, np.float64, np.int64
 NAMES = list(calls())
-WITH_LAYOUT = [name for name in NAMES if name.startswith(("conv2d", "bias", "max_pool2d"))]
+WITH_LAYOUT = [name for name in NAMES if name.startswith(("conv2d", "bias", "max_pool2d", "avg_pool2d"))]
 IN_PLANES = [name for name in NAMES if name.startswith(("conv", "im2col", "col2im")) and name not in WITH_LAYOUT]
 JIT = os.environ.get("NUMBA_DISABLE_JIT") in (None, "", "0")
 

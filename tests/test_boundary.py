@@ -41,6 +41,8 @@ GRADIENTS = "conv2d_input conv2d_weight conv2d_backward"
 TRANSPOSED = "conv_transpose2d conv_transpose2d_backward"
 COLUMNS = "im2col col2im"
 POOL = "max_pool2d max_pool2d_backward"
+AVERAGE = "avg_pool2d avg_pool2d_backward"
+POOLS = f"{POOL} {AVERAGE}"
 LINEAR = "linear linear_backward linear_input linear_weight"
 LOSS = "softmax_cross_entropy softmax_cross_entropy_backward"
 
@@ -86,11 +88,13 @@ SIZES = {
     "im2col_backward": {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0},
     **{name: {"output_size": 1, "kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0} for name in ("col2im", "col2im_backward")},
     **{name: {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0} for name in POOL.split()},
+    **{name: {"kernel_size": 1, "stride": 1, "padding": 0} for name in AVERAGE.split()},
 }
 for name, arguments in SIZES.items():
     for argument, least in arguments.items():
-        can_be_none = argument == "stride" and name in POOL
-        takes_words = argument == "padding" and name not in f"{POOL} {TRANSPOSED}".split()
+        is_pool = name in POOLS.split()
+        can_be_none = argument == "stride" and is_pool
+        takes_words = argument == "padding" and not is_pool and name not in TRANSPOSED.split()
         pairs = argument != "groups"
         for wrong in (1.5, 1.0, math.nan, math.inf, True, np.True_, b"1", F32(1), 1j, {}, object(), Fraction(1), np.ones(2, int),
                       *(() if can_be_none else (None,)), *(() if takes_words else ("1", "same"))):  # fmt: skip
@@ -98,8 +102,16 @@ for name, arguments in SIZES.items():
         for wrong in ((1, 1.5), [True, 1], (1, None), (1, "1"), (1, math.nan)) if pairs else ((1, 1), [1]):
             refuse(name, rf"{argument} must be an int; got (float|bool|NoneType|str|tuple|list)", TypeError, **{argument: wrong})
         for wrong in (least - 1, -5, 2**31, 2**62, 2**70, -(2**70), np.int64(-1), *(((1, least - 1), [2**63, 1]) if pairs else ())):
-            refuse(name, rf"{argument} must be between {least} and {LARGEST}; got -?\d+$", **{argument: wrong})
-        for wrong in ((), (1, 1, 1), [1] * 5) if pairs else ():
+            low = any(number < least for number in (wrong if isinstance(wrong, (tuple, list)) else (wrong,)))
+            words = rf"{argument} must be between {least} and {LARGEST}; got"
+            if is_pool and low:
+                words = (
+                    f"{argument} must be greater than zero, but got"
+                    if least
+                    else "pad must be non-negative: padding must be at least 0; got"
+                )
+            refuse(name, rf"{words} -?\d+$", **{argument: wrong})
+        for wrong in (*(() if can_be_none else ((),)), (1, 1, 1), [1] * 5) if pairs else ():
             refuse(name, rf"{argument} must be an int or a pair \(height, width\); got [(\[]", **{argument: wrong})
 for name in (CONV + " " + COLUMNS).split():
     for wrong in ("", "SOME", "full", "1", "same "):
@@ -109,15 +121,18 @@ for name in (CONV + " " + COLUMNS).split():
     refuse(name, r"padding must be an int; got float nan", TypeError, padding=((1, math.nan), (0, 0)))
     refuse(name, r"padding must be between 0 and \d+; got -1", padding=((1, 0), (-1, 0)))
     refuse(name, r"padding must be an int; got tuple \(1, 1\)", TypeError, padding=(1, (1, 1)))
-refuse("max_pool2d max_pool2d_backward", "padding must be an int; got tuple", TypeError, padding=((1, 1), (1, 1)))
-refuse("max_pool2d max_pool2d_backward", "padding must be at most half of kernel_size, 1; got 2", padding=(1, 2))
+refuse(POOLS, "padding must be an int; got tuple", TypeError, padding=((1, 1), (1, 1)))
+refuse(POOLS, r"pad should be at most half of effective kernel size, but got pad=2, kernel_size=2 and dilation=1$", padding=(1, 2))
+for wrong, error in ((0, ValueError), (2**31, ValueError), (-(2**31), ValueError), (2.0, TypeError), (True, TypeError), ("2", TypeError)):
+    refuse(AVERAGE, r"divisor must be not zero|divisor_override must be (an int; got \w+|at most \d+ in size; got)", error,
+           divisor_override=wrong)  # fmt: skip
 
 refuse(TRANSPOSED, "padding must be an int; got str 'same'", TypeError, padding="same")
 refuse(TRANSPOSED, r"padding must be \(\(top, bottom\), \(left, right\)\); got a side", padding=((1,), (1, 1)))
 
 # Shapes as arguments.
 for name, argument, letters in (("conv2d_input", "input_size", "N, C, H, W"), ("conv2d_weight", "weight_size", "K, C, R, S"),
-                                ("max_pool2d_backward", "input_shape", "N, C, H, W"),
+                                ("max_pool2d_backward avg_pool2d_backward", "input_shape", "N, C, H, W"),
                                 ("im2col_backward", "input_shape", "N, C, H, W")):  # fmt: skip
     for wrong in (5, None, "abcd", (), (1, 2, 3), (1, 2, 3, 4, 5), {}, math.nan):
         refuse(name, rf"{argument} must be a shape \({letters}\); got ", **{argument: wrong})
@@ -131,13 +146,14 @@ for name in CALLS:
     if name != "bias_gradient" and not name.endswith("grouped"):
         for wrong in ("fastest", "", None, 3, b"auto", "AUTO", ("auto",)):
             refuse(name, rf"algorithm must be 'auto' or one of \[.*'reference'.*\]; got {re.escape(repr(wrong))}", algorithm=wrong)
-for name in f"{CONV} {POOL} bias_gradient".split():
+for name in f"{CONV} {POOLS} bias_gradient".split():
     for wrong in ("NCWH", "nchw", None, 3, ("NCHW",)):
         refuse(name, rf"layout must be one of \('NCHW', 'NHWC'\); got {re.escape(repr(wrong))}", layout=wrong)
 for wrong in ("avg", "", None, 1, True, ("mean",)):
     refuse(LOSS, rf"reduction must be one of \('mean', 'sum', 'none'\); got {re.escape(repr(wrong))}", reduction=wrong)
 for wrong in (None, 1, "yes", 0.0):
-    refuse(POOL, rf"ceil_mode must be a bool; got {type(wrong).__name__}", TypeError, ceil_mode=wrong)
+    refuse(POOLS, rf"ceil_mode must be a bool; got {type(wrong).__name__}", TypeError, ceil_mode=wrong)
+    refuse(AVERAGE, rf"count_include_pad must be a bool; got {type(wrong).__name__}", TypeError, count_include_pad=wrong)
 for wrong in (None, "0.1", True, 1j, np.zeros(2)):
     refuse(LOSS, rf"label_smoothing must be a float; got {type(wrong).__name__}", TypeError, label_smoothing=wrong)
 for wrong in (-0.1, 1.1, math.nan, math.inf, -1):
@@ -176,12 +192,17 @@ refuse("conv2d conv2d_input conv2d_backward", TOO_LARGE.format(9, 2), weight=zer
 refuse("conv2d_weight", TOO_LARGE.format(3, 8), weight_size=(6, 4, 3, 8))
 refuse(f"{CONV} {COLUMNS}", TOO_LARGE.format(3, 8), dilation=(1, 7))
 refuse(f"{CONV} {COLUMNS}", TOO_LARGE.format(2 * LARGEST + 1, LARGEST + 1), dilation=LARGEST)
-refuse("im2col max_pool2d max_pool2d_backward", TOO_LARGE.format(9, 2), kernel_size=(9, 2))
-refuse("im2col max_pool2d", r"input must have at least one channel; got .*\(2, 0, 6, 5\)", input=zeros(2, 0, 6, 5))
-refuse("max_pool2d_backward", r"input must have at least one channel; got .*\(2, 0, 6, 5\)", input_shape=(2, 0, 6, 5))
+refuse("im2col", TOO_LARGE.format(9, 2), kernel_size=(9, 2))
+TOO_SMALL = r"Given input size: \(4x6x5\)\. Calculated output size: \(4x0x6\)\. Output size is too small$"
+refuse(POOLS, TOO_SMALL, kernel_size=(9, 2))
+refuse("im2col", r"input must have at least one channel; got .*\(2, 0, 6, 5\)", input=zeros(2, 0, 6, 5))
+NO_PIXELS = r"Expected 3D or 4D \(batch mode\) tensor with optional 0 dim batch size for input: no size but the batch's may be 0; got .*"
+for sizes in ((2, 0, 6, 5), (2, 4, 0, 5), (2, 4, 6, 0)):
+    refuse("max_pool2d avg_pool2d", NO_PIXELS + re.escape(str(sizes)), input=zeros(*sizes))
+    refuse("max_pool2d_backward avg_pool2d_backward", NO_PIXELS + re.escape(str(sizes)), input_shape=sizes)
 for height, width in ((0, 5), (6, 0)):
     message = rf"height and width of the input must not be 0; got {height} x {width}"
-    refuse("conv2d im2col max_pool2d", message, input=zeros(2, 4, height, width), padding=1)
+    refuse("conv2d im2col", message, input=zeros(2, 4, height, width), padding=1)
 
 # Columns that do not fit.
 refuse("col2im", r"input must have a multiple of kernel height x width = 6 rows; got 25", input=zeros(2, 25, 18))
@@ -251,7 +272,11 @@ for wrong in (30, 2**62, -2, -(2**63)):
 refuse("max_pool2d_backward", r"indices must have shape \(2, 4, 3, 6\) \(grad_output's.*; got \(2, 4, 3, 5\)", indices=INDICES[..., 1:])
 refuse("max_pool2d_backward", r"grad_output must have shape \(2, 4, 3, 6\) \(the forward's output.*\); got \(2, 4, 3, 5\)",
        indices=INDICES[..., 1:], grad_output=zeros(2, 4, 3, 5))  # fmt: skip
-refuse("max_pool2d_backward", r"grad_output must have shape \(3, 4, 3, 6\) .*; got \(2, 4, 3, 6\)", input_shape=(3, 4, 6, 5))
+refuse(
+    "max_pool2d_backward avg_pool2d_backward",
+    r"grad_output must have shape \(3, 4, 3, 6\) .*; got \(2, 4, 3, 6\)",
+    input_shape=(3, 4, 6, 5),
+)
 refuse("max_pool2d_backward", r"grad_output must have shape \(2, 4, 4, 6\) .*; got \(2, 4, 3", input_shape=(2, 4, 7, 5), ceil_mode=True)
 for label, kind in ((7, "int64"), (-1, "int64"), (-100, "int32"), (255, "uint8"), (2**63, "uint64"), (-(2**63), "int64")):
     refuse(LOSS, rf"target labels must be between 0 and 6; got {label}$", target=np.array([0, label], kind))
@@ -279,7 +304,7 @@ refuse("im2col", HUGE, kernel_size=LARGEST, padding=LARGEST, stride=1)
 refuse("conv2d_input", HUGE, input_size=(2, 4, LARGEST, LARGEST), padding=0, stride=LARGEST, grad_output=zeros(2, 6, 1, 1))
 refuse("conv2d_weight", HUGE, weight_size=(LARGEST, 4, 2**20, 2**20), padding=2**20, stride=LARGEST, grad_output=zeros(2, LARGEST, 1, 1))
 refuse("col2im", HUGE, output_size=LARGEST, kernel_size=1, padding=0, stride=LARGEST, input=zeros(2, 24, 1))
-refuse("max_pool2d_backward", HUGE, input_shape=(2, 4, LARGEST, LARGEST), kernel_size=LARGEST, padding=0, stride=1,
+refuse("max_pool2d_backward avg_pool2d_backward", HUGE, input_shape=(2, 4, LARGEST, LARGEST), kernel_size=LARGEST, padding=0, stride=1,
        grad_output=zeros(2, 4, 1, 1), indices=zeros(2, 4, 1, 1, dtype=I64))  # fmt: skip
 refuse("linear", HUGE, input=zeros(2**22, 5), weight=zeros(2**22, 5), bias=None)
 
@@ -291,8 +316,8 @@ for reduction in ("mean", "sum"):
         refuse("softmax_cross_entropy_backward", rf"grad_output must be a number or a float array; got {type(wrong).__name__}", TypeError,
                reduction=reduction, grad_output=wrong)  # fmt: skip
 refuse("softmax_cross_entropy_backward", "expected arrays of one dtype; got .*float64", TypeError, grad_output=np.zeros(2))
-refuse("conv2d im2col max_pool2d", r"stride must be between 1 and \d+; got", stride=10**5000)
-refuse("conv2d im2col max_pool2d", r"stride must be an int or a pair", stride=[1] * 1000)
+refuse("conv2d im2col max_pool2d avg_pool2d", r"stride must be between 1 and \d+; got", stride=10**5000)
+refuse("conv2d im2col max_pool2d avg_pool2d", r"stride must be an int or a pair", stride=[1] * 1000)
 refuse("conv2d_input", r"input_size must be a shape", input_size=(1,) * 1000)
 refuse("conv2d relu im2col linear", "algorithm must be", algorithm=np.array(["auto", "direct"]))
 refuse("conv2d max_pool2d", "layout must be", layout=np.array(["NCHW", "NHWC"]))

@@ -7,7 +7,20 @@ import pytest
 
 import fastcnn
 from fastcnn.init import he_normal
-from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from fastcnn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+)
 from fastcnn.losses import SoftmaxCrossEntropy
 from fastcnn.models import digit_net
 from fastcnn.optim import SGD
@@ -24,6 +37,12 @@ LAYERS = {
     "conv-dilated-grouped": (_conv(4, 6, 2, dilation=2, groups=2, bias=False), (2, 4, 5, 4)),
     "max-pool": (MaxPool2d(2), (2, 3, 5, 6)),
     "max-pool-overlapping": (MaxPool2d(3, 1, 1), (1, 2, 4, 5)),
+    "max-pool-eval": (MaxPool2d(3, 2, 1).eval(), (2, 3, 5, 6)),
+    "avg-pool": (AvgPool2d(2), (2, 3, 5, 6)),
+    "avg-pool-overlapping": (AvgPool2d((3, 2), 1, 1, count_include_pad=False), (1, 9, 4, 5)),
+    "avg-pool-ceil": (AvgPool2d(3, 2, ceil_mode=True, divisor_override=4), (1, 2, 6, 4)),
+    "adaptive-avg-pool": (AdaptiveAvgPool2d((2, None)), (2, 9, 5, 3)),
+    "global-avg-pool": (AdaptiveAvgPool2d(1), (2, 3, 5, 4)),
     "relu": (ReLU(), (3, 7)),
     "relu-images": (ReLU(), (2, 3, 4, 2)),
     "linear": (Linear(5, 4, dtype=np.float64, rng=2), (3, 5)),
@@ -111,7 +130,10 @@ def test_no_input_gradient_where_nobody_asks() -> None:
 
 
 def test_images_stay_channels_last_between_layers() -> None:
-    layers = [Conv2d(3, 8, 3, rng=0), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, rng=0), Dropout(0.5, rng=0)]
+    layers = [
+        *(Conv2d(3, 8, 3, rng=0), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, rng=0), Dropout(0.5, rng=0)),
+        *(AvgPool2d(2, 1), AdaptiveAvgPool2d(2)),
+    ]
     x = np.ones((2, 3, 12, 12), np.float32)
     for layer in layers:
         x = layer.forward(x)

@@ -1,4 +1,4 @@
-"""Maxima and weighted sums over the taps of a window, for some neighbouring elements at once, as LLVM vector code.
+"""Maxima and sums over windows as LLVM vector code: over their taps for some neighbouring elements at once, or along one run of elements.
 
 The best or the sum so far stays in registers while the window is read: a plain loop over taps, each with its own loop over channels, would
 load and store it at every tap, and look at bounds before each of its short loops.
@@ -171,5 +171,43 @@ def window_sum(vectors: int, lanes: int, dtype: np.dtype) -> Any:
     @intrinsic
     def total(typingctx, x, first, rows, row_step, columns, column_step, row_weights, ro, column_weights, co, divisor, y, to):
         return types.void(x, n, n, n, n, n, row_weights, n, column_weights, n, number, y, n), emit
+
+    return total
+
+
+@functools.cache
+def run_sum(lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic ``total(x, first, steps, rest)``: the sum of steps * lanes + rest elements from x[first].
+
+    There must be a step, and `rest` is less than `lanes`.
+    """
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
+
+    name = f"llvm.vector.reduce.fadd.v{lanes}f{8 * dtype.itemsize}"
+
+    @intrinsic
+    def total(typingctx, x, first, steps, rest):
+        def emit(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            e = _Emitter(dtype, lanes, context, b, sig, args)
+            _, first, steps, rest = args
+            width, zero = ir.Constant(e.i64, lanes), ir.Constant(e.vector, [0.0] * lanes)
+
+            def step(counters: list[Any], state: list[Any]) -> list[Any]:
+                return [b.fadd(state[0], e.load(e.data(0, counters[0]), 1)[0])]
+
+            whole = e.loop(steps, [width], [first], [zero], step)[0]
+            # The last vector overlaps what was summed: only its last `rest` elements count.
+            last = e.load(e.data(0, b.sub(b.add(first, b.add(b.mul(steps, width), rest)), width)), 1)[0]
+            order = ir.Constant(ir.VectorType(e.i64, lanes), list(range(lanes)))
+            counts = b.icmp_signed(">=", order, e.splat(b.sub(width, rest)))
+            reduce = cgutils.get_or_insert_function(b.module, ir.FunctionType(e.scalar, [e.scalar, e.vector]), name)
+            every = b.fadd(whole, b.select(counts, last, zero))
+            return b.call(reduce, [ir.Constant(e.scalar, -0.0), every], fastmath=("reassoc",))
+
+        n = types.int64
+        return (types.float32 if dtype == np.float32 else types.float64)(x, n, n, n), emit
 
     return total

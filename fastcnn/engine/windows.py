@@ -14,11 +14,14 @@ import numpy as np
 
 from .. import machine
 from ..jit import Kernel, kernel
-from .window_simd import window_maximum, window_sum
+from .window_simd import run_sum, window_maximum, window_sum
 
 
 class Size(NamedTuple):
-    """What kernels know of the images: C channels, H x W pixels to P x Q windows, whose taps are `dilation` pixels apart."""
+    """What kernels know of the images: C channels, H x W pixels to P x Q windows, whose taps are `dilation` pixels apart.
+
+    A kernel computes units of its own, a row of windows say, of which there are `units`, and a job is a `part` of them.
+    """
 
     C: int
     H: int
@@ -27,12 +30,19 @@ class Size(NamedTuple):
     Q: int
     dilation_h: int = 1
     dilation_w: int = 1
+    units: int = 0
+    part: int = 1
 
-    def record(self) -> np.ndarray:
-        """Return the sizes as kernels take them."""
-        return np.array([self], _SIZE)
+    def cut(self, units: int, elements: int) -> tuple[int, np.ndarray]:
+        """Return how many jobs are made of units, which have so many `elements` in all, and the sizes as kernels take them.
+
+        To begin a job takes 0.1 us, as its arrays are handed over anew.
+        """
+        part = max(1, _PART * units // max(elements, 1))
+        return -(-units // part), np.array([self._replace(units=units, part=part)], _SIZE)
 
 
+_PART = 2**14  # elements of a job, about: 64 KiB of float32
 _SIZE = np.dtype([(name, np.int64) for name in Size._fields])
 
 
@@ -75,7 +85,7 @@ def strips() -> tuple[int, int, int]:
 
 @functools.cache
 def pixel_pooler(dtype: np.dtype, places: bool) -> Kernel:
-    """Return a kernel for the maxima of one row of windows, and with `places` where they are; images of at least `strips()[2]` channels.
+    """Return a kernel for the maxima of rows of windows, and with `places` where they are; images of at least `strips()[2]` channels.
 
     H * W is below 2**31. A window without taps gives `lowest` and -1.
     """
@@ -86,39 +96,40 @@ def pixel_pooler(dtype: np.dtype, places: bool) -> Kernel:
     def pool_pixels(job, size, rows, columns, x, y, indices, lowest):
         g = size[0]
         C, W = g.C, g.W
-        n, p = job // g.P, job % g.P
-        top, height = rows[p, 0], rows[p, 1]
-        row, pixel, row_place = g.dilation_h * W * C, g.dilation_w * C, g.dilation_h * W
-        for q in range(g.Q):
-            left, width = columns[q, 0], columns[q, 1]
-            at, out = top * W + left, (job * g.Q + q) * C
-            if height == 0 or width == 0:
-                for c in range(out, out + C):
-                    y[c] = lowest[0]
-                    if places:
-                        indices[c] = -1
-                continue
-            first, c = (n * g.H * W + at) * C, 0
-            # Bounds: a strip ends at channel C - 1 at the latest, of a tap inside the image.
-            while c < C:
-                if c + wide <= C:
-                    whole(x, first + c, height, row, width, pixel, y, out + c, indices, at, row_place, g.dilation_w)
-                    c += wide
-                elif one <= C:
-                    k = min(c, C - one)
-                    narrow(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
-                    c += one
-                else:
-                    k = min(c, C - half)
-                    least(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
-                    c += half
+        for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
+            n, p = unit // g.P, unit % g.P
+            top, height = rows[p, 0], rows[p, 1]
+            row, pixel, row_place = g.dilation_h * W * C, g.dilation_w * C, g.dilation_h * W
+            for q in range(g.Q):
+                left, width = columns[q, 0], columns[q, 1]
+                at, out = top * W + left, (unit * g.Q + q) * C
+                if height == 0 or width == 0:
+                    for c in range(out, out + C):
+                        y[c] = lowest[0]
+                        if places:
+                            indices[c] = -1
+                    continue
+                first, c = (n * g.H * W + at) * C, 0
+                # Bounds: a strip ends at channel C - 1 at the latest, of a tap inside the image.
+                while c < C:
+                    if c + wide <= C:
+                        whole(x, first + c, height, row, width, pixel, y, out + c, indices, at, row_place, g.dilation_w)
+                        c += wide
+                    elif one <= C:
+                        k = min(c, C - one)
+                        narrow(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
+                        c += one
+                    else:
+                        k = min(c, C - half)
+                        least(x, first + k, height, row, width, pixel, y, out + k, indices, at, row_place, g.dilation_w)
+                        c += half
 
     return pool_pixels
 
 
 @functools.cache
 def pixel_averager(dtype: np.dtype) -> Kernel:
-    """Return a kernel for one row of windows: sums of x times both weights of its pixel, divided by both counts of the window.
+    """Return a kernel for rows of windows: sums of x times both weights of its pixel, divided by both counts of the window.
 
     Images have at least `strips()[2]` channels; a window without taps gives 0.
     """
@@ -129,29 +140,30 @@ def pixel_averager(dtype: np.dtype) -> Kernel:
     def average_pixels(job, size, rows, columns, row_weights, column_weights, row_counts, column_counts, x, y):
         g = size[0]
         C, W = g.C, g.W
-        n, p = job // g.P, job % g.P
-        top, height = rows[p, 0], rows[p, 1]
-        for q in range(g.Q):
-            left, width = columns[q, 0], columns[q, 1]
-            out = (job * g.Q + q) * C
-            if height == 0 or width == 0:
-                for c in range(out, out + C):
-                    y[c] = y.dtype.type(0)
-                continue
-            first, divisor, c = ((n * g.H + top) * W + left) * C, row_counts[p] * column_counts[q], 0
-            # Bounds: a strip ends at channel C - 1 at the latest, of a tap inside the image.
-            while c < C:
-                if c + wide <= C:
-                    whole(x, first + c, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + c)
-                    c += wide
-                elif one <= C:
-                    k = min(c, C - one)
-                    narrow(x, first + k, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + k)
-                    c += one
-                else:
-                    k = min(c, C - half)
-                    least(x, first + k, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + k)
-                    c += half
+        for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
+            n, p = unit // g.P, unit % g.P
+            top, height = rows[p, 0], rows[p, 1]
+            for q in range(g.Q):
+                left, width = columns[q, 0], columns[q, 1]
+                out = (unit * g.Q + q) * C
+                if height == 0 or width == 0:
+                    for c in range(out, out + C):
+                        y[c] = y.dtype.type(0)
+                    continue
+                first, divisor, c = ((n * g.H + top) * W + left) * C, row_counts[p] * column_counts[q], 0
+                # Bounds: a strip ends at channel C - 1 at the latest, of a tap inside the image.
+                while c < C:
+                    if c + wide <= C:
+                        whole(x, first + c, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + c)
+                        c += wide
+                    elif one <= C:
+                        k = min(c, C - one)
+                        narrow(x, first + k, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + k)
+                        c += one
+                    else:
+                        k = min(c, C - half)
+                        least(x, first + k, height, W * C, width, C, row_weights, top, column_weights, left, divisor, y, out + k)
+                        c += half
 
     return average_pixels
 
@@ -161,86 +173,138 @@ def pixel_averager(dtype: np.dtype) -> Kernel:
 
 @kernel
 def pool_places(job, size, rows, columns, x, y, indices, lowest):
-    """One channel of one image: maxima and where they are."""
+    """Single channels of images: maxima and where they are."""
     g = size[0]
     C, W = g.C, g.W
-    image, channel = job // C, job % C
-    plane, out = image * g.H * W * C + channel, image * g.P * g.Q * C + channel
-    for p in range(g.P):
-        for q in range(g.Q):
-            best, place = lowest[0], -1
-            for r in range(rows[p, 1]):
-                row = (rows[p, 0] + r * g.dilation_h) * W + columns[q, 0]
-                for s in range(columns[q, 1]):
-                    here = row + s * g.dilation_w
-                    value = x[plane + here * C]
-                    if place < 0 or value > best or value != value:
-                        best, place = value, here
-            y[out], indices[out] = best, place
-            out += C
+    for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
+        image, channel = unit // C, unit % C
+        plane, out = image * g.H * W * C + channel, image * g.P * g.Q * C + channel
+        for p in range(g.P):
+            for q in range(g.Q):
+                best, place = lowest[0], -1
+                for r in range(rows[p, 1]):
+                    row = (rows[p, 0] + r * g.dilation_h) * W + columns[q, 0]
+                    for s in range(columns[q, 1]):
+                        here = row + s * g.dilation_w
+                        value = x[plane + here * C]
+                        if place < 0 or value > best or value != value:
+                            best, place = value, here
+                y[out], indices[out] = best, place
+                out += C
 
 
 @kernel
 def pool_rows(job, size, rows, columns, x, y, indices, lowest):
-    """One image: maxima alone."""
+    """Images: maxima alone."""
     g = size[0]
     C, length = g.C, g.W * g.C
-    image, out = job * g.H * length, job * g.P * g.Q * C
     highest = np.empty(length, x.dtype)
-    for p in range(g.P):
-        for i in range(length):
-            highest[i] = lowest[0]
-        for r in range(rows[p, 1]):
-            first = image + (rows[p, 0] + r * g.dilation_h) * length
-            values = x[first : first + length]
+    for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
+        image, out = unit * g.H * length, unit * g.P * g.Q * C
+        for p in range(g.P):
             for i in range(length):
-                highest[i] = values[i] if (values[i] > highest[i]) | (values[i] != values[i]) else highest[i]
-        for q in range(g.Q):
-            for c in range(C):
-                best = lowest[0]
-                for s in range(columns[q, 1]):
-                    value = highest[(columns[q, 0] + s * g.dilation_w) * C + c]
-                    if value > best or value != value:
-                        best = value
-                y[out + c] = best
-            out += C
+                highest[i] = lowest[0]
+            for r in range(rows[p, 1]):
+                first = image + (rows[p, 0] + r * g.dilation_h) * length
+                values = x[first : first + length]
+                for i in range(length):
+                    highest[i] = values[i] if (values[i] > highest[i]) | (values[i] != values[i]) else highest[i]
+            for q in range(g.Q):
+                for c in range(C):
+                    best = lowest[0]
+                    for s in range(columns[q, 1]):
+                        value = highest[(columns[q, 0] + s * g.dilation_w) * C + c]
+                        if value > best or value != value:
+                            best = value
+                    y[out + c] = best
+                out += C
 
 
 @kernel
 def average_rows(job, size, rows, columns, row_weights, column_weights, row_counts, column_counts, x, y):
-    """One image: as `pixel_averager`."""
+    """Images: as `pixel_averager`."""
     g = size[0]
     C, length = g.C, g.W * g.C
-    image, out = job * g.H * length, job * g.P * g.Q * C
     total = np.empty(length, x.dtype)
-    for p in range(g.P):
-        for i in range(length):
-            total[i] = 0
-        for r in range(rows[p, 1]):
-            first, weight = image + (rows[p, 0] + r) * length, row_weights[rows[p, 0] + r]
-            values = x[first : first + length]
+    for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
+        image, out = unit * g.H * length, unit * g.P * g.Q * C
+        for p in range(g.P):
             for i in range(length):
-                total[i] += weight * values[i]
-        for q in range(g.Q):
-            divisor = row_counts[p] * column_counts[q]
-            for c in range(C):
-                whole = x.dtype.type(0)
-                for w in range(columns[q, 0], columns[q, 0] + columns[q, 1]):
-                    whole += column_weights[w] * total[w * C + c]
-                y[out + c] = whole / divisor
-            out += C
+                total[i] = 0
+            for r in range(rows[p, 1]):
+                first, weight = image + (rows[p, 0] + r) * length, row_weights[rows[p, 0] + r]
+                values = x[first : first + length]
+                for i in range(length):
+                    total[i] += weight * values[i]
+            for q in range(g.Q):
+                divisor = row_counts[p] * column_counts[q]
+                for c in range(C):
+                    whole = x.dtype.type(0)
+                    for w in range(columns[q, 0], columns[q, 0] + columns[q, 1]):
+                        whole += column_weights[w] * total[w * C + c]
+                    y[out + c] = whole / divisor
+                out += C
+
+
+@functools.cache
+def run_averager(dtype: np.dtype) -> Kernel:
+    """Return a kernel for planes whose only column of windows is as wide as they are: each window is one run of elements.
+
+    As `average_rows`, with row weights of 1.
+    """
+    lanes = strips()[1]
+    total = run_sum(lanes, dtype)
+
+    @kernel(specialisation=dtype.str)
+    def average_runs(job, size, rows, columns, row_weights, column_weights, row_counts, column_counts, x, y):
+        g = size[0]
+        for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
+            for p in range(g.P):
+                first, count = unit * g.H * g.W + rows[p, 0] * g.W, rows[p, 1] * g.W
+                if count >= lanes:
+                    whole = total(x, first, count // lanes, count % lanes)
+                else:
+                    whole = x.dtype.type(0)
+                    for i in range(first, first + count):
+                        whole += x[i]
+                y[unit * g.P + p] = whole / (row_counts[p] * column_counts[0])
+
+    return average_runs
+
+
+# --- Back by indices ----------------------------------------------------------------------------------------------------
+
+_CHUNK = 2**16  # indices that a job looks at
+
+
+def extremes(indices: np.ndarray) -> tuple[int, int]:
+    """Return the lowest and the highest of some contiguous indices, of which there must be one: in one pass, which NumPy takes two for."""
+    flat = indices.reshape(-1)
+    found = np.empty((-(-flat.size // _CHUNK), 2), np.int64)
+    _extremes.launch(len(found), flat, found, work=8.0 * flat.size)
+    return int(found[:, 0].min()), int(found[:, 1].max())
+
+
+@kernel
+def _extremes(job, indices, found):
+    part = indices[job * _CHUNK : min(indices.size, (job + 1) * _CHUNK)]
+    lowest, highest = part[0], part[0]
+    for i in range(part.size):
+        lowest, highest = min(lowest, part[i]), max(highest, part[i])
+    found[job, 0], found[job, 1] = lowest, highest
 
 
 @kernel
 def route(job, size, dy, indices, dx):
-    """One image: every gradient is added to the pixel of its maximum; none where there was none (-1)."""
+    """Images: every gradient is added to the pixel of its maximum; none where there was none (-1)."""
     g = size[0]
     C, area, pixels = g.C, g.P * g.Q, g.H * g.W
-    image = dx[job * pixels * C : (job + 1) * pixels * C]
-    for i in range(image.size):
-        image[i] = 0
-    for window in range(job * area, (job + 1) * area):
-        errors, places = dy[window * C : (window + 1) * C], indices[window * C : (window + 1) * C]
-        for c in range(C):
-            if places[c] >= 0:
-                image[places[c] * C + c] += errors[c]
+    for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
+        image = dx[unit * pixels * C : (unit + 1) * pixels * C]
+        for i in range(image.size):
+            image[i] = 0
+        for window in range(unit * area, (unit + 1) * area):
+            errors, places = dy[window * C : (window + 1) * C], indices[window * C : (window + 1) * C]
+            for c in range(C):
+                if places[c] >= 0:
+                    image[places[c] * C + c] += errors[c]

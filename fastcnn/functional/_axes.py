@@ -15,6 +15,9 @@ from .. import checks
 from ..ops.avg_pool2d import averages
 from ..ops.max_pool2d import MaxPool2dProblem, maxima, route
 from ..pools import Batch
+from ..window import Axis
+
+ONE = (Axis(1, 1, 1, 0, 0, 1), 1)  # window along an axis of one pixel, as `pools.slide` returns the others
 
 
 class Windows(NamedTuple):

@@ -19,13 +19,25 @@ _AVERAGES, _MAXIMA = Plans(), Plans()
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any, *, algorithm: str = "auto") -> np.ndarray:
-    """Return the averages of `output_size` windows of signals (N, C, L) or (C, L); as `adaptive_avg_pool2d`, for one axis."""
+    """Return the averages of `output_size` windows of signals (N, C, L) or (C, L); as `adaptive_avg_pool2d`, for one axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     x = pools.batch("adaptive_avg_pool1d", "input", input, 1, words=_words(1))
     return average(x, _windows(x.op, x.value.shape, output_size, _averages), algorithm)
 
 
 def adaptive_avg_pool1d_backward(grad_output: Any, input_shape: Any, output_size: Any, *, algorithm: str = "auto") -> np.ndarray:
-    """Return the gradient of `adaptive_avg_pool1d`, as `adaptive_avg_pool2d_backward` that of `adaptive_avg_pool2d`."""
+    """Return the gradient of `adaptive_avg_pool1d`, as `adaptive_avg_pool2d_backward` that of `adaptive_avg_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _average_backward("adaptive_avg_pool1d_backward", 1, grad_output, input_shape, output_size, algorithm)
 
 
@@ -85,25 +97,49 @@ def adaptive_avg_pool2d_backward(
 
 
 def adaptive_avg_pool3d(input: Any, output_size: Any, *, algorithm: str = "auto") -> np.ndarray:
-    """Return the averages of windows of volumes (N, C, D, H, W) or (C, D, H, W); as `adaptive_avg_pool2d`, for three axes."""
+    """Return the averages of windows of volumes (N, C, D, H, W) or (C, D, H, W); as `adaptive_avg_pool2d`, for three axes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     x = pools.batch("adaptive_avg_pool3d", "input", input, 3, words=_words(3))
     return average(x, _windows(x.op, x.value.shape, output_size, _averages), algorithm)
 
 
 def adaptive_avg_pool3d_backward(grad_output: Any, input_shape: Any, output_size: Any, *, algorithm: str = "auto") -> np.ndarray:
-    """Return the gradient of `adaptive_avg_pool3d`, as `adaptive_avg_pool2d_backward` that of `adaptive_avg_pool2d`."""
+    """Return the gradient of `adaptive_avg_pool3d`, as `adaptive_avg_pool2d_backward` that of `adaptive_avg_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _average_backward("adaptive_avg_pool3d_backward", 3, grad_output, input_shape, output_size, algorithm)
 
 
 def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False, *, algorithm: str = "auto") -> Any:
-    """Return the maxima of `output_size` windows of signals (N, C, L) or (C, L); as `adaptive_max_pool2d`, for one axis."""
+    """Return the maxima of `output_size` windows of signals (N, C, L) or (C, L); as `adaptive_max_pool2d`, for one axis.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _maximum("adaptive_max_pool1d", 1, input, output_size, return_indices, algorithm)
 
 
 def adaptive_max_pool1d_backward(
     grad_output: Any, indices: Any, input_shape: Any, output_size: Any, *, algorithm: str = "auto"
 ) -> np.ndarray:
-    """Return the gradient of `adaptive_max_pool1d`, as `adaptive_max_pool2d_backward` that of `adaptive_max_pool2d`."""
+    """Return the gradient of `adaptive_max_pool1d`, as `adaptive_max_pool2d_backward` that of `adaptive_max_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _maximum_backward("adaptive_max_pool1d_backward", 1, grad_output, indices, input_shape, output_size, algorithm)
 
 
@@ -172,36 +208,72 @@ def adaptive_max_pool2d_backward(
 
 
 def adaptive_max_pool3d(input: Any, output_size: Any, return_indices: bool = False, *, algorithm: str = "auto") -> Any:
-    """Return the maxima of windows of volumes (N, C, D, H, W) or (C, D, H, W); as `adaptive_max_pool2d`, for three axes."""
+    """Return the maxima of windows of volumes (N, C, D, H, W) or (C, D, H, W); as `adaptive_max_pool2d`, for three axes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _maximum("adaptive_max_pool3d", 3, input, output_size, return_indices, algorithm)
 
 
 def adaptive_max_pool3d_backward(
     grad_output: Any, indices: Any, input_shape: Any, output_size: Any, *, algorithm: str = "auto"
 ) -> np.ndarray:
-    """Return the gradient of `adaptive_max_pool3d`, as `adaptive_max_pool2d_backward` that of `adaptive_max_pool2d`."""
+    """Return the gradient of `adaptive_max_pool3d`, as `adaptive_max_pool2d_backward` that of `adaptive_max_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _maximum_backward("adaptive_max_pool3d_backward", 3, grad_output, indices, input_shape, output_size, algorithm)
 
 
 def global_avg_pool2d(input: Any, *, algorithm: str = "auto", layout: str = "NCHW") -> np.ndarray:
-    """Return the average of every channel, (N, C, 1, 1): ``adaptive_avg_pool2d(input, 1)``."""
+    """Return the average of every channel, (N, C, 1, 1): ``adaptive_avg_pool2d(input, 1)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return adaptive_avg_pool2d(input, 1, algorithm=algorithm, layout=layout)
 
 
 def global_avg_pool2d_backward(grad_output: Any, input_shape: Any, *, algorithm: str = "auto", layout: str = "NCHW") -> np.ndarray:
-    """Return the gradient of `global_avg_pool2d`."""
+    """Return the gradient of `global_avg_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return adaptive_avg_pool2d_backward(grad_output, input_shape, 1, algorithm=algorithm, layout=layout)
 
 
 def global_max_pool2d(input: Any, return_indices: bool = False, *, algorithm: str = "auto", layout: str = "NCHW") -> Any:
-    """Return the maximum of every channel, (N, C, 1, 1): ``adaptive_max_pool2d(input, 1)``."""
+    """Return the maximum of every channel, (N, C, 1, 1): ``adaptive_max_pool2d(input, 1)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return adaptive_max_pool2d(input, 1, return_indices, algorithm=algorithm, layout=layout)
 
 
 def global_max_pool2d_backward(
     grad_output: Any, indices: Any, input_shape: Any, *, algorithm: str = "auto", layout: str = "NCHW"
 ) -> np.ndarray:
-    """Return the gradient of `global_max_pool2d`."""
+    """Return the gradient of `global_max_pool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return adaptive_max_pool2d_backward(grad_output, indices, input_shape, 1, algorithm=algorithm, layout=layout)
 
 

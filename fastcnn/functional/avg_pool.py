@@ -9,10 +9,7 @@ import numpy as np
 
 from .. import checks, pools
 from ..ops.avg_pool2d import checked_divisor, problem_of
-from ..window import Axis
-from ._axes import Windows, average, average_backward
-
-_UNIT = (Axis(1, 1, 1, 0, 0, 1), 1)
+from ._axes import ONE, Windows, average, average_backward
 
 
 def avg_pool1d(
@@ -127,7 +124,7 @@ def _windows(op: str, shape: tuple[int, ...], window: tuple[Any, ...]) -> Window
     include, divisor = checks.flag(op, "count_include_pad", count_include_pad), checked_divisor(op, divisor_override)
     problem = functools.partial(problem_of, count_include_pad=include)
     images, depths = (functools.partial(problem, divisor=part) for part in (divisor, int(divisor != 0)))
-    return Windows(pools.slide(op, shape, kernel_size, stride, padding, 1, ceil_mode), _UNIT, images, depths)
+    return Windows(pools.slide(op, shape, kernel_size, stride, padding, 1, ceil_mode), ONE, images, depths)
 
 
 def _forward(op: str, rank: int, input: Any, window: tuple[Any, ...], algorithm: str) -> np.ndarray:

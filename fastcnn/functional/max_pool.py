@@ -8,10 +8,7 @@ import numpy as np
 
 from .. import checks, pools
 from ..ops.max_pool2d import INDEX, problem_of
-from ..window import Axis
-from ._axes import Windows, maximum, maximum_backward
-
-_UNIT = (Axis(1, 1, 1, 0, 0, 1), 1)
+from ._axes import ONE, Windows, maximum, maximum_backward
 
 
 def max_pool1d(
@@ -127,7 +124,7 @@ def max_pool3d_backward(
 
 
 def _windows(op: str, shape: tuple[int, ...], window: tuple[Any, ...]) -> Windows:
-    return Windows(pools.slide(op, shape, *window), _UNIT, problem_of, problem_of)
+    return Windows(pools.slide(op, shape, *window), ONE, problem_of, problem_of)
 
 
 def _forward(op: str, rank: int, input: Any, window: tuple[Any, ...], return_indices: Any, algorithm: str) -> Any:

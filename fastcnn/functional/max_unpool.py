@@ -14,14 +14,26 @@ from ..window import shown
 
 
 def max_unpool1d(input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> np.ndarray:
-    """Return signals that hold every value at its index, and 0 elsewhere; as `max_unpool2d`, for (N, C, Q) or (C, Q)."""
+    """Return signals that hold every value at its index, and 0 elsewhere; as `max_unpool2d`, for (N, C, Q) or (C, Q).
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _unpool(_Unpooling("max_unpool1d", 1, "NCHW"), input, indices, (kernel_size, stride, padding, output_size))
 
 
 def max_unpool1d_backward(
     grad_output: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> np.ndarray:
-    """Return the gradient of `max_unpool1d`, as `max_unpool2d_backward` that of `max_unpool2d`."""
+    """Return the gradient of `max_unpool1d`, as `max_unpool2d_backward` that of `max_unpool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _gather(_Unpooling("max_unpool1d_backward", 1, "NCHW"), grad_output, indices, (kernel_size, stride, padding, output_size))
 
 
@@ -78,14 +90,26 @@ def max_unpool2d_backward(
 
 
 def max_unpool3d(input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None) -> np.ndarray:
-    """Return volumes that hold every value at its index, and 0 elsewhere; as `max_unpool2d`, for (N, C, O, P, Q) or (C, O, P, Q)."""
+    """Return volumes that hold every value at its index, and 0 elsewhere; as `max_unpool2d`, for (N, C, O, P, Q) or (C, O, P, Q).
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _unpool(_Unpooling("max_unpool3d", 3, "NCHW"), input, indices, (kernel_size, stride, padding, output_size))
 
 
 def max_unpool3d_backward(
     grad_output: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> np.ndarray:
-    """Return the gradient of `max_unpool3d`, as `max_unpool2d_backward` that of `max_unpool2d`."""
+    """Return the gradient of `max_unpool3d`, as `max_unpool2d_backward` that of `max_unpool2d`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
     return _gather(_Unpooling("max_unpool3d_backward", 3, "NCHW"), grad_output, indices, (kernel_size, stride, padding, output_size))
 
 

@@ -6,11 +6,13 @@ from .conv2d import Conv2d
 from .dropout import Dropout
 from .linear import Flatten, Linear
 from .norm import BatchNorm1d, BatchNorm2d
-from .pool import MaxPool2d
+from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from .prepared import PreparedNetwork, prepare
 from .sequential import Sequential
 
 __all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",

@@ -36,13 +36,16 @@ def plan(problem: AvgPool2dProblem, direction: str, channels_last: tuple[bool, b
     size = windows.Size(C, p.H, p.W, p.P, p.Q)
     if direction == "backward_input":
         rows, columns, size = rows.turned(p.H), columns.turned(p.W), windows.Size(C, p.P, p.Q, p.H, p.W)
+    run, units = windows.average_rows, images
     if windows.strips()[2] <= C and not machine.jit_is_disabled():
-        run, jobs = windows.pixel_averager(dtype), images * size.P
-    else:
-        run, jobs = windows.average_rows, images
-    tables = size.record(), rows.table, columns.table, rows.weights, columns.weights, rows.counts, columns.counts
-    data, work = np.empty(0, dtype), 8.0 * p.N * p.C * (p.H * p.W + p.P * p.Q)
-    bound = run.bound(jobs, *tables, data, data, work=work)
+        run, units = windows.pixel_averager(dtype), images * size.P
+    elif (C, p.Q) == (1, 1) and direction == "forward" and columns.table[0, 1] == p.W and not machine.jit_is_disabled():
+        run = windows.run_averager(dtype)
+    elements = p.N * p.C * (p.H * p.W + p.P * p.Q)
+    jobs, sizes = size.cut(units, elements)
+    tables = sizes, rows.table, columns.table, rows.weights, columns.weights, rows.counts, columns.counts
+    data = np.empty(0, dtype)
+    bound = run.bound(jobs, *tables, data, data, work=8.0 * elements)
     return lambda source, target: bound(*tables, source, target)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...registry import Case
+from ...window import largest_share
 
 
 class AvgPool2dProblem(NamedTuple):
@@ -46,7 +47,7 @@ class AvgPool2dProblem(NamedTuple):
 
 def adaptive(N: int, C: int, H: int, W: int, P: int, Q: int) -> AvgPool2dProblem:
     """Return the problem of P x Q windows that share an image evenly."""
-    R, S = (-(-size // windows) + bool(size % windows) if windows else 1 for size, windows in ((H, P), (W, Q)))
+    R, S = largest_share(H, P), largest_share(W, Q)
     return AvgPool2dProblem(N, C, H, W, R, S, P, Q, 1, 1, adaptive=True)
 
 
@@ -96,6 +97,8 @@ CASES = [
     Case("divisor-negative", _P(1, 2, 5, 5, 3, 3, 3, 3, 2, 2, 1, 1, divisor=-2)),
     Case("row", _P(1, 2, 1, 31, 1, 4, 1, 14, 1, 2)),
     Case("global", adaptive(2, 37, 7, 7, 1, 1)),
+    Case("global-wide", adaptive(1, 3, 9, 11, 1, 1)),
+    Case("bands", adaptive(2, 3, 8, 7, 3, 1)),
     Case("adaptive", adaptive(2, 19, 7, 8, 3, 5)),
     Case("adaptive-few", adaptive(3, 2, 7, 8, 3, 5)),
     Case("adaptive-more-than-pixels", adaptive(1, 9, 4, 3, 7, 5)),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks, pools
+from ...engine.windows import extremes
 from ...plans import Plans, allocating, on_memory
 from ...pools import Batch
 from ...registry import Operation
@@ -21,7 +22,7 @@ OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 
 INDEX = (np.dtype(np.int64),)
 
-_FORWARD = Plans()
+_FORWARD, _BACKWARD = Plans(), Plans()
 _NOWHERE = np.empty(0, np.int64)  # the indices that nobody asked for
 
 
@@ -134,25 +135,59 @@ def max_pool2d_backward(
     TypeError, ValueError
         Also for an index outside the plane.
     """
+    arguments = input_shape, kernel_size, stride, padding, dilation, int(ceil_mode is True), algorithm, layout
+    key = Plans.key(arguments, grad_output, indices) if type(ceil_mode) is bool else None
+    plan = _BACKWARD.find(key)
+    if plan is not None:
+        result: np.ndarray = plan(grad_output, indices)
+        return result
     dy = pools.batch("max_pool2d_backward", "grad_output", grad_output, 2, layout)
     shape = dy.shape("input_shape", input_shape)
     problem = sliding_problem(dy.op, shape, kernel_size, stride, padding, dilation, ceil_mode)
-    return route(dy, dy.like("indices", indices, INDEX), problem, algorithm)
+    return route(dy, dy.like("indices", indices, INDEX), problem, algorithm, remembered=(_BACKWARD, key, grad_output, indices))
 
 
-def route(dy: Batch, where: Batch, problem: MaxPool2dProblem, algorithm: str, product: str = "H*W") -> np.ndarray:
-    """Return the gradient of `maxima`, with the axes of `dy`, whose images are (N, C, P, Q); `product` is how errors call the pixels."""
+def route(
+    dy: Batch,
+    where: Batch,
+    problem: MaxPool2dProblem,
+    algorithm: str,
+    product: str = "H*W",
+    remembered: tuple[Plans, Any, Any, Any] | None = None,
+) -> np.ndarray:
+    """Return the gradient of `maxima`, with the axes of `dy`, whose images are (N, C, P, Q).
+
+    `product` is how errors call the number of pixels; `remembered` are the plans, the key and the arrays with which calls like this one
+    come back.
+    """
     op, letters = dy.op, dy.layout
     checks.same_shape(op, "grad_output", dy.value, problem.output_shape, "the forward's output as (N, C, P, Q)")
-    if where.value.size:
-        lowest, highest, pixels = where.value.min(), where.value.max(), problem.H * problem.W
+    errors, places = (checks.dense_as(given.value, letters) for given in (dy, where))
+
+    def look_at(indices: np.ndarray) -> None:
+        pixels = problem.H * problem.W
+        lowest, highest = extremes(indices)
         if not (lowest >= -1 and highest < pixels):
             raise ValueError(f"{op}: indices must be between -1 and {product} - 1 = {pixels - 1}; got {lowest} to {highest}")
+
+    if places.size:
+        look_at(checks.flat(places))
     dx = checks.empty_image(op, problem.input_shape, dy.value.dtype, letters)
     run = OPERATION.choose(problem, "backward_input", algorithm, op)
+    result = dy.result(dx)
     if dx.size:
-        run(problem, checks.dense_as(dy.value, letters), checks.dense_as(where.value, letters), dx)
-    return dy.result(dx)
+        compute = on_memory(run, problem, (errors, places, dx), (dx, errors))
+        compute(*map(checks.flat, (errors, places, dx)))
+    if places.size and remembered is not None:
+        known, key, *arrays = remembered
+        planned = allocating(compute, checks.allocator(op, result.shape, result.dtype))
+
+        def route_again(grad_output: np.ndarray, indices: np.ndarray) -> np.ndarray:
+            look_at(indices)
+            return planned(grad_output, indices)[0]
+
+        known.remember(key, route_again, *arrays)
+    return result
 
 
 def pool_output(

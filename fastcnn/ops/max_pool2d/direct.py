@@ -41,22 +41,24 @@ def _forward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype) -> Callable
     images, size = _images(p, last)
     run: Any
     if windows.strips()[2] <= size.C and p.H * p.W < 2**31 and not machine.jit_is_disabled():
-        run, jobs = windows.pixel_pooler(dtype, p.with_indices), images * p.P
+        run, units = windows.pixel_pooler(dtype, p.with_indices), images * p.P
     else:
-        run, jobs = (windows.pool_places, images * size.C) if p.with_indices else (windows.pool_rows, images)
+        run, units = (windows.pool_places, images * size.C) if p.with_indices else (windows.pool_rows, images)
+    elements = p.N * p.C * (p.H * p.W + p.P * p.Q)
+    jobs, sizes = size.cut(units, elements)
     lowest = np.array([-np.inf if dtype.kind == "f" else np.iinfo(dtype).min], dtype)
     data, places = np.empty(0, dtype), np.empty(0, np.int64)
-    work = 8.0 * p.N * p.C * (p.H * p.W + p.P * p.Q)
-    bound, record = run.bound(jobs, size.record(), rows, columns, data, data, places, lowest, work=work), size.record()
-    return lambda x, y, indices: bound(record, rows, columns, x, y, indices, lowest)
+    bound = run.bound(jobs, sizes, rows, columns, data, data, places, lowest, work=8.0 * elements)
+    return lambda x, y, indices: bound(sizes, rows, columns, x, y, indices, lowest)
 
 
 def _backward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype) -> Callable[..., None]:
     images, size = _images(problem, last)
-    record, data = size.record(), np.empty(0, dtype)
-    work = 8.0 * problem.N * problem.C * (problem.H * problem.W + problem.P * problem.Q)
-    bound = windows.route.bound(images, record, data, np.empty(0, np.int64), data, work=work)
-    return lambda dy, indices, dx: bound(record, dy, indices, dx)
+    elements = problem.N * problem.C * (problem.H * problem.W + problem.P * problem.Q)
+    jobs, sizes = size.cut(images, elements)
+    data = np.empty(0, dtype)
+    bound = windows.route.bound(jobs, sizes, data, np.empty(0, np.int64), data, work=8.0 * elements)
+    return lambda dy, indices, dx: bound(sizes, dy, indices, dx)
 
 
 def _images(problem: MaxPool2dProblem, last: bool) -> tuple[int, windows.Size]:

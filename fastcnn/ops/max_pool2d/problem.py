@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...registry import Case
+from ...window import largest_share
 
 
 class MaxPool2dProblem(NamedTuple):
@@ -85,7 +86,7 @@ def outputs(problem: MaxPool2dProblem, direction: str, dtype: Any) -> tuple[np.n
 
 def adaptive(N: int, C: int, H: int, W: int, P: int, Q: int, with_indices: bool = True) -> MaxPool2dProblem:
     """Return the problem of P x Q windows that share an image evenly."""
-    R, S = (-(-size // windows) + bool(size % windows) if windows else 1 for size, windows in ((H, P), (W, Q)))
+    R, S = largest_share(H, P), largest_share(W, Q)
     return MaxPool2dProblem(N, C, H, W, R, S, P, Q, 1, 1, adaptive=True, with_indices=with_indices)
 
 
