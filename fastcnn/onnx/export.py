@@ -128,7 +128,7 @@ class _Graph:
         ends = [
             helper.make_tensor_value_info(name, kind, ["N", *shape]) for name, shape in (("input", input_shape), ("output", self.shape))
         ]
-        constants = [self._onnx.numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in self._constants.items()]
+        constants = [self._onnx.numpy_helper.from_array(checks.contiguous(a), name) for name, a in self._constants.items()]
         return helper.make_graph(self._nodes, "fastcnn", ends[:1], ends[1:], constants)
 
 
@@ -155,9 +155,14 @@ def _max_pool2d(graph: _Graph, layer: MaxPool2d, prefix: str) -> None:
     # Rounding up is written as padding behind: runtimes disagree on windows that begin there, and the input's size is fixed.
     after = [max((count - 1) * axis.stride + axis.extent - axis.size - axis.before, 0) for count, axis in zip(outputs, axes, strict=True)]
     v, h = axes
+    pads = [v.before, h.before, *after]
+    if any(pad >= axis.kernel for pad, axis in zip(after, axes, strict=True)):  # of a dilated window: ONNX Runtime refuses such pools
+        sides = graph.constant(f"{prefix}pads", np.array([0, 0, *pads[:2], 0, 0, *pads[2:]]))
+        graph.node("Pad", graph.last, sides, graph.constant(f"{prefix}least", np.array(-np.inf, graph.dtype)))
+        pads = [0, 0, 0, 0]
     graph.node(
         "MaxPool", graph.last, kernel_shape=[v.kernel, h.kernel], strides=[v.stride, h.stride], dilations=[v.dilation, h.dilation],
-        pads=[v.before, h.before, *after],
+        pads=pads,
     )  # fmt: skip
 
 
