@@ -223,9 +223,12 @@ def _tuple_of_list(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-_pool = _operator(
-    "max_pool2d", f"(Tensor input, {_POOL}) -> (Tensor, Tensor)", lambda x, *pool: _max_pool2d.max_pool2d(x, *pool, True), _new_pooled
-)
+def _pooled(x: Any, *pool: Any) -> Any:
+    kernel, stride, padding, dilation, ceil_mode = pool
+    return _max_pool2d.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, return_indices=True)
+
+
+_pool = _operator("max_pool2d", f"(Tensor input, {_POOL}) -> (Tensor, Tensor)", _pooled, _new_pooled)
 _unpool = _operator(
     "max_pool2d_backward",
     f"(Tensor grad_output, Tensor indices, SymInt[] input_shape, {_POOL}) -> Tensor",

@@ -44,10 +44,14 @@ def export(model: Layer, path: str | os.PathLike[str], input_shape: tuple[int, .
 
     Examples
     --------
+    >>> import os, tempfile
     >>> from fastcnn.layers import Conv2d, Flatten, Linear, ReLU, Sequential
     >>> from fastcnn.onnx import export
     >>> net = Sequential(Conv2d(1, 4, 3), ReLU(), Flatten(), Linear(4 * 6 * 6, 10))
-    >>> export(net, "digits.onnx", (1, 8, 8))  # doctest: +SKIP
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export(net, f"{folder}/digits.onnx", (1, 8, 8))
+    ...     print(os.listdir(folder))
+    ['digits.onnx']
     """
     proto = to_proto(model, input_shape)
     with files.replacing(path) as file:
