@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,9 @@ def test_refusals_leave_no_file(model: Any, shape: Any, kind: type[Exception], m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_onnx_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_onnx_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r'fastcnn.onnx.export needs ONNX: pip install "fastcnn\[onnx\]"'):
-        export(ReLU(), tmp_path / "model.onnx", (3,))
+    for name in [name for name in sys.modules if name.startswith("fastcnn.onnx")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ImportError, match=r'fastcnn\.onnx needs ONNX: pip install "fastcnn\[onnx\]"'):
+        importlib.import_module("fastcnn.onnx")

@@ -32,6 +32,7 @@ from ..ops import relu as _relu
 jax = extras.require("jax", "JAX", "partners", __name__)
 
 Array = Any
+Pool = tuple[Any, Any, Any, Any, bool]
 
 
 def conv2d(
@@ -139,7 +140,7 @@ _rectify.defvjp(_rectify_forward, lambda y, g: (_rectify_backward(g, y),))
 _rectify_backward.defvjp(lambda dy, y: (_rectify_backward(dy, y), y), lambda y, g: (_rectify_backward(g, y), jax.numpy.zeros_like(y)))
 
 
-def _pool_with_places(pool: tuple[Any, ...], x: Any) -> tuple[Any, Any]:
+def _pool_with_places(pool: Pool, x: Any) -> tuple[Any, Any]:
     """Return the maxima, and their places as int32, which JAX has in every mode."""
     if x.ndim not in (3, 4):
         raise ValueError(f"max_pool2d: input must be (N, C, H, W) or (C, H, W); got shape {x.shape}")
@@ -154,21 +155,21 @@ def _pool_with_places(pool: tuple[Any, ...], x: Any) -> tuple[Any, Any]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _pool(pool: tuple[Any, ...], x: Any) -> Any:
+def _pool(pool: Pool, x: Any) -> Any:
     return _pool_with_places(pool, x)[0]
 
 
-def _pool_forward(pool: tuple[Any, ...], x: Any) -> tuple[Any, Any]:
+def _pool_forward(pool: Pool, x: Any) -> tuple[Any, Any]:
     y, places = _pool_with_places(pool, x)
     return y, (places, x.shape)
 
 
-def _pool_backward(pool: tuple[Any, ...], saved: Any, g: Any) -> tuple[Any]:
+def _pool_backward(pool: Pool, saved: Any, g: Any) -> tuple[Any]:
     places, shape = saved
     return (_unpool(pool, shape, g, places),)
 
 
-def _unpool(pool: tuple[Any, ...], shape: tuple[int, ...], dy: Any, places: Any) -> Any:
+def _unpool(pool: Pool, shape: tuple[int, ...], dy: Any, places: Any) -> Any:
     return _call(
         lambda dy, places: _max_pool2d.max_pool2d_backward(dy, places.astype(np.int64), shape, *pool), _shaped(shape, dy.dtype), dy, places
     )

@@ -6,11 +6,15 @@ was there before. It reaches into Keras's insides, which have no promise of stay
 
 Examples
 --------
-With ``KERAS_BACKEND=numpy`` in the environment:
+With ``KERAS_BACKEND=numpy`` in the environment::
 
->>> from fastcnn.adapters import keras as adapter  # doctest: +SKIP
->>> adapter.install()  # doctest: +SKIP
->>> model.predict(images)  # doctest: +SKIP
+    import keras
+    import numpy as np
+    from fastcnn.adapters import keras as adapter
+
+    adapter.install()
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Conv2D(8, 5), keras.layers.MaxPooling2D()])
+    print(model.predict(np.zeros((2, 28, 28, 1), np.float32), verbose=0).shape)  # (2, 12, 12, 8)
 """
 
 from __future__ import annotations
@@ -49,7 +53,7 @@ def install() -> None:
     for name, function in _REPLACEMENTS.items():
         if name not in _originals:
             _originals[name] = getattr(backend, name)
-            setattr(backend, name, functools.wraps(_originals[name])(function))
+            setattr(backend, name, functools.update_wrapper(functools.partial(function), _originals[name]))
 
 
 def uninstall() -> None:
@@ -66,8 +70,8 @@ def _backend() -> Any:
 
 def _ours(name: str, arrays: tuple[Any, ...], *others: Any) -> Any:
     """Return what a function here computes; what it does not take goes to Keras's own."""
-    given = [_backend().convert_to_tensor(array) for array in arrays]
-    if all(array.dtype in checks.FLOATS for array in given) and given[0].ndim in (3, 4):
+    given = [array if isinstance(array, np.ndarray) else _backend().convert_to_tensor(array) for array in arrays]
+    if given[0].dtype in checks.FLOATS and {array.dtype for array in given} == {given[0].dtype} and given[0].ndim in (3, 4):
         return _KERNELS[name](*given, *others)
     return _originals[name](*arrays, *others)
 
@@ -85,11 +89,15 @@ def _max_pool(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "
 
 
 def _rectify(x: Any) -> Any:
-    values = _backend().convert_to_tensor(x)
-    return _relu.relu(values) if values.dtype in checks.FLOATS else _originals["relu"](x)
+    return _relu.relu(x) if isinstance(x, np.ndarray) and x.dtype in checks.FLOATS else _originals["relu"](x)
 
 
-_REPLACEMENTS = {"conv": _conv, "depthwise_conv": _depthwise, "max_pool": _max_pool, "relu": _rectify}  # separable_conv calls two of them
+_REPLACEMENTS: dict[str, Callable[..., Any]] = {
+    "conv": _conv,
+    "depthwise_conv": _depthwise,
+    "max_pool": _max_pool,
+    "relu": _rectify,
+}  # separable_conv calls two of them
 
 
 # --- On images of rank 4; sequences are images of one row ----------------------------------------------------------------------------

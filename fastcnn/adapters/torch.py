@@ -1,8 +1,8 @@
 """These operations in PyTorch: custom operators with autograd on CPU tensors, which share their memory with NumPy.
 
-The functions have the names, arguments and semantics of `torch.nn.functional`; `conv2d`, `linear` and `max_pool2d` can be differentiated
-any number of times, `batch_norm` once. Each stands on operators of the namespace ``fastcnn`` (``torch.ops.fastcnn.conv2d``), which know
-the shapes of their results without computing them.
+The functions have the names, arguments and semantics of `torch.nn.functional`. `conv2d`, `conv_transpose2d`, `linear` and `max_pool2d`
+can be differentiated any number of times, `batch_norm` once. Each stands on operators of the namespace ``fastcnn``
+(``torch.ops.fastcnn.conv2d``), which know the shapes of their results without computing them.
 
 Examples
 --------
@@ -45,6 +45,40 @@ def conv2d(
     sides = [v.before, v.after, h.before, h.after]
     result = torch.ops.fastcnn.conv2d(input, weight, bias, [v.stride, h.stride], sides, [v.dilation, h.dilation], groups)
     return result
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Tensor:
+    """Convolve, transposed; see `fastcnn.functional.conv_transpose2d`.
+
+    Tensors of shapes (N, C, H, W) or (C, H, W), (C, K/groups, R, S) and (K,). It is the gradient of `conv2d`, the operator ``conv2d_input``.
+    """
+    op = "conv_transpose2d"
+    if input.ndim not in (3, 4) or weight.ndim != 4:
+        shapes = f"got {tuple(input.shape)} and {tuple(weight.shape)}"
+        raise ValueError(f"{op}: input must be (N, C, H, W) or (C, H, W), and weight (C, K, R, S); {shapes}")
+    strides, steps = window.pair(op, "stride", stride, 1), window.pair(op, "dilation", dilation, 1)
+    pads, more = window.pair(op, "padding", padding, 0), window.pair(op, "output_padding", output_padding, 0)
+    if any(extra >= max(move, step) for extra, move, step in zip(more, strides, steps, strict=True)):
+        raise ValueError(f"{op}: output padding must be smaller than either stride or dilation; got {more} for {strides} and {steps}")
+    full = [
+        (size - 1) * move + step * (kernel - 1) + 1
+        for size, kernel, move, step in zip(input.shape[-2:], weight.shape[2:], strides, steps, strict=True)
+    ]
+    whole = [*input.shape[:-3], weight.shape[1] * groups, *full]
+    y = torch.ops.fastcnn.conv2d_input(input, weight, whole, strides, [0, 0, 0, 0], steps, groups)
+    (top, left), (bottom, right) = pads, (extra - pad for extra, pad in zip(more, pads, strict=True))
+    if any((top, left, bottom, right)):
+        y = torch.nn.functional.pad(y, (-left, right, -top, bottom))  # cuts, and adds behind
+    return y if bias is None else y + bias[:, None, None]
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -223,9 +257,12 @@ def _tuple_of_list(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-_pool = _operator(
-    "max_pool2d", f"(Tensor input, {_POOL}) -> (Tensor, Tensor)", lambda x, *pool: _max_pool2d.max_pool2d(x, *pool, True), _new_pooled
-)
+def _pooled(x: Any, *pool: Any) -> Any:
+    kernel, stride, padding, dilation, ceil_mode = pool
+    return _max_pool2d.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, return_indices=True)
+
+
+_pool = _operator("max_pool2d", f"(Tensor input, {_POOL}) -> (Tensor, Tensor)", _pooled, _new_pooled)
 _unpool = _operator(
     "max_pool2d_backward",
     f"(Tensor grad_output, Tensor indices, SymInt[] input_shape, {_POOL}) -> Tensor",

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import onnx
 
-from .. import __version__, checks, extras, files, window
+from .. import __version__, checks, files, window
 from ..layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
 
 OPSET = 17  # the first that runs everywhere and has all that is written here
@@ -37,17 +38,19 @@ def export(model: Layer, path: str | os.PathLike[str], input_shape: tuple[int, .
         parameters are of several dtypes.
     ValueError
         The layers do not fit the input, or a batch normalisation has no running statistics.
-    ImportError
-        The package onnx is missing.
     OSError
         The file cannot be written.
 
     Examples
     --------
+    >>> import os, tempfile
     >>> from fastcnn.layers import Conv2d, Flatten, Linear, ReLU, Sequential
     >>> from fastcnn.onnx import export
     >>> net = Sequential(Conv2d(1, 4, 3), ReLU(), Flatten(), Linear(4 * 6 * 6, 10))
-    >>> export(net, "digits.onnx", (1, 8, 8))  # doctest: +SKIP
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export(net, f"{folder}/digits.onnx", (1, 8, 8))
+    ...     print(os.listdir(folder))
+    ['digits.onnx']
     """
     proto = to_proto(model, input_shape)
     with files.replacing(path) as file:
@@ -56,13 +59,12 @@ def export(model: Layer, path: str | os.PathLike[str], input_shape: tuple[int, .
 
 def to_proto(model: Layer, input_shape: tuple[int, ...]) -> Any:
     """Return a network as an ``onnx.ModelProto``; parameters and errors as of `export`."""
-    onnx = extras.require("onnx", "ONNX", "onnx", "fastcnn.onnx.export")
     if not isinstance(model, Layer):
         raise TypeError(f"export: model must be a Layer; got {type(model).__name__}")
     if not isinstance(input_shape, (tuple, list)) or not input_shape:
         raise ValueError(f"export: input_shape must be the shape of one sample, without the batch axis; got {window.shown(input_shape)}")
     shape = tuple(window.integer("export", f"input_shape[{i}]", size, 1) for i, size in enumerate(input_shape))
-    graph = _Graph(onnx, _dtype(model), shape)
+    graph = _Graph(_dtype(model), shape)
     graph.layer(model, "")
     graph.node("Identity", graph.last, outputs=["output"])
     proto = onnx.helper.make_model(
@@ -93,9 +95,8 @@ class _Graph:
         Its shape, without the batch axis.
     """
 
-    def __init__(self, onnx: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    def __init__(self, dtype: np.dtype, shape: tuple[int, ...]) -> None:
         self.last, self.shape, self.dtype = "input", shape, dtype
-        self._onnx = onnx
         self._nodes: list[Any] = []
         self._constants: dict[str, np.ndarray] = {}
 
@@ -113,7 +114,7 @@ class _Graph:
     def node(self, kind: str, *inputs: str, outputs: list[str] | None = None, **attributes: Any) -> None:
         """Append an operator; its output is the last one from now on."""
         outputs = outputs or [f"{len(self._nodes)}.{kind}"]
-        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), outputs, name=f"{kind}_{len(self._nodes)}", **attributes))
+        self._nodes.append(onnx.helper.make_node(kind, list(inputs), outputs, name=f"{kind}_{len(self._nodes)}", **attributes))
         self.last = outputs[0]
 
     def constant(self, name: str, value: np.ndarray) -> str:
@@ -123,12 +124,12 @@ class _Graph:
 
     def proto(self, input_shape: tuple[int, ...]) -> Any:
         """Return the graph as ONNX has it."""
-        helper = self._onnx.helper
+        helper = onnx.helper
         kind = helper.np_dtype_to_tensor_dtype(self.dtype)
         ends = [
             helper.make_tensor_value_info(name, kind, ["N", *shape]) for name, shape in (("input", input_shape), ("output", self.shape))
         ]
-        constants = [self._onnx.numpy_helper.from_array(np.ascontiguousarray(a), name) for name, a in self._constants.items()]
+        constants = [onnx.numpy_helper.from_array(checks.contiguous(a), name) for name, a in self._constants.items()]
         return helper.make_graph(self._nodes, "fastcnn", ends[:1], ends[1:], constants)
 
 
@@ -155,9 +156,14 @@ def _max_pool2d(graph: _Graph, layer: MaxPool2d, prefix: str) -> None:
     # Rounding up is written as padding behind: runtimes disagree on windows that begin there, and the input's size is fixed.
     after = [max((count - 1) * axis.stride + axis.extent - axis.size - axis.before, 0) for count, axis in zip(outputs, axes, strict=True)]
     v, h = axes
+    pads = [v.before, h.before, *after]
+    if any(pad >= axis.kernel for pad, axis in zip(after, axes, strict=True)):  # of a dilated window: ONNX Runtime refuses such pools
+        sides = graph.constant(f"{prefix}pads", np.array([0, 0, *pads[:2], 0, 0, *pads[2:]]))
+        graph.node("Pad", graph.last, sides, graph.constant(f"{prefix}least", np.array(-np.inf, graph.dtype)))
+        pads = [0, 0, 0, 0]
     graph.node(
         "MaxPool", graph.last, kernel_shape=[v.kernel, h.kernel], strides=[v.stride, h.stride], dilations=[v.dilation, h.dilation],
-        pads=[v.before, h.before, *after],
+        pads=pads,
     )  # fmt: skip
 
 

@@ -31,7 +31,23 @@ MODELS: dict[str, tuple[tuple[int, ...], list[Any]]] = {
 }
 
 
+def _counted() -> list[str]:
+    """Return a list that grows by a name with every call that our kernels serve."""
+    served: list[str] = []
+
+    def counting(name: str, kernel: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            served.append(name)
+            return kernel(*arguments)
+
+        return call
+
+    adapter._KERNELS.update({name: counting(name, kernel) for name, kernel in adapter._KERNELS.items()})
+    return served
+
+
 def main() -> None:
+    served = _counted()
     rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
     for dtype in ("float32", "float64", "float16"):
@@ -44,18 +60,20 @@ def main() -> None:
             expected = model.predict(x, verbose=0)
             adapter.install()
             adapter.install()
+            served.clear()
             found = model.predict(x, verbose=0)
             adapter.uninstall()
             np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
-            assert found.dtype == expected.dtype == dtype, (name, found.dtype, expected.dtype)
+            assert found.dtype in (expected.dtype, dtype), name  # of float64 Keras makes float32 in places
+            if dtype != "float64":  # where Keras mixes dtypes
+                assert bool(served) == (dtype == "float32" and "volumes" not in name), name
             scale = np.abs(expected.astype(np.float64)).max()
             np.testing.assert_allclose(
                 found, expected, rtol=0, atol={"float32": 1e-5, "float64": 1e-5, "float16": 0}[dtype] * scale, err_msg=name
             )
             print(f"{dtype} {name}: {found.shape}")
     adapter.install()
-    conv = keras.src.backend.numpy.nn.conv
-    assert conv.__module__ == keras.src.backend.numpy.nn.__name__ and conv.__wrapped__  # noqa: PT018
+    assert keras.src.backend.nn.conv.__wrapped__.__module__ == keras.src.backend.nn.__name__
     for mistake in (
         lambda: keras.ops.conv(np.zeros((1, 2, 2, 1)), np.zeros((3, 3, 1, 1))),
         lambda: keras.ops.conv(np.zeros((1, 4, 4, 3)), np.zeros((1, 1, 2, 2))),

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,13 @@ def test_models_predict_the_same(tmp_path: Path) -> None:
     assert "Kernel size can't be greater" in refusals[0]
     assert "evenly divisible" in refusals[1]
     assert "written for Keras 3.15.x; got 3.99.0" in refusals[2]
+
+
+def test_example(tmp_path: Path) -> None:
+    text = (HERE.parents[1] / "fastcnn" / "adapters" / "keras.py").read_text("utf-8")
+    (tmp_path / "example.py").write_text(textwrap.dedent(text.split("in the environment::\n", 1)[1].split('"""', 1)[0]))
+    done = _run(tmp_path, str(tmp_path / "example.py"), backend="numpy")
+    assert done.stdout.strip() == "(2, 12, 12, 8)", done.stderr
 
 
 def test_another_backend_is_refused(tmp_path: Path) -> None:

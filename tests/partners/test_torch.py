@@ -52,6 +52,24 @@ def test_conv2d_takes_what_torch_lacks() -> None:
     assert torch.autograd.gradcheck(lambda *t: adapter.conv2d(*t, padding=((2, 0), (1, 3)), stride=2), (x, w))
 
 
+TRANSPOSED = {
+    "plain": ((2, 3, 4, 5), (3, 2, 3, 2), {}),
+    "strided": ((1, 2, 4, 3), (2, 3, 3, 3), {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2)}),
+    "grouped, dilated": ((2, 4, 3, 3), (4, 3, 2, 2), {"groups": 2, "dilation": (3, 2), "padding": 1, "output_padding": (2, 1)}),
+    "unbatched": ((2, 4, 4), (2, 3, 3, 3), {"padding": 2, "stride": 2}),
+}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "window"), TRANSPOSED.values(), ids=TRANSPOSED)
+def test_conv_transpose2d(shape: tuple[int, ...], kernel: tuple[int, ...], window: dict[str, Any], bias: bool) -> None:
+    filters = kernel[1] * window.get("groups", 1)
+    inputs = (_tensor(*shape), _tensor(*kernel, seed=1), *((_tensor(filters, seed=2),) if bias else ()))
+    torch.testing.assert_close(adapter.conv_transpose2d(*inputs, **window), theirs.conv_transpose2d(*inputs, **window))
+    assert torch.autograd.gradcheck(lambda *tensors: adapter.conv_transpose2d(*tensors, **window), inputs)
+    assert torch.autograd.gradgradcheck(lambda *tensors: adapter.conv_transpose2d(*tensors, **window), inputs)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("lead", [(4,), (2, 3), ()])
 def test_linear(lead: tuple[int, ...], bias: bool) -> None:
@@ -185,9 +203,11 @@ def test_refusals() -> None:
         adapter.conv2d(torch.zeros(3), torch.zeros(1, 1, 1, 1))
     with pytest.raises(ValueError, match="expected input"):
         adapter.conv2d(torch.zeros(1, 3, 4, 4), torch.zeros(2, 2, 1, 1))
+    with pytest.raises(ValueError, match="output padding must be smaller than either stride or dilation"):
+        adapter.conv_transpose2d(torch.zeros(1, 2, 2), torch.zeros(1, 1, 1, 1), output_padding=1)
     with pytest.raises(TypeError, match="one dtype"):
         adapter.linear(torch.zeros(1, 3), torch.zeros(2, 3, dtype=torch.float64))
-    with pytest.raises(ValueError, match="padding must be at most half"):
+    with pytest.raises(ValueError, match="pad should be at most half"):
         adapter.max_pool2d(torch.zeros(1, 4, 4), 2, padding=2)
     with pytest.raises(NotImplementedError, match="CPU"):
         adapter.linear(torch.zeros(2, 2).to_sparse(), torch.zeros(2, 2))
