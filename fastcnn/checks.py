@@ -6,7 +6,6 @@ wrong form is read as garbage. So every array becomes a native, aligned, exact `
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -37,8 +36,9 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
         Another rank.
     """
     accepted = (dims,) if isinstance(dims, str) else dims or ()
-    if type(value) is np.ndarray and dtypes is FLOATS and value.dtype in FLOATS and value.flags.carray and value.ndim in map(len, accepted):
-        return value  # what most calls bring: native, aligned, contiguous
+    known = type(value) is np.ndarray and (dtypes is FLOATS or dtypes is None) and value.dtype in FLOATS
+    if known and (dims is None or value.ndim in map(len, accepted)) and _is_ready(value):
+        return value  # what most calls bring
     if not isinstance(value, np.ndarray):
         if not hasattr(value, "__array__") or isinstance(value, (np.generic, type)):
             raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
@@ -59,6 +59,11 @@ def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dt
     if value.dtype != native or not value.flags.aligned:
         value = value.astype(native)
     return value
+
+
+def _is_ready(value: np.ndarray) -> bool:
+    """Whether an array is aligned, writable, and contiguous as it is or as channels-last images."""
+    return value.flags.carray or (value.ndim == 4 and value.transpose(0, 2, 3, 1).flags.carray)
 
 
 def same_dtype(op: str, **arrays: np.ndarray | None) -> np.dtype:
@@ -192,7 +197,7 @@ def allocator(op: str, shape: tuple[int, ...], dtype: Any) -> Callable[[], np.nd
     """Return a function that returns a new array; ValueError for one larger than the machine's memory."""
     dtype = np.dtype(dtype)
     require_memory(op, "the result", shape, dtype.itemsize)
-    return functools.partial(memory.empty, shape, dtype)
+    return memory.allocator(shape, dtype)
 
 
 def require_memory(op: str, name: str, shape: tuple[int, ...], itemsize: int) -> None:

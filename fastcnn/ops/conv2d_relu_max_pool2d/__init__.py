@@ -269,7 +269,7 @@ def _winner_check(op: str, problem: Conv2dReluMaxPool2dProblem) -> Callable[[np.
     def check(winners: np.ndarray) -> None:
         if not winners.size:
             return
-        largest = np.maximum.reduce(winners, axis=None)  # winners.max(), without its detour
+        largest = np.maximum.reduce(winners.ravel("K"))  # in the order of the memory, which winners.max() is not
         if largest > last:
             raise ValueError(f"{op}: winners must be between 0 and {last}, the last pixel of a window; got {largest}")
         if inside:
