@@ -6,7 +6,6 @@ wrong form is read as garbage. So every array becomes a native, aligned, exact `
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -58,8 +57,9 @@ def array(
         Another rank.
     """
     accepted = (dims,) if isinstance(dims, str) else dims or ()
-    if type(value) is np.ndarray and dtypes is FLOATS and value.dtype in FLOATS and value.flags.carray and value.ndim in map(len, accepted):
-        return value  # what most calls bring: native, aligned, contiguous
+    known = type(value) is np.ndarray and (dtypes is FLOATS or dtypes is None) and value.dtype in FLOATS
+    if known and (dims is None or value.ndim in map(len, accepted)) and _is_ready(value):
+        return value  # what most calls bring
     if not isinstance(value, np.ndarray):
         value = _foreign(op, name, value)
     if isinstance(value, np.ma.MaskedArray):
@@ -109,6 +109,11 @@ def _foreign(op: str, name: str, value: Any) -> np.ndarray:
         return np.from_dlpack(value)
     except Exception as error:
         raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from error
+
+
+def _is_ready(value: np.ndarray) -> bool:
+    """Whether an array is aligned, writable, and contiguous as it is or as channels-last images."""
+    return value.flags.carray or (value.ndim == 4 and value.transpose(0, 2, 3, 1).flags.carray)
 
 
 def same_dtype(op: str, **arrays: np.ndarray | None) -> np.dtype:
@@ -242,7 +247,7 @@ def allocator(op: str, shape: tuple[int, ...], dtype: Any) -> Callable[[], np.nd
     """Return a function that returns a new array; ValueError for one larger than the machine's memory."""
     dtype = np.dtype(dtype)
     require_memory(op, "the result", shape, dtype.itemsize)
-    return functools.partial(memory.empty, shape, dtype)
+    return memory.allocator(shape, dtype)
 
 
 def require_memory(op: str, name: str, shape: tuple[int, ...], itemsize: int) -> None:

@@ -94,7 +94,7 @@ def allocating(compute: Callable[..., None], *allocators: Callable[[], np.ndarra
 
 
 def on_memory(
-    run: Callable[..., None], problem: Any, arrays: Sequence[np.ndarray], images: tuple[np.ndarray, np.ndarray]
+    run: Callable[..., None], problem: Any, arrays: Sequence[np.ndarray], images: Sequence[np.ndarray] = ()
 ) -> Callable[..., None]:
     """Return the direction `run` as a function of the flat memory of its arguments, for ones like `arrays`, which include the `images`.
 
@@ -102,8 +102,11 @@ def on_memory(
     """
     plan = getattr(run, "plan", None)
     if plan is not None:
-        planned: Callable[..., None] = plan(problem, channels_last=tuple(map(checks.is_channels_last, images)), dtype=arrays[0].dtype)
-        return planned
+        planned: Callable[..., None] | None = plan(
+            problem, channels_last=tuple(map(checks.is_channels_last, images)), dtype=arrays[0].dtype
+        )
+        if planned is not None:
+            return planned
     views = [_shaping(array) for array in arrays]
     return lambda *memory: run(problem, *[view(flat) for view, flat in zip(views, memory, strict=True)])
 

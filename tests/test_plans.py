@@ -160,6 +160,7 @@ def _pooled_arrays() -> tuple[np.ndarray, ...]:
 def _others() -> dict[str, Callable[[], Any]]:
     rng = np.random.default_rng(1)
     x, w, b, y, winners, dy = _pooled_arrays()
+    numbers, bias_of_40 = rng.uniform(1, 2, (2, 8)), rng.standard_normal(40).astype(np.float32)
     rows, matrix, bias, errors = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 40), (24, 40), (24,), (5, 24)))
     return {
         "pooled": lambda: fastcnn.conv2d_relu_max_pool2d(x, w, b, **POOLED),
@@ -179,6 +180,9 @@ def _others() -> dict[str, Callable[[], Any]]:
         "adaptive-max-pool-indices": lambda: functional.adaptive_max_pool2d(x, (2, 3), True, layout="NHWC"),
         "relu": lambda: fastcnn.relu(rows),
         "relu-backward": lambda: fastcnn.relu_backward(rows, -rows),
+        "batch-norm": lambda: fastcnn.batch_norm(x, np.zeros(8, np.float32), b[:8].copy(), b[8:], None, True, layout="NHWC"),
+        "batch-norm-evaluation": lambda: fastcnn.batch_norm(rows, bias_of_40, bias_of_40**2, relu=True, return_saved=True),
+        "batch-norm-backward": lambda: fastcnn.batch_norm_backward(-x, x, *numbers, b[8:], b[:8], True, relu=True, layout="NHWC"),
     }
 
 
@@ -238,3 +242,26 @@ def test_a_plan_of_a_pooling_is_not_found_for_flags_that_are_none(flag: Any) -> 
     ):  # fmt: skip
         with pytest.raises(TypeError, match=f"{name} must be a bool"):
             function(x, 2, **{name: flag})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"momentum": float("nan")}, {"momentum": float("inf")}, {"momentum": True}, {"eps": float("nan")}, {"eps": True}, {"training": 1},
+     {"relu": 0}, {"return_saved": None}, {"layout": "nchw"}],
+    ids=str,
+)  # fmt: skip
+def test_a_plan_of_batch_norm_is_not_found_for_wrong_numbers_and_flags(wrong: dict[str, Any]) -> None:
+    x, running = np.ones((4, 3), np.float32), (np.zeros(3, np.float32), np.ones(3, np.float32))
+    right: dict[str, Any] = {"training": True, "momentum": 1.0, "eps": 1.0}
+    for _ in range(2):
+        fastcnn.batch_norm(x, *running, **right)
+    with pytest.raises((TypeError, ValueError), match="batch_norm: "):
+        fastcnn.batch_norm(x, *running, **{**right, **wrong})
+
+
+def test_a_plan_of_batch_norm_moves_the_statistics_that_it_is_given() -> None:
+    x = np.array([[1.0], [3.0]])
+    for momentum in (0.5, 0.25):
+        running = np.zeros(1), np.ones(1)
+        fastcnn.batch_norm(x, *running, training=True, momentum=momentum)
+        assert (running[0][0], running[1][0]) == (2 * momentum, 1 + momentum)

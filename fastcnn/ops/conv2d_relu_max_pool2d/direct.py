@@ -18,7 +18,7 @@ from ...engine.fused_unpool import unpooled_correlation, unpooled_weight_gradien
 from ..conv2d import OPERATION
 from . import unfused
 from ._geometry import backward_geometry, flipped_taps, forward_geometry, window_of
-from ._pooled import channels_last_memory, into_channels_last, sum_of_passed, windows_refuse
+from ._pooled import channels_last_memory, into_channels_last, passed_summer, windows_refuse
 from .problem import Conv2dReluMaxPool2dProblem
 
 _CONVOLUTION = OPERATION.variants["direct"]
@@ -84,7 +84,26 @@ def backward_weight(
     run = _backward_weight(problem, checks.is_channels_last(x), x.dtype, machine.get_threads())
     errors, values, places = (channels_last_memory(a) for a in (dy, y, winners))
     run(checks.flat(x), checks.flat(errors), checks.flat(values), checks.flat(places), dweight)
-    sum_of_passed(errors, values, dbias)
+    passed_summer(problem, x.dtype)(checks.flat(errors), checks.flat(values), dbias)
+
+
+def plan(
+    problem: Conv2dReluMaxPool2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype
+) -> Callable[..., None] | None:
+    """Return a direction on flat arrays, where the pooled ones are channels-last; backward-input looks at its weights first."""
+    x_last, pooled_last = channels_last
+    if direction == "backward_input" or not pooled_last:
+        return None
+    key = problem, x_last, dtype, machine.get_threads()
+    if direction == "forward":
+        return _forward(*key)
+    gradient, sums = _backward_weight(*key), passed_summer(problem, dtype)
+
+    def run(x: np.ndarray, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, dweight: np.ndarray, dbias: np.ndarray) -> None:
+        gradient(x, dy, y, winners, dweight.reshape(problem.weight_shape))
+        sums(dy, y, dbias)
+
+    return run
 
 
 @functools.lru_cache(maxsize=1024)

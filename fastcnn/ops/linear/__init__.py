@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...plans import Plans
+from ...engine.column_sums import column_sums
+from ...plans import Plans, forward_plan, on_memory
 from ...registry import PRECISIONS, Operation
 from . import problem as _problem
 from .problem import LinearProblem
@@ -57,21 +58,12 @@ def linear(input: Any, weight: Any, bias: Any = None, *, algorithm: str = "auto"
     checks.same_shape("linear", "bias", b, (problem.O,), "one per row of the weight")
     y = checks.empty("linear", (problem.N, problem.O), dtype)
     run = _choose("linear", problem, "forward", algorithm, precision)
-    run(problem, checks.contiguous(x).reshape(problem.N, problem.I), checks.contiguous(w), checks.contiguous(b), y)
+    arrays = checks.contiguous(x).reshape(problem.N, problem.I), checks.contiguous(w), checks.contiguous(b), y
+    run(problem, *arrays)
     if key is not None and x.ndim == 2:
-        _FORWARD.remember(key, _forward_plan(run, problem, dtype), input, weight, bias)
+        plan = forward_plan(on_memory(run, problem, arrays), checks.allocator("linear", y.shape, dtype), problem.O)
+        _FORWARD.remember(key, plan, input, weight, bias)
     return y.reshape(*x.shape[:-1], problem.O)
-
-
-def _forward_plan(run: Callable[..., None], problem: LinearProblem, dtype: np.dtype) -> Callable[..., np.ndarray]:
-    allocate, zeros = checks.allocator("linear", (problem.N, problem.O), dtype), np.zeros(problem.O, dtype)
-
-    def call(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-        y = allocate()
-        run(problem, input, weight, zeros if bias is None else bias, y)
-        return y
-
-    return call
 
 
 def linear_backward(
@@ -128,9 +120,10 @@ def _input_gradient(op: str, grad_output: Any, weight: Any, algorithm: str, prec
     problem = LinearProblem(math.prod(dy.shape[:-1]), w.shape[1], w.shape[0])
     dx = checks.empty(op, (problem.N, problem.I), dtype)
     run = _choose(op, problem, "backward_input", algorithm, precision)
-    run(problem, checks.contiguous(dy).reshape(problem.N, problem.O), checks.contiguous(w), dx)
+    arrays = checks.contiguous(dy).reshape(problem.N, problem.O), checks.contiguous(w), dx
+    run(problem, *arrays)
     if key is not None and dy.ndim == 2:
-        _INPUT.remember(key, _gradient_plan(run, problem, checks.allocator(op, dx.shape, dtype)), grad_output, weight)
+        _INPUT.remember(key, _input_plan(on_memory(run, problem, arrays), checks.allocator(op, dx.shape, dtype)), grad_output, weight)
     return dx.reshape(*dy.shape[:-1], problem.I)
 
 
@@ -138,39 +131,50 @@ def _weight_gradient(op: str, grad_output: Any, input: Any, weight: Any, algorit
     key = Plans.key((algorithm, precision), input, weight, grad_output)
     plan = _WEIGHT.find(key)
     if plan is not None:
-        return plan(input, grad_output), _bias_gradient(grad_output)
+        gradients: tuple[np.ndarray, np.ndarray] = plan(input, grad_output)
+        return gradients
     x, w, problem = _check(op, input, weight)
     dy = checks.array(op, "grad_output", grad_output, None)
     dtype = checks.same_dtype(op, grad_output=dy, input=x, weight=w)
     checks.same_shape(op, "grad_output", dy, (*x.shape[:-1], problem.O), "the forward's output")
     dy = checks.contiguous(dy).reshape(problem.N, problem.O)
-    dweight = checks.empty(op, (problem.O, problem.I), dtype)
-    run = _choose(op, problem, "backward_weight", algorithm, precision)
-    run(problem, checks.contiguous(x).reshape(problem.N, problem.I), dy, dweight)
+    dweight, dbias = checks.empty(op, (problem.O, problem.I), dtype), np.empty(problem.O, dtype)
+    run, sums = _choose(op, problem, "backward_weight", algorithm, precision), column_sums((problem.N, problem.O), dtype)
+    arrays = checks.contiguous(x).reshape(problem.N, problem.I), dy, dweight
+    run(problem, *arrays)
+    sums(dy.reshape(-1), dbias)
     if key is not None and x.ndim == 2:
-        _WEIGHT.remember(key, _gradient_plan(run, problem, checks.allocator(op, dweight.shape, dtype)), input, weight, grad_output)
-    return dweight, _bias_gradient(dy)
+        plan = _weight_plan(on_memory(run, problem, arrays), sums, checks.allocator(op, dweight.shape, dtype))
+        _WEIGHT.remember(key, plan, input, weight, grad_output)
+    return dweight, dbias
 
 
 def _choose(op: str, problem: LinearProblem, direction: str, algorithm: str, precision: str) -> Callable[..., None]:
     return OPERATION.choose(problem, direction, algorithm, op, checks.choice(op, "precision", precision, PRECISIONS))
 
 
-def _gradient_plan(run: Callable[..., None], problem: LinearProblem, allocate: Callable[[], np.ndarray]) -> Callable[..., np.ndarray]:
-    """Return a plan of two matrices whose product goes into a new one."""
+def _input_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray]) -> Callable[..., np.ndarray]:
+    """Return a plan of (grad_output, weight)."""
 
-    def call(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        product = allocate()
-        run(problem, first, second, product)
-        return product
+    def call(grad_output: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        dx = allocate()
+        compute(grad_output.ravel(), weight.ravel(), dx.ravel())
+        return dx
 
     return call
 
 
-def _bias_gradient(dy: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):
-        total: np.ndarray = dy.sum(axis=0)
-    return total
+def _weight_plan(compute: Callable[..., None], sums: Callable[..., None], allocate: Callable[[], np.ndarray]) -> Callable[..., Any]:
+    """Return a plan of (input, grad_output)."""
+
+    def call(input: np.ndarray, grad_output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        dweight = allocate()
+        dbias, errors = np.empty(len(dweight), dweight.dtype), grad_output.ravel()
+        compute(input.ravel(), errors, dweight.ravel())
+        sums(errors, dbias)
+        return dweight, dbias
+
+    return call
 
 
 def _check(op: str, input: Any, weight: Any) -> tuple[np.ndarray, np.ndarray, LinearProblem]:
