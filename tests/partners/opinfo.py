@@ -6,11 +6,12 @@ A test names the operation, how many samples there are, and how to call our forw
         opinfo.check("nn.functional.conv1d", conv1d, lambda dy, x, w, b=None, *rest, **more: conv1d_backward(dy, x, w, *rest, **more), 10)
 
 The backward is called with the gradient of the output and the sample's arguments, and returns the gradients of the floating-point arrays
-among the positional arguments, in their order (a single array may stand alone); None where there is no such argument.
+among the arguments, in their order (a single array may stand alone); None where there is no such argument.
 """
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,9 +33,11 @@ def info(name: str, variant: str = "") -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return an argument with NumPy arrays, which may lie in memory as the tensors do, in the place of tensors."""
+    """Return an argument with NumPy arrays, which may lie in memory as the tensors do, in the place of tensors; dtypes likewise."""
     if isinstance(value, torch.Tensor):
         return value.detach().numpy()
+    if isinstance(value, torch.dtype):
+        return np.dtype(str(value).removeprefix("torch."))
     if isinstance(value, (tuple, list)):
         return type(value)(plain(item) for item in value) if type(value) in (tuple, list) else tuple(map(plain, value))
     return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
@@ -42,7 +45,7 @@ def plain(value: Any) -> Any:
 
 def samples(name: str, variant: str = "", dtype: Any = torch.float64) -> Iterator[Any]:
     """Yield PyTorch's samples."""
-    yield from info(name, variant).sample_inputs("cpu", dtype, requires_grad=True)
+    yield from info(name, variant).sample_inputs("cpu", dtype, requires_grad=dtype.is_floating_point)
 
 
 def check(
@@ -60,16 +63,23 @@ def check(
         for sample in samples(name, variant, dtype):
             seen += 1
             with np.errstate(all="ignore"):
-                _check_sample(info(name, variant).op, sample, forward, backward, LIMITS[dtype])
+                _check_sample(info(name, variant).op, sample, forward, backward, LIMITS.get(dtype, 0.0))
         assert seen == count, f"{name}: {seen} samples of {dtype}"
+
+
+@contextlib.contextmanager
+def no_warnings() -> Iterator[None]:
+    """Ignore PyTorch's warnings of what its own samples cost it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _check_sample(
     op: Callable[..., Any], sample: Any, forward: Callable[..., Any], backward: Callable[..., Any] | None, limit: float
 ) -> None:
     tensors = (sample.input, *sample.args)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's, of what its own samples cost it
+    with no_warnings():
         expected = op(*tensors, **sample.kwargs)
     arguments, options = plain(tensors), plain(sample.kwargs)
     found = forward(*arguments, **options)
@@ -77,7 +87,8 @@ def _check_sample(
     for one, other in zip(found if several else [found], expected if several else [expected], strict=True):
         agree(one, other, limit, f"{sample}: result")
     first = expected[0] if several else expected
-    wanted = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
+    given = (*tensors, *sample.kwargs.values())
+    wanted = [tensor for tensor in given if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
     if backward is None or not first.requires_grad or not wanted:
         return
     dy = torch.randn(first.shape, dtype=first.dtype, generator=torch.Generator().manual_seed(first.numel()))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import checks
 from ...registry import Operation
-from ...window import shown
 from . import problem as _problem
 from .problem import BatchNormProblem
 
@@ -97,15 +94,16 @@ def batch_norm(
         checks.flag(op, name, value) for name, value in (("training", training), ("relu", relu), ("return_saved", return_saved))
     )
     x = call.image(given)
-    problem = call.problem(x, training, relu, _number(op, "eps", eps))
-    momentum = _number(op, "momentum", momentum)
+    problem = call.problem(x, training, relu, checks.number(op, "eps", eps))
+    momentum = checks.number(op, "momentum", momentum)
     weight, bias = (call.channel(problem, x, *triple) for triple in (("weight", weight, 1), ("bias", bias, 0)))
     if (running_mean is None) != (running_var is None):
         raise ValueError(f"{op}: running_mean and running_var must both be arrays or both be None; got one of each")
     if running_mean is None and not training:
         raise ValueError(f"{op}: running_mean and running_var must be given in evaluation; got None")
     if training:
-        _require_room(op, running_mean, running_var)
+        checks.changeable(op, "running_mean", running_mean)
+        checks.changeable(op, "running_var", running_var)
     running = [call.channel(problem, x, *triple) for triple in (("running_mean", running_mean, 0), ("running_var", running_var, 1))]
     if training and problem.pixels == 1:
         raise ValueError(f"{op}: input must have more than one value per channel in training; got shape {given.shape}")
@@ -224,30 +222,6 @@ class _Call(NamedTuple):
         checks.same_dtype(self.op, **{"input": x, name: array})
         checks.same_shape(self.op, name, array, (problem.C,), "one per channel of the input")
         return checks.contiguous(array)
-
-
-def _number(op: str, name: str, value: Any) -> float:
-    """Return a checked finite number."""
-    if type(value) is float and math.isfinite(value):
-        return value
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{op}: {name} must be a float; got {type(value).__name__}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{op}: {name} must be finite; got {shown(value)}")
-    return number
-
-
-def _require_room(op: str, *running: Any) -> None:
-    """Raise where the running statistics cannot be changed in place."""
-    for name, value in zip(("running_mean", "running_var"), running, strict=True):
-        if value is not None and not isinstance(value, np.ndarray):
-            raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
-        if value is not None and not value.flags.writeable:
-            raise ValueError(f"{op}: {name} must be writeable, as training changes it; got a read-only array")
 
 
 def _update(problem: BatchNormProblem, momentum: float, running: tuple[np.ndarray, ...], batch: tuple[np.ndarray, ...]) -> None:
