@@ -76,7 +76,7 @@ def broadcast_shape(op: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[in
 def summed_to(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return `value` summed over the axes along which an array of `shape` was stretched to its shape."""
     if value.shape == shape:
-        return value
+        return np.asarray(value)
     added = value.ndim - len(shape)
     axes = (*range(added), *(axis + added for axis, size in enumerate(shape) if size == 1 and value.shape[axis + added] != 1))
     return np.asarray(value.sum(axis=axes, keepdims=True)).reshape(shape)

@@ -116,7 +116,7 @@ def _dropped(op: str, x: np.ndarray, shape: tuple[int, ...], p: Any, training: A
         generator = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{op}: rng must be a Generator, a seed or None; got {type(rng).__name__}") from error
-    mask = generator.random(shape, np.float32) >= p
+    mask = np.asarray(generator.random(shape, np.float32) >= p)
     y = _scaled(x, mask, p)
     return (y, mask) if return_mask else y
 
@@ -124,7 +124,7 @@ def _dropped(op: str, x: np.ndarray, shape: tuple[int, ...], p: Any, training: A
 def _scaled(x: np.ndarray, mask: np.ndarray, p: float) -> np.ndarray:
     """Return x / (1 - p) where the mask is set; the memory order is kept."""
     with np.errstate(all="ignore"):
-        return x * (mask * x.dtype.type(1 / (1 - p) if p < 1 else 0))
+        return np.asarray(x * (mask * x.dtype.type(1 / (1 - p) if p < 1 else 0)))
 
 
 def _probability(op: str, p: Any) -> float:

@@ -333,7 +333,8 @@ def binary_cross_entropy_backward(
     w = factor(op, "weight", weight, x)
     with np.errstate(all="ignore"):
         dloss = dloss if w is None else dloss * w
-        return (x - t) / np.maximum((1 - x) * x, x.dtype.type(1e-12)) * dloss, (np.log1p(-x) - np.log(x)) * dloss
+        dx = (x - t) / np.maximum((1 - x) * x, x.dtype.type(1e-12)) * dloss
+        return np.asarray(dx), np.asarray((np.log1p(-x) - np.log(x)) * dloss)
 
 
 def binary_cross_entropy_with_logits(
@@ -395,9 +396,9 @@ def binary_cross_entropy_with_logits_backward(
     with np.errstate(all="ignore"):
         dloss = dloss if w is None else dloss * w
         if positive is None:
-            return (sigmoid(x) - t) * dloss, -x * dloss
+            return np.asarray((sigmoid(x) - t) * dloss), np.asarray(-x * dloss)
         dx = (1 - t) - sigmoid(-x) * (1 + (positive - 1) * t)
-        return dx * dloss, (-x - (positive - 1) * logsigmoid(x)) * dloss
+        return np.asarray(dx * dloss), np.asarray((-x - (positive - 1) * logsigmoid(x)) * dloss)
 
 
 # --- Distances -----------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     shape = tuple(size + before + after for size, (before, after) in zip(x.shape, sides, strict=True))
     y = checks.empty(op, shape, x.dtype)
     if mode == "constant":
-        if any(size > kept for size, kept in zip(shape, x.shape, strict=True)) or 0 in x.shape:
+        if any(before > 0 or after > 0 for before, after in sides):
             y[...] = x.dtype.type(0 if value is None else value)
         inside, kept = _overlap(x.shape, sides)
         y[inside] = x[kept]

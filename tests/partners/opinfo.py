@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,6 +23,13 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 pytest.importorskip("expecttest", reason="expecttest is not installed: pip install expecttest (extra 'partners')")
 
 LIMITS = {torch.float32: 1e-5, torch.float64: 1e-12}  # relative to the largest result: gradients of long sums cancel
+
+
+class Limit(NamedTuple):
+    """How far results may differ: relative to the largest of them, or to `least` where that is larger."""
+
+    relative: float
+    least: float
 
 
 def info(name: str, variant: str = "") -> Any:
@@ -56,14 +63,19 @@ def check(
     *,
     variant: str = "",
     dtypes: tuple[Any, ...] = (torch.float32, torch.float64),
+    limits: dict[Any, float] = LIMITS,
+    least: float = 1e-30,
 ) -> None:
-    """Assert that results and gradients are PyTorch's on all samples, of which there must be `count`."""
+    """Assert that results and gradients are PyTorch's on all samples, of which there must be `count`.
+
+    `limits` are relative to the largest result, or to `least` where that is larger: where terms cancel, PyTorch's too are rounding errors.
+    """
     for dtype in dtypes:
         seen = 0
         for sample in samples(name, variant, dtype):
             seen += 1
             with np.errstate(all="ignore"):
-                _check_sample(info(name, variant).op, sample, forward, backward, LIMITS.get(dtype, 0.0))
+                _check_sample(info(name, variant).op, sample, forward, backward, Limit(limits.get(dtype, 0.0), least))
         assert seen == count, f"{name}: {seen} samples of {dtype}"
 
 
@@ -76,7 +88,7 @@ def no_warnings() -> Iterator[None]:
 
 
 def _check_sample(
-    op: Callable[..., Any], sample: Any, forward: Callable[..., Any], backward: Callable[..., Any] | None, limit: float
+    op: Callable[..., Any], sample: Any, forward: Callable[..., Any], backward: Callable[..., Any] | None, limit: Limit
 ) -> None:
     tensors = (sample.input, *sample.args)
     with no_warnings():
@@ -101,7 +113,7 @@ def _check_sample(
             agree(one, other, limit, f"{sample}: gradient {number}")
 
 
-def agree(found: Any, expected: Any, limit: float, where: str) -> None:
+def agree(found: Any, expected: Any, limit: Limit | float, where: str) -> None:
     """Assert same shape and dtype, and values within `limit` of the largest; NaN and infinities in the same places."""
     expected = expected.detach().numpy()
     found = np.asarray(found)
@@ -113,7 +125,8 @@ def agree(found: Any, expected: Any, limit: float, where: str) -> None:
     np.testing.assert_array_equal(np.where(finite, 0, found), np.where(finite, 0, expected), err_msg=where)
     scale = float(np.abs(expected[finite]).max(initial=0))
     difference = float(np.abs(found[finite] - expected[finite]).max(initial=0))
-    assert difference <= limit * max(scale, 1e-30), f"{where}: off by {difference} of {scale}"
+    allowed = limit * max(scale, 1e-30) if isinstance(limit, float) else limit.relative * max(scale, limit.least)
+    assert difference <= allowed, f"{where}: off by {difference} of {scale}"
 
 
 def check_errors(

@@ -25,7 +25,7 @@ def _celu(T: Any, f: Elementary) -> Pair:
 
     def pull(dy, x, a, b):
         negative = dy * exp(x / a)
-        return dy if x > T(0) else negative
+        return negative if x <= T(0) else dy  # dy for NaN, as in torch
 
     return value, pull
 
@@ -39,7 +39,7 @@ def _elu(T: Any, f: Elementary) -> Pair:
 
     def pull(dy, x, a, b):
         negative = dy * (a * exp(x))
-        return dy if x > T(0) else negative
+        return negative if x <= T(0) else dy
 
     return value, pull
 
@@ -54,7 +54,7 @@ def _selu(T: Any, f: Elementary) -> Pair:
 
     def pull(dy, x, a, b):
         negative = dy * (negative_scale * exp(x))
-        return dy * scale if x > T(0) else negative
+        return negative if x <= T(0) else dy * scale
 
     return value, pull
 
@@ -129,7 +129,7 @@ def _hardswish(T: Any, f: Elementary) -> Pair:
 
     def pull(dy, x, a, b):
         inner = dy * (x * third + T(0.5))
-        return T(0) if x <= T(-3) else (dy if x >= T(3) else inner)
+        return T(0) if x <= T(-3) else (inner if x < T(3) else dy)
 
     return value, pull
 

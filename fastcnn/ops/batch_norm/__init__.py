@@ -89,6 +89,9 @@ def batch_norm(
     """
     op = "batch_norm"
     call = _Call(op, checks.layout(op, layout))
+    if _is_nothing(input):
+        y = checks.array(op, "input", input, "N").copy()
+        return (y, np.zeros(0), np.zeros(0)) if return_saved else y
     given = checks.array(op, "input", input, _LETTERS[layout])
     training, relu, saved = (
         checks.flag(op, name, value) for name, value in (("training", training), ("relu", relu), ("return_saved", return_saved))
@@ -160,6 +163,9 @@ def batch_norm_backward(
     """
     op = "batch_norm_backward"
     call = _Call(op, checks.layout(op, layout))
+    if _is_nothing(input):
+        dx = checks.array(op, "input", input, "N").copy()
+        return dx, dx.copy(), dx.copy()
     given = checks.array(op, "input", input, _LETTERS[layout])
     errors = checks.array(op, "grad_output", grad_output, _LETTERS[layout])
     checks.same_dtype(op, grad_output=errors, input=given)
@@ -179,6 +185,11 @@ def batch_norm_backward(
     if dx.size:
         run(problem, checks.dense_as(dy, memory), checks.dense_as(x, memory), *parameters, *saved, dx, dweight, dbias)
     return call.result(dx, given), dweight, dbias
+
+
+def _is_nothing(input: Any) -> bool:
+    """Whether the input is an array of shape (0,), which torch lets pass without channels."""
+    return getattr(input, "shape", None) == (0,)
 
 
 class _Call(NamedTuple):

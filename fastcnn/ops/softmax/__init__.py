@@ -97,7 +97,7 @@ def softmin(input: Any, dim: int | None = None, *, dtype: Any = None, algorithm:
     TypeError, ValueError
         As `softmax`.
     """
-    return _forward("softmin", -_input("softmin", input, dtype), dim, False, algorithm)
+    return _forward("softmin", np.asarray(-_input("softmin", input, dtype)), dim, False, algorithm)
 
 
 def softmax_backward(grad_output: Any, output: Any, dim: int | None = None, *, algorithm: str = "auto") -> np.ndarray:
@@ -159,7 +159,7 @@ def softmin_backward(grad_output: Any, output: Any, dim: int | None = None, *, a
     TypeError, ValueError
         As `softmax_backward`.
     """
-    return -_backward("softmin_backward", grad_output, output, dim, False, algorithm)
+    return np.asarray(-_backward("softmin_backward", grad_output, output, dim, False, algorithm))
 
 
 def _input(op: str, input: Any, dtype: Any) -> np.ndarray:
