@@ -34,7 +34,10 @@ def prelu(input: Any, weight: Any) -> np.ndarray:
     """
     x, slopes = _checked("prelu", input, weight)
     with np.errstate(all="ignore"):
-        return np.where(x > 0, x, slopes * x)
+        y = np.asarray(np.minimum(x, 0))
+        y *= slopes
+        y += np.maximum(x, 0)
+        return y
 
 
 def prelu_backward(grad_output: Any, input: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:

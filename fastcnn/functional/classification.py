@@ -119,7 +119,7 @@ def cross_entropy(
         soft = _probabilities(op, input, target, weight, reduction, smoothing)
         return reduced(soft.losses(log_softmax(soft.x, 1)), soft.reduction, soft.divisor)
     labels = _labels(op, input, target, weight, ignore_index, reduction)
-    if labels.are_plain(input):
+    if labels.are_plain():
         return softmax_cross_entropy(input, target, reduction, smoothing)
     logs = log_softmax(labels.x, 1)
     if not smoothing:
@@ -168,13 +168,18 @@ def cross_entropy_backward(
             dt = dt if soft.weight is None else dt * soft.weight[:, None]
         return _pulled(soft.x, soft.mass, dloss).reshape(soft.shape), dt.astype(soft.x.dtype, copy=False).reshape(soft.shape)
     labels = _labels(op, input, target, weight, ignore_index, reduction)
-    if labels.are_plain(input):
+    if labels.are_plain():
         return softmax_cross_entropy_backward(grad_output, input, target, reduction, smoothing), None
-    C = labels.x.shape[1]
-    mass = np.zeros_like(labels.x)
-    if smoothing:
-        mass[...] = (np.ones(C, mass.dtype) if labels.weight is None else labels.weight)[:, None] * (smoothing / C)
-        mass *= ~labels.ignored[:, None]
+    if not smoothing:
+        with np.errstate(all="ignore"):
+            share = labels.weights * labels.output_gradient(grad_output)
+            dx = softmax(labels.x, 1)
+            dx *= share[:, None]
+            labels.put(dx, np.take_along_axis(dx, labels.target[:, None], 1)[:, 0] - share)
+        return dx.reshape(labels.shape), None
+    C, mass = labels.x.shape[1], np.zeros_like(labels.x)
+    mass[...] = (np.ones(C, mass.dtype) if labels.weight is None else labels.weight)[:, None] * (smoothing / C)
+    mass *= ~labels.ignored[:, None]
     at_target = np.take_along_axis(mass, labels.target[:, None], 1)[:, 0]
     labels.put(mass, at_target + labels.weights * (1 - smoothing))
     return _pulled(labels.x, mass, labels.output_gradient(grad_output)[:, None]).reshape(labels.shape), None
@@ -229,6 +234,9 @@ def one_hot(tensor: Any, num_classes: int = -1) -> np.ndarray:
 # --- Integer targets -----------------------------------------------------------------------------------------------------
 
 
+_FEW = 64  # classes; of more, log_softmax and what it lacks take less time than the fused loop, whose exponentials are scalar
+
+
 class _Labels(NamedTuple):
     """Checked arguments of a loss with integer targets."""
 
@@ -252,9 +260,9 @@ class _Labels(NamedTuple):
         """What "mean" divides by."""
         return self.weights.sum()
 
-    def are_plain(self, input: Any) -> bool:
-        """Whether the fused loss computes this: rows of logits, no weights, nothing ignored."""
-        return len(self.shape) == 2 and self.weight is None and not self.ignored.any()
+    def are_plain(self) -> bool:
+        """Whether the fused loss computes this: rows of a few logits, no weights, nothing ignored."""
+        return len(self.shape) == 2 and self.shape[1] <= _FEW and self.weight is None and not self.ignored.any()
 
     def put(self, array: np.ndarray, values: np.ndarray) -> None:
         """Write (N, D) values at the targets of an (N, C, D) array, where they are not ignored."""

@@ -90,7 +90,7 @@ def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = N
     TypeError, ValueError
         As `mse_loss`.
     """
-    return _distance("l1_loss", np.abs, input, target, reduction, weight)
+    return _distance("l1_loss", _absolute, input, target, reduction, weight)
 
 
 def l1_loss_backward(grad_output: Any, input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> tuple[np.ndarray, ...]:
@@ -405,12 +405,12 @@ def binary_cross_entropy_with_logits_backward(
 
 
 def _distance(op: str, value: Any, input: Any, target: Any, reduction: str, weight: Any = None, share: bool = True) -> Any:
-    """Return a loss of input - target; with `share` a weighted mean is over the sum of the weights."""
+    """Return a loss of input - target, which `value` may overwrite; with `share` a weighted mean is over the sum of the weights."""
     how = _losses.reduction(op, reduction)
     pair = _losses.operands(op, input, target)
     w = factor(op, "weight", weight, pair.input, same=True)
     with np.errstate(all="ignore"):
-        losses = value(pair.input - pair.target)
+        losses = value(np.asarray(pair.input - pair.target))
         return reduced(losses if w is None else losses * w, how, _total(w) if share else None)
 
 
@@ -433,7 +433,11 @@ def _total(weight: np.ndarray | None) -> Any:
 
 
 def _squared(d: np.ndarray) -> np.ndarray:
-    return np.square(d)
+    return np.square(d, out=d)
+
+
+def _absolute(d: np.ndarray) -> np.ndarray:
+    return np.abs(d, out=d)
 
 
 def _squared_slope(d: np.ndarray) -> np.ndarray:
@@ -448,11 +452,18 @@ def _beta(op: str, value: Any) -> float:
 
 
 def _smooth(beta: float) -> Any:
-    return np.abs if beta == 0 else lambda d: np.where(np.abs(d) < beta, d * d * (0.5 / beta), np.abs(d) - 0.5 * beta)
+    return _absolute if beta == 0 else lambda d: _quadratic(d, beta) * (1 / beta)
 
 
 def _smooth_slope(beta: float) -> Any:
-    return np.sign if beta == 0 else lambda d: np.where(np.abs(d) < beta, d * (1 / beta), np.sign(d))
+    return np.sign if beta == 0 else lambda d: np.clip(d, -beta, beta) * (1 / beta)
+
+
+def _quadratic(d: np.ndarray, limit: float) -> np.ndarray:
+    """Return d^2 / 2 where |d| <= limit, and limit (|d| - limit / 2) beyond."""
+    size = np.abs(d, out=d)
+    near = np.minimum(size, limit)
+    return near * (size - 0.5 * near)
 
 
 def _delta(op: str, value: Any) -> float:
@@ -463,7 +474,7 @@ def _delta(op: str, value: Any) -> float:
 
 
 def _huber(delta: float) -> Any:
-    return lambda d: np.where(np.abs(d) <= delta, 0.5 * d * d, delta * (np.abs(d) - 0.5 * delta))
+    return lambda d: _quadratic(d, delta)
 
 
 # --- The others' arguments -----------------------------------------------------------------------------------------------

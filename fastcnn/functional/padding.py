@@ -55,10 +55,17 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         inside, kept = _overlap(x.shape, sides)
         y[inside] = x[kept]
         return y
-    for axis, (before, after) in enumerate(sides):
-        if before or after:
-            x = x.take(_sources(mode, x.shape[axis], before, after), axis)
-    y[...] = x
+    if min(map(min, sides)) < 0:  # what is copied may be what is taken away
+        for axis, (before, after) in enumerate(sides):
+            if before or after:
+                x = x.take(_sources(mode, x.shape[axis], before, after), axis)
+        y[...] = x
+        return y
+    y[_overlap(x.shape, sides)[0]] = x
+    for axis, (before, after) in enumerate(sides):  # borders only, of what the axes before have left there
+        along, sources = np.moveaxis(y, axis, 0), _sources(mode, x.shape[axis], before, after)
+        for place in (*range(before), *range(before + x.shape[axis], len(sources))):
+            along[place] = along[before + sources[place]]
     return y
 
 

@@ -93,7 +93,9 @@ def _copies(*arrays: Any) -> Any:
 
 
 def test_layer_norm() -> None:
-    opinfo.check("nn.functional.layer_norm", F.layer_norm, _layer_norm_backward, 6, least=4.0)  # of one value PyTorch leaves rounding times 1 / sqrt(eps)
+    opinfo.check(
+        "nn.functional.layer_norm", F.layer_norm, _layer_norm_backward, 6, least=4.0
+    )  # of one value PyTorch leaves rounding times 1 / sqrt(eps)
 
 
 def test_group_norm() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,14 +15,69 @@ from . import problem as _problem
 from ._table import ACTIVATIONS, Word, formula, numbers, settings
 from .problem import ActivationProblem
 
+__all__ = [
+    "ACTIVATIONS",
+    "FUNCTIONS",
+    "OPERATION",
+    "ActivationProblem",
+    "celu",
+    "celu_backward",
+    "elu",
+    "elu_backward",
+    "gelu",
+    "gelu_backward",
+    "hardshrink",
+    "hardshrink_backward",
+    "hardsigmoid",
+    "hardsigmoid_backward",
+    "hardswish",
+    "hardswish_backward",
+    "hardtanh",
+    "hardtanh_backward",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "logsigmoid",
+    "logsigmoid_backward",
+    "mish",
+    "mish_backward",
+    "relu6",
+    "relu6_backward",
+    "selu",
+    "selu_backward",
+    "settings",
+    "sigmoid",
+    "sigmoid_backward",
+    "silu",
+    "silu_backward",
+    "softplus",
+    "softplus_backward",
+    "softshrink",
+    "softshrink_backward",
+    "softsign",
+    "softsign_backward",
+    "tanh",
+    "tanh_backward",
+    "tanhshrink",
+    "tanhshrink_backward",
+    "threshold",
+    "threshold_backward",
+]
+
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 _PLAIN = (int, float, str)
 
 Function = Callable[..., np.ndarray]
 
 
-def _functions(name: str) -> tuple[Function, Function]:
-    """Return the public function of an activation, and its gradient."""
+class Pair(NamedTuple):
+    """The public function of an activation, and its gradient."""
+
+    forward: Function
+    backward: Function
+
+
+def _functions(name: str) -> Pair:
+    """Make the functions of an entry of the table."""
     op, op_backward = name, f"{name}_backward"
     forward_plans, backward_plans = Plans(), Plans()
 
@@ -55,7 +110,7 @@ def _functions(name: str) -> tuple[Function, Function]:
 
     _describe(forward, op, name, ("input",), _FORWARD_DOC)
     _describe(backward, op_backward, name, ("grad_output", "input"), _BACKWARD_DOC)
-    return forward, backward
+    return Pair(forward, backward)
 
 
 def _key(plans: Plans, algorithm: Any, parameters: tuple[Any, ...], named: dict[str, Any], *arrays: Any) -> Any:
@@ -157,23 +212,25 @@ def _kind(parameter: Any) -> str:
     return f"{parameter.name} : float"
 
 
-celu, celu_backward = _functions("celu")
-elu, elu_backward = _functions("elu")
-gelu, gelu_backward = _functions("gelu")
-hardshrink, hardshrink_backward = _functions("hardshrink")
-hardsigmoid, hardsigmoid_backward = _functions("hardsigmoid")
-hardswish, hardswish_backward = _functions("hardswish")
-hardtanh, hardtanh_backward = _functions("hardtanh")
-leaky_relu, leaky_relu_backward = _functions("leaky_relu")
-logsigmoid, logsigmoid_backward = _functions("logsigmoid")
-mish, mish_backward = _functions("mish")
-relu6, relu6_backward = _functions("relu6")
-selu, selu_backward = _functions("selu")
-sigmoid, sigmoid_backward = _functions("sigmoid")
-silu, silu_backward = _functions("silu")
-softplus, softplus_backward = _functions("softplus")
-softshrink, softshrink_backward = _functions("softshrink")
-softsign, softsign_backward = _functions("softsign")
-tanh, tanh_backward = _functions("tanh")
-tanhshrink, tanhshrink_backward = _functions("tanhshrink")
-threshold, threshold_backward = _functions("threshold")
+FUNCTIONS = {name: _functions(name) for name in ACTIVATIONS}
+
+celu, celu_backward = FUNCTIONS["celu"]
+elu, elu_backward = FUNCTIONS["elu"]
+gelu, gelu_backward = FUNCTIONS["gelu"]
+hardshrink, hardshrink_backward = FUNCTIONS["hardshrink"]
+hardsigmoid, hardsigmoid_backward = FUNCTIONS["hardsigmoid"]
+hardswish, hardswish_backward = FUNCTIONS["hardswish"]
+hardtanh, hardtanh_backward = FUNCTIONS["hardtanh"]
+leaky_relu, leaky_relu_backward = FUNCTIONS["leaky_relu"]
+logsigmoid, logsigmoid_backward = FUNCTIONS["logsigmoid"]
+mish, mish_backward = FUNCTIONS["mish"]
+relu6, relu6_backward = FUNCTIONS["relu6"]
+selu, selu_backward = FUNCTIONS["selu"]
+sigmoid, sigmoid_backward = FUNCTIONS["sigmoid"]
+silu, silu_backward = FUNCTIONS["silu"]
+softplus, softplus_backward = FUNCTIONS["softplus"]
+softshrink, softshrink_backward = FUNCTIONS["softshrink"]
+softsign, softsign_backward = FUNCTIONS["softsign"]
+tanh, tanh_backward = FUNCTIONS["tanh"]
+tanhshrink, tanhshrink_backward = FUNCTIONS["tanhshrink"]
+threshold, threshold_backward = FUNCTIONS["threshold"]

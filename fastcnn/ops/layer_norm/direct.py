@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.folding import folding
+from ...engine.folding import LANES, folding
 from ...jit import kernel
 from .problem import LayerNormProblem, work
 
@@ -52,27 +52,27 @@ def _kernels(dtype: str) -> _Kernels:
     made = functools.partial(kernel, specialisation=dtype)
 
     @made()
-    def moments(row, eps, target, scratch):
+    def moments(row, eps, target, lanes):
         """Return the mean as a value near it and the rest, and 1 / sqrt(variance + eps); `target` is room for a row.
 
         The rest counts where the mean is large beside the deviation: it is the mean of small distances.
         """
-        near = T(total(row, scratch) / row.size)
+        near = T(total(row, lanes) / row.size)
         for d in range(row.size):
             target[d] = row[d] - near
-        rest = T(total(target, scratch) / row.size)
+        rest = T(total(target, lanes) / row.size)
         for d in range(row.size):
             distance = target[d] - rest
             target[d] = distance * distance
-        return near, rest, T(1 / math.sqrt(total(target, scratch) / row.size + eps))
+        return near, rest, T(1 / math.sqrt(total(target, lanes) / row.size + eps))
 
     @made()
     def rows(job, x, weight, bias, eps, y):
         count = max(1, _CHUNK // x.shape[1])
-        scratch = np.empty((x.shape[1] + 1) // 2, x.dtype)
+        lanes = np.empty(LANES, x.dtype)
         for n in range(job * count, min(x.shape[0], (job + 1) * count)):
             source, target = x[n], y[n]
-            near, rest, inverse = moments(source, eps[0], target, scratch)
+            near, rest, inverse = moments(source, eps[0], target, lanes)
             scale, shift = weight[n % weight.shape[0]], bias[n % weight.shape[0]]
             for d in range(source.size):
                 target[d] = ((source[d] - near) - rest) * inverse * scale[d] + shift[d]
@@ -81,18 +81,18 @@ def _kernels(dtype: str) -> _Kernels:
     def rows_back(job, dy, x, weight, eps, dx, kept):
         D = x.shape[1]
         count = max(1, _CHUNK // D)
-        scratch, normal = np.empty((D + 1) // 2, x.dtype), np.empty(D, x.dtype)
+        lanes, normal = np.empty(LANES, x.dtype), np.empty(D, x.dtype)
         for n in range(job * count, min(x.shape[0], (job + 1) * count)):
             source, errors, target, scale = x[n], dy[n], dx[n], weight[n % weight.shape[0]]
-            near, rest, inverse = moments(source, eps[0], target, scratch)
+            near, rest, inverse = moments(source, eps[0], target, lanes)
             kept[n, 0], kept[n, 1] = float(near) + rest, inverse
             for d in range(D):
                 target[d] = errors[d] * scale[d]
-            mean = T(total(target, scratch) / D)
+            mean = T(total(target, lanes) / D)
             for d in range(D):
                 normal[d] = ((source[d] - near) - rest) * inverse
                 target[d] = errors[d] * scale[d] * normal[d]
-            slope = T(total(target, scratch) / D)
+            slope = T(total(target, lanes) / D)
             for d in range(D):
                 target[d] = inverse * ((errors[d] * scale[d] - mean) - normal[d] * slope)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import machine
 from ...engine.elementary import elementary
-from ...engine.folding import folding
+from ...engine.folding import LANES, folding
 from ...jit import kernel
 from .problem import SoftmaxProblem, work
 
@@ -60,7 +60,7 @@ def _kernels(log: bool, dtype: str) -> _Kernels:
     """Return the kernels for softmax, or its logarithm, of a dtype."""
     exp = elementary(dtype).exp
     T = np.dtype(dtype).type
-    zero, lowest = T(0), T(-math.inf)
+    zero, one, lowest = T(0), T(1), T(-math.inf)
     total, largest = folding(dtype, False), folding(dtype, True)
     made = functools.partial(kernel, specialisation=(log, dtype))
 
@@ -68,36 +68,37 @@ def _kernels(log: bool, dtype: str) -> _Kernels:
     def rows(job, x, y):
         C = x.shape[1]
         count = max(1, _CHUNK // C)
-        scratch = np.empty((C + 1) // 2, x.dtype)
+        lanes = np.empty(LANES, x.dtype)
         for n in range(job * count, min(x.shape[0], (job + 1) * count)):
             source, target = x[n], y[n]
-            top = largest(source, scratch)
+            top = largest(source, lanes)
             for c in range(C):
                 target[c] = exp(source[c] - top)
-            mass = total(target, scratch)
+            mass = total(target, lanes)
             if log:
                 shift = T(math.log(mass))
                 for c in range(C):
                     target[c] = (source[c] - top) - shift
             else:
+                share = T(1 / mass)
                 for c in range(C):
-                    target[c] /= mass
+                    target[c] *= share
 
     @made()
     def rows_back(job, dy, y, dx):
         C = y.shape[1]
         count = max(1, _CHUNK // C)
-        scratch = np.empty((C + 1) // 2, y.dtype)
+        lanes = np.empty(LANES, y.dtype)
         for n in range(job * count, min(y.shape[0], (job + 1) * count)):
             errors, values, target = dy[n], y[n], dx[n]
             if log:
-                mass = total(errors, scratch)
+                mass = T(total(errors, lanes))
                 for c in range(C):
                     target[c] = errors[c] - exp(values[c]) * mass
             else:
                 for c in range(C):
                     target[c] = errors[c] * values[c]
-                mass = total(target, scratch)
+                mass = T(total(target, lanes))
                 for c in range(C):
                     target[c] = values[c] * (errors[c] - mass)
 
@@ -118,9 +119,8 @@ def _kernels(log: bool, dtype: str) -> _Kernels:
                 e = exp(source[i] - top[i])
                 target[i] = e
                 mass[i] += e
-        if log:
-            for i in range(mass.size):
-                mass[i] = T(math.log(mass[i]))
+        for i in range(mass.size):
+            mass[i] = T(math.log(mass[i])) if log else one / mass[i]
         for c in range(x.shape[1]):
             source, target = x[n, c, first:last], y[n, c, first:last]
             if log:
@@ -128,7 +128,7 @@ def _kernels(log: bool, dtype: str) -> _Kernels:
                     target[i] = (source[i] - top[i]) - mass[i]
             else:
                 for i in range(source.size):
-                    target[i] /= mass[i]
+                    target[i] *= mass[i]
 
     @made()
     def columns_back(job, dy, y, dx):
