@@ -6,7 +6,9 @@ wrong form is read as garbage. So every array becomes a native, aligned, exact `
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -154,6 +156,29 @@ def flag(op: str, name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{op}: {name} must be a bool; got {type(value).__name__}")
     return bool(value)
+
+
+def changeable(op: str, name: str, value: Any) -> None:
+    """Raise where an argument, if it is given, cannot be changed in place."""
+    if value is not None and not isinstance(value, np.ndarray):
+        raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
+    if value is not None and not value.flags.writeable:
+        raise ValueError(f"{op}: {name} must be writeable, as training changes it; got a read-only array")
+
+
+def number(op: str, name: str, value: Any, finite: bool = True) -> float:
+    """Return a checked number as a float; with `finite` neither NaN nor infinite."""
+    if type(value) is float and (math.isfinite(value) or not finite):
+        return value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{op}: {name} must be a float; got {type(value).__name__}")
+    try:
+        given = float(value)
+    except OverflowError:
+        given = math.inf
+    if finite and not math.isfinite(given):
+        raise ValueError(f"{op}: {name} must be finite; got {window.shown(value)}")
+    return given
 
 
 def channels_first(value: np.ndarray, layout: str) -> np.ndarray:

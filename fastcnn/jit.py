@@ -57,11 +57,12 @@ class Kernel:
         negative index at every element, which keeps the loop scalar, 4 times slower.
     specialisation : hashable
         What distinguishes kernels made by one factory (the tile's shape, say); part of the key of the disk cache.
-    inline : bool
-        Link the code into each caller, where LLVM can inline it, instead of calling it (15 ns).
+    inline : bool or "always"
+        Link the code into each caller, where LLVM can inline it, instead of calling it (15 ns). With "always" it must, however long the
+        function is: a loop with a call in it stays scalar.
     """
 
-    def __init__(self, function: Callable[..., Any], specialisation: Hashable = (), inline: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], specialisation: Hashable = (), inline: bool | str = False) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.specialisation, self.inline = specialisation, inline
@@ -166,11 +167,11 @@ class Kernel:
         return named
 
 
-def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashable = (), inline: bool = False) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashable = (), inline: bool | str = False) -> Any:
     """Decorate a function as a `Kernel`; factories pass what distinguishes their kernels as `specialisation`."""
     if function is None:
         return lambda f: Kernel(f, specialisation, inline)
-    return Kernel(function)
+    return Kernel(function, specialisation, inline)
 
 
 def in_turn(steps: Sequence[tuple[Kernel, int, float]], *arrays: np.ndarray) -> Callable[..., None]:
@@ -275,6 +276,7 @@ def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
     # No functions for Python and C around the kernel's own (with many arrays they are longer than many a kernel), and hence no compilation
     # of them all at once: `_Code.address` does it.
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+    flags.forceinline = kernel.inline == "always"
     _calls_of_open.append({})
     try:
         result = compiler.compile_extra(cpu_target.typing_context, cpu_target.target_context, kernel.function, arguments, None, flags, {})

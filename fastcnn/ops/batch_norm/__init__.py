@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from ... import checks
 from ...plans import Plans, on_memory
 from ...registry import Operation
-from ...window import shown
 from . import problem as _problem
 from ._channels import finish
 from .problem import BatchNormProblem
@@ -104,20 +102,24 @@ def batch_norm(
         return result if return_saved else result[0]
     op = "batch_norm"
     call = _Call(op, checks.layout(op, layout))
+    if _is_nothing(input):
+        y = checks.array(op, "input", input, "N").copy()
+        return (y, np.zeros(0), np.zeros(0)) if return_saved else y
     given = checks.array(op, "input", input, _LETTERS[layout])
     training, relu, saved = (
         checks.flag(op, name, value) for name, value in (("training", training), ("relu", relu), ("return_saved", return_saved))
     )
     x = call.image(given)
-    problem = call.problem(x, training, relu, _number(op, "eps", eps))
-    momentum = _number(op, "momentum", momentum)
+    problem = call.problem(x, training, relu, checks.number(op, "eps", eps))
+    momentum = checks.number(op, "momentum", momentum)
     parameters = [call.channel(problem, x, *triple) for triple in (("weight", weight, 1), ("bias", bias, 0))]
     if (running_mean is None) != (running_var is None):
         raise ValueError(f"{op}: running_mean and running_var must both be arrays or both be None; got one of each")
     if running_mean is None and not training:
         raise ValueError(f"{op}: running_mean and running_var must be given in evaluation; got None")
     if training:
-        _require_room(op, running_mean, running_var)
+        checks.changeable(op, "running_mean", running_mean)
+        checks.changeable(op, "running_var", running_var)
     running = [call.channel(problem, x, *triple) for triple in (("running_mean", running_mean, 0), ("running_var", running_var, 1))]
     if training and problem.pixels == 1:
         raise ValueError(f"{op}: input must have more than one value per channel in training; got shape {given.shape}")
@@ -228,6 +230,9 @@ def batch_norm_backward(
         return gradients
     op = "batch_norm_backward"
     call = _Call(op, checks.layout(op, layout))
+    if _is_nothing(input):
+        dx = checks.array(op, "input", input, "N").copy()
+        return dx, dx.copy(), dx.copy()
     given = checks.array(op, "input", input, _LETTERS[layout])
     errors = checks.array(op, "grad_output", grad_output, _LETTERS[layout])
     checks.same_dtype(op, grad_output=errors, input=given)
@@ -273,6 +278,11 @@ def _backward_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarr
     return planned
 
 
+def _is_nothing(input: Any) -> bool:
+    """Whether the input is an array of shape (0,), which torch lets pass without channels."""
+    return getattr(input, "shape", None) == (0,)
+
+
 class _Call(NamedTuple):
     """How a public function was called: its name, for errors, and the layout."""
 
@@ -314,21 +324,6 @@ class _Call(NamedTuple):
         checks.same_dtype(self.op, **{"input": x, name: array})
         checks.same_shape(self.op, name, array, (problem.C,), "one per channel of the input")
         return checks.contiguous(array)
-
-
-def _number(op: str, name: str, value: Any) -> float:
-    """Return a checked finite number."""
-    if type(value) is float and math.isfinite(value):
-        return value
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{op}: {name} must be a float; got {type(value).__name__}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{op}: {name} must be finite; got {shown(value)}")
-    return number
 
 
 def _require_room(op: str, *running: Any) -> None:
