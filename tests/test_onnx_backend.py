@@ -31,12 +31,12 @@ UNSUPPORTED = {
     "recurrent networks": (r"^(gru|lstm|rnn|simple_rnn)_", r"^causal_conv_with_state"),
     "quantised arithmetic": (r"^(dynamic)?quantizelinear", r"^dequantizelinear", r"^(qlinear|matmulinteger|convinteger)"),
     "trees and encoders of ai.onnx.ml": (r"^ai_onnx_ml_",),
-    "sampling of images at given points": (r"^(gridsample|affine_grid|roialign|.*deform_conv)", r"^(nonmaxsuppression|image_decoder|center_crop)"),
+    "images and boxes": (r"^(gridsample|affine_grid|roialign|.*deform_conv)", r"^(nonmaxsuppression|image_decoder|center_crop)"),
     "antialias, and crops, of Resize": (r"^resize_.*(antialias|tf_crop)",),
     "spectra and their windows": (r"^(dft|stft|melweightmatrix)", r"^(blackman|hamming|hann)window(_symmetric)?$"),
     "shifts of signed numbers": (r"^bitshift_.*_int",),
     "random numbers": (r"^bernoulli",),
-    "other operators that no network of images needs": (r"^(bitcast|compress|cumprod|det|scatternd|unique)_", r"^scatternd$"),
+    "others that no network of images needs": (r"^(bitcast|compress|cumprod|det|scatternd|unique)_", r"^scatternd$"),
 }  # fmt: skip
 
 CORE = frozenset((
