@@ -7,7 +7,7 @@ is per channel, that padding is zero) it reads from constants; where it cannot k
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -25,8 +25,10 @@ def optimised(graph: Graph) -> Graph:
     graph = replace(graph, nodes=list(graph.nodes), constants=dict(graph.constants))
     _fold_constants(graph)
     _drop_identities(graph)
-    for rewrite in (_pad_into_convolution, _to_affine, _affines, _affine_into_convolution, _bias_into_product, _epilogue):
-        _pairs(graph, rewrite)
+    ranks = _ranks(graph)
+    graph.nodes = [_to_affine(_Pair(graph, node, node, ranks)) or node for node in graph.nodes]
+    for rewrite in (_pad_into_convolution, _affines, _affine_into_convolution, _bias_into_product, _epilogue):
+        _pairs(graph, rewrite, ranks)
     graph.nodes = without_dead_nodes(graph.nodes, [value.name for value in graph.outputs])
     used = graph.uses()
     graph.constants = {name: array for name, array in graph.constants.items() if used[name]}
@@ -87,11 +89,12 @@ def _is_identity(graph: Graph, node: Node, uses: Any) -> bool:
 
 
 class _Pair(NamedTuple):
-    """A node, and the only reader of its first output."""
+    """A node, and the only reader of its first output; `ranks` are those of the values whose rank is known."""
 
     graph: Graph
     first: Node
     second: Node
+    ranks: dict[str, int]
 
     def constant(self, node: Node, index: int) -> np.ndarray | None:
         """Return an input of a node if it is a constant."""
@@ -114,7 +117,10 @@ class _Pair(NamedTuple):
         return names[0] if len(names) == 1 and len(self.second.inputs) == 2 else None
 
 
-def _pairs(graph: Graph, rewrite: Any) -> None:
+_Rewrite = Callable[[_Pair], "Node | None"]
+
+
+def _pairs(graph: Graph, rewrite: _Rewrite, ranks: dict[str, int]) -> None:
     """Replace pairs of nodes until `rewrite`, which returns a node or None, finds no more; the node takes the place of the second."""
     done: list[Node] = []
     makers: dict[str, int] = {}
@@ -122,32 +128,54 @@ def _pairs(graph: Graph, rewrite: Any) -> None:
     pending = list(reversed(graph.nodes))
     while pending:
         node = pending.pop()
-        made = _rewritten(graph, node, done, makers, uses, rewrite)
+        pairs = [_Pair(graph, done[makers[name]], node, ranks) for name in node.inputs if name in makers]
+        pairs.sort(key=lambda pair: makers[pair.first.outputs[0]], reverse=True)  # the latest first: what it reads is made by then
+        made = _rewritten(pairs, uses, rewrite)
         if made is None:
             for name in node.outputs:
                 makers[name] = len(done)
             done.append(node)
         else:
-            uses.subtract([name for name in node.inputs if name in makers])
+            uses.subtract(name for name in node.inputs if name)
             uses.update(name for name in made.inputs if name)
             pending.append(made)
     graph.nodes = without_dead_nodes(done, [value.name for value in graph.outputs])
 
 
-def _rewritten(graph: Graph, node: Node, done: list[Node], makers: dict[str, int], uses: Any, rewrite: Any) -> Node | None:
-    """Return what a node and one that makes an input of it become, the latest of these first; None if they stay."""
-    places = sorted({makers[name] for name in node.inputs if name in makers}, reverse=True)
-    for place in places or [-1]:
-        first = done[place] if place >= 0 else node
-        if place >= 0 and uses[first.outputs[0]] != 1:
-            continue
-        made: Node | None = rewrite(_Pair(graph, first, node))
+def _rewritten(pairs: Sequence[_Pair], uses: Any, rewrite: _Rewrite) -> Node | None:
+    """Return what the first pair that can be rewritten becomes; None where none can."""
+    for pair in pairs:
+        first = pair.first
+        made = rewrite(pair) if uses[first.outputs[0]] == 1 else None
         if made is not None:
-            if place >= 0 and first is not node and first.outputs[0] not in made.inputs:
+            if first.outputs[0] not in made.inputs:  # nobody reads it any more, nor what it read
                 uses.subtract(name for name in first.inputs if name)
-                uses[first.outputs[0]] = 0
+                uses[first.outputs[0]] = 1  # the reader, which goes too
             return made
     return None
+
+
+_KEEP_RANK = frozenset(
+    ("BatchNormalization", "Relu", "Clip", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Dropout", "LRN", "Pad")
+)
+
+
+def _ranks(graph: Graph) -> dict[str, int]:
+    """Return the ranks that are known: those of inputs, of what convolutions make, and of what follows them."""
+    ranks = {value.name: len(value.shape) for value in graph.inputs if value.shape is not None}
+    ranks |= {name: array.ndim for name, array in graph.constants.items()}
+    for node in graph.nodes:
+        given = [ranks.get(name) for name in node.inputs]
+        rank = None
+        if node.kind in ("Conv", "ConvTranspose"):
+            rank = given[1]
+        elif node.kind in _KEEP_RANK:
+            rank = given[0]
+        elif node.kind in ("Add", "Sum", "Mul", "Sub") and None not in given:
+            rank = max(rank for rank in given if rank is not None)
+        if rank is not None:
+            ranks[node.outputs[0]] = rank
+    return ranks
 
 
 def _is_convolution(node: Node) -> bool:
@@ -217,29 +245,23 @@ def _per_channel(pair: _Pair, channels: int, ndim: int) -> np.ndarray | None:
 
 
 def _channels(pair: _Pair) -> tuple[int, int] | None:
-    """Return (channels, rank) of what the first node makes, where its constants tell."""
-    first = pair.first
-    if _is_convolution(first):
-        weight = pair.constant(first, 1)
-        return None if weight is None else (len(weight), weight.ndim)
-    if first.kind == "Affine" and first.domain == OWN_DOMAIN:
-        factor = pair.constant(first, 1)
-        return None if factor is None else (factor.size, 4)
-    return None
+    """Return (channels, rank) of what the first node makes, where they are known."""
+    first, rank = pair.first, pair.ranks.get(pair.first.outputs[0])
+    is_affine = first.kind == "Affine" and first.domain == OWN_DOMAIN
+    of_channels = pair.constant(first, 1) if is_affine or _is_convolution(first) else None
+    return None if of_channels is None or rank is None else (len(of_channels), rank)
 
 
 def _affines(pair: _Pair) -> Node | None:
     """Take up a product or sum with a constant per channel, behind a convolution or another one."""
     node, sizes = pair.second, _channels(pair)
-    if pair.first is node or node.domain or node.kind not in ("Mul", "Add") or sizes is None or node.version < 7:
+    if node.domain or node.kind not in ("Mul", "Add") or sizes is None or node.version < 7:
         return None
     values = _per_channel(pair, *sizes)
     if values is None:
         return None
     before = pair.first
     if before.kind == "Affine":
-        if pair.constant(node, 0 if pair.other() == node.inputs[0] else 1).ndim < 3:  # type: ignore[union-attr]
-            return None  # the rank of x is unknown: (C, 1, 1) is per channel of images only
         factor, shift, x = *(np.asarray(pair.constant(before, i), np.float64) for i in (1, 2)), before.inputs[0]
         dtype = pair.graph.constants[before.inputs[1]].dtype
     else:
@@ -289,7 +311,7 @@ _LIMITED = frozenset(
 def _epilogue(pair: _Pair) -> Node | None:
     """Apply a residual that is added to a convolution, and limits, as its sums are stored."""
     first, second = pair.first, pair.second
-    if first is second or second.domain or first.get("low") is not None or first.get("high") is not None:
+    if second.domain or first.get("low") is not None or first.get("high") is not None:
         return None
     if second.kind in ("Add", "Sum") and first.kind == "Conv" and not first.get("residual") and second.version >= 7:
         other = pair.other()

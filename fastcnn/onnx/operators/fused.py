@@ -12,6 +12,7 @@ import numpy as np
 
 from ... import checks
 from ...ops.linear import linear as ops_linear
+from .. import _kernels
 from ..graph import OWN_DOMAIN, Node
 from . import conv, matrix
 from .registry import Inputs, Run, operator
@@ -25,7 +26,7 @@ def convolution(node: Node, inputs: Inputs) -> Run:
         run = conv.convolution(node, inputs, relu=True)
         return run if high is None else _limited(run, None, high)
     run = conv.convolution(node, inputs)
-    return _added(run, low, high) if residual else _limited(run, low, high)
+    return _added(run, low, high, inputs, in_place=True) if residual else _limited(run, low, high)
 
 
 @operator("Gemm", domain=OWN_DOMAIN)
@@ -48,6 +49,9 @@ def affine(node: Node, inputs: Inputs) -> Run:
     """Bind x * factor + shift with constants per channel, and limits."""
     low, high = node.get("low"), node.get("high")
     shape = (-1, *[1] * (inputs[0].ndim - 2))
+    if _kernels.suits(inputs[0]):
+        both = _both(low, high, inputs[0].dtype)
+        return lambda x, factor, shift: _kernels.affine(checks.dense_as(x, "NHWC"), factor, shift, both)
 
     def run(x: np.ndarray, factor: np.ndarray, shift: np.ndarray) -> np.ndarray:
         y: np.ndarray = x * factor.reshape(shape)
@@ -60,7 +64,12 @@ def affine(node: Node, inputs: Inputs) -> Run:
 @operator("Sum", domain=OWN_DOMAIN)
 def summed(node: Node, inputs: Inputs) -> Run:
     """Bind a sum of two arrays with limits."""
-    return _limited(np.add, node.get("low"), node.get("high"))
+    return _added(lambda x: x, node.get("low"), node.get("high"), inputs, in_place=False)
+
+
+def _both(low: Any, high: Any, dtype: np.dtype) -> np.ndarray:
+    """Return both limits as the kernels take them."""
+    return np.array((-np.inf if low is None else low, np.inf if high is None else high), dtype)
 
 
 def limit(y: np.ndarray, low: Any, high: Any) -> np.ndarray:
@@ -76,10 +85,18 @@ def _limited(run: Run, low: Any, high: Any) -> Run:
     return run if low is None and high is None else lambda *arrays: limit(run(*arrays), low, high)
 
 
-def _added(run: Run, low: Any, high: Any) -> Run:
+def _added(run: Run, low: Any, high: Any, inputs: Inputs, in_place: bool) -> Run:
+    """Return `run` and, behind it, the sum with the last input; `in_place` if what `run` returns may be written to."""
+    other = inputs[len(inputs) - 1]
+    both = _both(low, high, other.dtype)
+
     def add(*arrays: Any) -> np.ndarray:
         y, residual = run(*arrays[:-1]), arrays[-1]
-        same = y.shape == np.broadcast_shapes(y.shape, residual.shape)
-        return limit(np.add(y, residual, out=y) if same else y + residual, low, high)
+        if y.shape == residual.shape and _kernels.suits(y) and checks.is_channels_last(y):
+            residual = checks.dense_as(residual, "NHWC")
+            out = y if in_place else _kernels.image(y.shape, y.dtype)
+            _kernels.limited_sum(checks.flat(y), checks.flat(residual), both, checks.flat(out))
+            return out
+        return limit(y + residual, low, high)
 
     return add

@@ -6,6 +6,8 @@ import functools
 
 import numpy as np
 
+from ... import checks
+from .. import _kernels
 from ..graph import Node
 from .registry import Inputs, Run, axis_of, operator, refuse
 
@@ -137,6 +139,10 @@ def local_response_normalization(node: Node, inputs: Inputs) -> Run:
     size, bias = int(node.get("size")), node.get("bias", 1.0)
     alpha, beta = node.get("alpha", 1e-4) / size, node.get("beta", 0.75)
     before, C = (size - 1) // 2, inputs[0].shape[1]
+
+    if _kernels.suits(inputs[0]):
+        numbers = np.array((alpha, bias, beta), inputs[0].dtype)
+        return lambda x: _kernels.local_response(checks.dense_as(x, "NHWC"), before, size - 1 - before, numbers)
 
     def run(x: np.ndarray) -> np.ndarray:
         squares = np.square(x)

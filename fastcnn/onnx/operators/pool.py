@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 
+from ... import checks
+from ...window import Axis
+from .. import _kernels
 from ..graph import Node
 from . import window as windows
 from .registry import Inputs, Run, operator, refuse
@@ -20,6 +23,9 @@ def max_pool(node: Node, inputs: Inputs) -> Run:
     if len(node.outputs) > 1 and node.outputs[1]:
         column_major = bool(node.get("storage_order", 0))
         return lambda x: _with_indices(x, geometry, column_major)
+    if _kernels.suits(x):
+        record = _kernels.pool_geometry(x.shape[1], geometry.axes, geometry.output)
+        return lambda x: _kernels.max_pool(record, checks.dense_as(x, "NHWC"))
     lowest = _lowest(x.dtype)
     taps = tuple(range(-len(geometry.axes), 0))
     return lambda x: geometry.views(x, lowest).max(taps)
@@ -46,7 +52,9 @@ def _with_indices(x: np.ndarray, geometry: Window, column_major: bool) -> tuple[
 def average_pool(node: Node, inputs: Inputs) -> Run:
     """Bind the mean of every window, over all taps inside of the array or, where it says so, of its padding too."""
     geometry = windows.of_node(node, inputs[0].shape[2:])
-    counts = geometry.counts(bool(node.get("count_include_pad", 0))).astype(inputs[0].dtype)
+    x, counts = inputs[0], geometry.counts(bool(node.get("count_include_pad", 0))).astype(inputs[0].dtype)
+    if _kernels.suits(x):
+        return _average(x, geometry, 1 / counts)
     taps = tuple(range(-len(geometry.axes), 0))
 
     def run(x: np.ndarray) -> np.ndarray:
@@ -55,6 +63,11 @@ def average_pool(node: Node, inputs: Inputs) -> Run:
         return total
 
     return run
+
+
+def _average(x: np.ndarray, geometry: Window, shares: np.ndarray) -> Run:
+    record = _kernels.pool_geometry(x.shape[1], geometry.axes, geometry.output)
+    return lambda x: _kernels.average_pool(record, checks.dense_as(x, "NHWC"), shares)
 
 
 @operator("LpPool")
@@ -68,6 +81,10 @@ def lp_pool(node: Node, inputs: Inputs) -> Run:
 @operator("GlobalAveragePool")
 def global_average_pool(node: Node, inputs: Inputs) -> Run:
     """Bind the mean of every plane."""
+    x = inputs[0]
+    if _kernels.suits(x):
+        whole = Window(tuple(Axis(size, size, 1, 0, 0, 1) for size in x.shape[2:]), (1, 1))
+        return _average(x, whole, np.full((1, 1), 1 / math.prod(x.shape[2:]), x.dtype))
     axes = tuple(range(2, inputs[0].ndim))
     return lambda x: x.mean(axes, keepdims=True, dtype=x.dtype)
 

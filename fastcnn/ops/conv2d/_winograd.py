@@ -292,7 +292,7 @@ def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, 
 _TRANSFORM = {2: 60.0, 4: 220.0}
 _FILTERS = {2: 90.0, 4: 160.0}
 _STORE = 4  # terms of a sum that storing it costs: much where a first layer sums 3
-_READ = 4.0  # cycles of one vector of prepared filters on its way from memory: 512 to 512 channels are 16 or 36 MiB of them
+_READ = 12.0  # cycles of one vector of prepared filters on its way from memory: 512 to 512 channels are 16 or 36 MiB of them
 
 
 def output_tile(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, packed: bool = False) -> int:
