@@ -1,0 +1,1 @@
+"""Whole ONNX models and their layers, beside ONNX Runtime."""
