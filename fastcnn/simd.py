@@ -28,6 +28,9 @@ import numpy as np
 from . import machine
 from .machine import TileShape
 
+_LINE = 64  # bytes
+_WEIGHTS_AHEAD = 16  # steps of a sum whose weights are asked for: they come from L2, where sums are long. 1.1 to 1.5 times as fast
+
 
 @functools.cache
 def tile(shape: TileShape, dtype: np.dtype) -> Any:
@@ -75,6 +78,14 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
             def const(value: int) -> Any:
                 return ir.Constant(i64, value)
 
+            def opaque(value: Any) -> Any:
+                """Return the value as one that LLVM knows nothing about."""
+                return b.asm(ir.FunctionType(i64, [i64]), "", "=r,0", [value], False)
+
+            def fetch(address: Any, for_writing: bool) -> None:
+                line = b.bitcast(address, pointer)
+                b.call(prefetch, [line, *(ir.Constant(i32, value) for value in (int(for_writing), 3, 1))])  # to L1, data
+
             def vector_at(base: Any, offset: Any) -> Any:
                 return b.bitcast(b.gep(base, [offset]), vector.as_pointer())
 
@@ -93,18 +104,23 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
 
             def body(rows: int, after: Any) -> None:
                 """Emit the two reduction loops over `rows` x vectors accumulators, then the stores."""
-                x_steps = [b.mul(x_m, const(m)) for m in range(rows)]
+                # Left to itself LLVM finds each row's address from the one before: 14 additions per step of the sum, some of which run
+                # where the multiply-adds do. With odd multiples that it cannot see through, loads need none: 174 -> 198 GFLOP/s.
+                odd_steps = {m: opaque(b.mul(x_m, const(m * dtype.itemsize))) for m in range(1, rows, 2)}
+                shifts = {m: (m & -m).bit_length() - 1 for m in range(1, rows)}
+                steps = {m: b.shl(odd_steps[m >> shift], const(shift)) for m, shift in shifts.items()}
                 y_steps = [b.mul(y_m, const(m)) for m in range(rows)]
                 cells = [(m, v) for m in range(rows) for v in range(shape.vectors)]
                 columns = [const(v * shape.lanes) for v in range(shape.vectors)]
+                lines = [column for v, column in enumerate(columns) if v * shape.lanes * dtype.itemsize % _LINE == 0]
                 first = {cell: ir.Constant(vector, [0.0] * shape.lanes) for cell in cells}
                 entry = b.block
                 outer, inner, next_r, done = (b.append_basic_block(f"{name}{rows}") for name in ("r", "k", "next", "done"))
 
                 # The lines to be written come from memory while the sums are made: 5-20 % of large outputs.
-                for m, v in [cell for cell in cells if cell[1] * shape.lanes * dtype.itemsize % 64 == 0]:
-                    line = b.bitcast(b.gep(y0, [b.add(y_steps[m], columns[v])]), pointer)
-                    b.call(prefetch, [line, *(ir.Constant(i32, value) for value in (1, 3, 1))])  # to write, to L1, data
+                for y_step in y_steps:
+                    for column in lines:
+                        fetch(b.gep(y0, [b.add(y_step, column)]), for_writing=True)
                 b.branch(outer)
                 b.position_at_end(outer)
                 r, xr, wr = phi(const(0), entry), phi(x0, entry), phi(w0, entry)
@@ -115,9 +131,13 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
                 k, xk, wk = phi(const(0), outer), phi(xr, outer), phi(wr, outer)
                 acc_k = {cell: phi(acc_r[cell], outer) for cell in cells}
                 weights = [load_vector(wk, column) for column in columns]
+                ahead = b.mul(w_k, const(_WEIGHTS_AHEAD))  # no address is wrong
+                for column in lines:
+                    fetch(b.gep(wk, [b.add(ahead, column)]), for_writing=False)
                 new = {}
                 for m in range(rows):
-                    pixel = broadcast(b.load(b.gep(xk, [x_steps[m]]), align=dtype.itemsize))
+                    at = b.bitcast(b.gep(b.bitcast(xk, pointer), [steps[m]]), xk.type) if m else xk
+                    pixel = broadcast(b.load(at, align=dtype.itemsize))
                     for v in range(shape.vectors):
                         new[m, v] = b.call(fma, [pixel, weights[v], acc_k[m, v]])
                 k_next = b.add(k, const(1))

@@ -73,7 +73,7 @@ GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 256 * 1024  # input pixels of a job: half of a small L2, the other half is for weights and output
 _OUTPUT_BYTES = 512 * 1024  # written by a job, about: half of a 1 MiB L2
 _LONGEST_SUM = 3072  # terms; longer ones are sums of sums, a kernel row each: 4,608 in one go round to 1.2e-6, in three to half of it
-_FILTER_BYTES = 16 * 1024  # half of a small L1
+_FILTER_BYTES = 128 * 1024  # that a tile finds in L2, as it asks for them ahead; more would push pixels and results out of a small one
 _JOBS = 4  # per thread, at least, where an image can be cut: the last ones to finish then wait little
 
 
