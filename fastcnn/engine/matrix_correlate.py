@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import amx
+from .. import amx, bf16
 from ..jit import Kernel, kernel
 from ..machine import TileShape
 from .correlate import GEOMETRY, Geometry, _cut
@@ -37,10 +37,6 @@ class Steps(NamedTuple):
     odd: int  # 1: the last outer step is a row without a partner
     height: int = 0  # pixels of a tile
     tiles: int = 0  # of a run of columns
-
-    def rows(self, rows: int, stride: int, R: int) -> int:
-        """Return the rows of the image that so many rows of the output meet."""
-        return (rows - 1) * stride + (2 * self.taps - 1 if self.by_rows else R)
 
 
 STEPS = np.dtype([(name, np.int64) for name in Steps._fields])
@@ -139,44 +135,81 @@ def correlation(geometry: Geometry, filters: Filters, packed: bool = False) -> C
     return correlate
 
 
+@kernel
+def image_words(geometry, steps, rows, columns):
+    """Return (words of the image that so many rows of the output meet, words from the last row with a partner to its own copy without)."""
+    g, s = geometry[0], steps[0]
+    pitch = columns * s.pixel
+    if not s.by_rows:
+        return ((rows - 1) * g.stride_h + g.R) * pitch, 0
+    paired = (rows - 1) * g.stride_h + 2 * (s.taps - s.odd) - 1
+    if not s.odd:
+        return paired * pitch, 0
+    return (paired + (rows - 1) * g.stride_h + 1) * pitch, (paired - 2 * (s.taps - 1)) * pitch
+
+
 @functools.cache
 def image_packer() -> Kernel:
     """Return a kernel that copies the pixels that `rows` rows of the output meet into words, from (row h, column w) of the image at x[at].
 
-    ``pack(geometry, steps, x, at, h, w, image, rows, columns)``; rows without a partner are stored once more, behind all of them.
+    ``pack(geometry, steps, x, at, h, w, image, rows, columns)``. Rows of numbers that are paired with the next row's are followed, where
+    the kernel has a row without a partner, by the rows that this one meets, paired with zeros.
     """
-    pack_words, pack_pair = word_packer(), pair_packer()
+    pack_words, pack_pair, pairs = word_packer(), pair_packer(), bf16.pairs()
 
     @kernel
     def pack_image(geometry, steps, x, at, h, w, image, rows, columns):
         g, s = geometry[0], steps[0]
         if not s.by_rows:
             if s.inputs != g.C:  # what a pixel has beyond its channels meets weights of 0, which must not find NaN there
-                clear(image, 0, rows * columns * s.pixel)
-            pack_words(x, at, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, image, rows, columns, s.pixel)
+                clear(image, 0, image.size)
+            pack_words(x, at, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, image, (rows - 1) * g.stride_h + g.R, columns, s.pixel)
             return
-        scratch, none = np.empty(0 if g.x_c == 1 else 2 * columns * g.C, x.dtype), np.zeros(g.C, x.dtype)
-        for i in range(rows * (1 + s.odd)):
-            row = h + i % rows
+        pitch = columns * g.C
+        paired = (rows - 1) * g.stride_h + 2 * (s.taps - s.odd) - 1
+        single = (rows - 1) * g.stride_h + 1 if s.odd else 0
+        follow = g.x_c == 1 and g.x_w == g.C and g.x_h == pitch and w == 0 and h >= 0
+        if follow and h + paired < g.H and (not s.odd or h + 2 * s.taps - 2 + single <= g.H):  # whole rows of the image
+            begin, none = at + h * g.x_h, np.zeros(single * pitch, x.dtype)
+            pairs(x, begin, x, begin + g.x_h, paired * pitch, image, 0)
+            pairs(x, begin + (2 * s.taps - 2) * g.x_h, none, 0, single * pitch, image, paired * pitch)
+            return
+        scratch, none = np.empty(0 if g.x_c == 1 else 2 * pitch, x.dtype), np.zeros(g.C, x.dtype)
+        for i in range(paired + single):
+            row, partner = (h + i, at) if i < paired else (h + 2 * s.taps - 2 + i - paired, -1)
             pack_pair(
-                x, at, at if i < rows else -1, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, row, row + 1, w, columns,
-                scratch, none, image, i * columns * g.C, g.C, g.C, 0,
-            )  # fmt: skip
+                x, at, partner, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, row, row + 1, w, columns, scratch, none, image, i * pitch, g.C, g.C, 0
+            )
 
     return pack_image
+
+
+@functools.cache
+def line_of() -> Kernel:
+    """Return a kernel ``copy(values)``: the same values on a cache line, where tiles begin with them."""
+    empty = amx.aligned()
+
+    @kernel(inline=True)
+    def copy(values):
+        line = empty(values.size).view(np.float32)
+        for i in range(line.size):
+            line[i] = values[i]
+        return line
+
+    return copy
 
 
 @functools.cache
 def row_multiplier() -> Kernel:
     """Return a kernel that correlates rows of an `image_packer`'s image with pairs of blocks of output channels.
 
-    ``multiply(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, bias, y, to, y_h, y_w)``: rows of the
-    image are `pitch` words apart, those without a partner `last` words further on; `first` is a row of the output.
+    ``multiply(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, start, y, to, y_h, y_w)``: rows of the image
+    are `pitch` words apart, those without a partner `last` words further on; `first` is a row of the output.
     """
     configure, product = amx.configure(), amx.product()
 
     @kernel
-    def multiply_rows(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, bias, y, to, y_h, y_w):
+    def multiply_rows(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, start, y, to, y_h, y_w):
         g, s = geometry[0], steps[0]
         units, panel = rows * s.tiles, s.taps * s.steps * s.words * 16
         row_step, pixel_step = g.stride_h * pitch, g.stride_w * s.pixel
@@ -193,7 +226,7 @@ def row_multiplier() -> Kernel:
                 product(
                     min(2, units - u), wide, image, (a0, a1),
                     (pixel_step, (1 + s.by_rows) * pitch, s.step, last),
-                    weight, panels, (16, s.steps * s.words * 16, s.words * 16), bias, columns,
+                    weight, panels, (16, s.steps * s.words * 16, s.words * 16), start, columns,
                     y, (to + 32 * k + row0 * y_h + q0 * y_w, to + 32 * k + row1 * y_h + q1 * y_w), (y_w, 16, 0), s.taps, s.steps,
                 )  # fmt: skip
 
@@ -203,7 +236,7 @@ def row_multiplier() -> Kernel:
 @functools.cache
 def _kernel() -> Kernel:
     pack_image, multiply_rows, unpack_rows = image_packer(), row_multiplier(), row_unpacker(FLOAT32)
-    empty, release = amx.aligned(), amx.release()
+    empty, copy, release = amx.aligned(), line_of(), amx.release()
 
     @kernel
     def correlate_tiles(job, geometry, steps, table, x, weight, bias, y):
@@ -215,15 +248,13 @@ def _kernel() -> Kernel:
         rows = min(g.rows, g.P - first_row)
         k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
         columns = (g.width - 1) * g.stride_w + g.S
-        needed = (rows - 1) * g.stride_h + (2 * s.taps - 1 if s.by_rows else g.R)
-        pitch = columns * s.pixel
-        image = empty(needed * pitch * (1 + s.odd))
+        pitch, (size, last) = columns * s.pixel, image_words(geometry, steps, rows, columns)
+        image, start = empty(size), copy(bias)
         at, h, w = g.x_first + n * g.x_n, first_row * g.stride_h - g.top, first_column * g.stride_w - g.left
-        pack_image(geometry, steps, x, at, h, w, image, needed, columns)
+        pack_image(geometry, steps, x, at, h, w, image, rows, columns)
         y_image = g.y_first + n * g.y_n + first_row * g.y_h + first_column * g.y_w
-        last = needed * pitch if s.odd else 0
         if g.direct_out:
-            multiply_rows(geometry, steps, table, image, pitch, last, 0, rows, k_first, k_last, weight, bias, y, y_image, g.y_h, g.y_w)
+            multiply_rows(geometry, steps, table, image, pitch, last, 0, rows, k_first, k_last, weight, start, y, y_image, g.y_h, g.y_w)
             release()
             if g.relu:
                 k, end = k_first * 32, min(g.K, k_last * 32)
@@ -233,7 +264,7 @@ def _kernel() -> Kernel:
                         raise_to_zero(y, to + k, to + end)
             return
         channels = np.empty(rows * g.width * g.K, y.dtype)
-        multiply_rows(geometry, steps, table, image, pitch, last, 0, rows, k_first, k_last, weight, bias, channels, 0, g.width * g.K, g.K)
+        multiply_rows(geometry, steps, table, image, pitch, last, 0, rows, k_first, k_last, weight, start, channels, 0, g.width * g.K, g.K)
         release()
         if g.relu:
             raise_to_zero(channels, 0, channels.size)

@@ -12,7 +12,7 @@ from ..jit import Kernel, kernel
 from .correlate import Geometry
 from .filters import Filters
 from .fused_pool import Window
-from .matrix_correlate import image_packer, records, row_multiplier, steps_of, tiled, weight_packer, work_of
+from .matrix_correlate import image_packer, image_words, line_of, records, row_multiplier, steps_of, tiled, weight_packer, work_of
 from .packing import row_unpacker
 from .pooling import pooler, unpooler
 from .words import FLOAT32
@@ -46,7 +46,7 @@ def pooled_correlation(geometry: Geometry, window: Window, filters: Filters) -> 
 @functools.cache
 def _pooled(quads: bool) -> Kernel:
     pack_image, multiply_rows, pool_row = image_packer(), row_multiplier(), pooler(quads, FLOAT32)
-    empty, release = amx.aligned(), amx.release()
+    empty, copy, release = amx.aligned(), line_of(), amx.release()
 
     @kernel(specialisation=quads)
     def pooled_tiles(job, geometry, steps, table, window, x, weight, bias, y, winners):
@@ -59,22 +59,21 @@ def _pooled(quads: bool) -> Kernel:
         rows = min(g.rows, g.P - first_row)
         k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
         columns = (g.width - 1) * g.stride_w + g.S
-        needed = (rows - 1) * g.stride_h + (2 * s.taps - 1 if s.by_rows else g.R)
-        pitch = columns * s.pixel
-        image = empty(needed * pitch * (1 + s.odd))
+        pitch, (size, last) = columns * s.pixel, image_words(geometry, steps, rows, columns)
+        image, start = empty(size), copy(bias)
         at, h, w = g.x_first + n * g.x_n, first_row * g.stride_h - g.top, first_column * g.stride_w - g.left
-        pack_image(geometry, steps, x, at, h, w, image, needed, columns)
-        last = needed * pitch if s.odd else 0
+        pack_image(geometry, steps, x, at, h, w, image, rows, columns)
         # Bounds: as in `multiply_rows`. rows and width are whole windows, so the pooled pixels are (P / window_h) x (Q / window_w).
         y_image = n * g.y_n + first_row // window_h * g.y_h + first_column // window_w * g.y_w
-        strip, channels = np.empty(window_h * g.width * g.K, x.dtype), min(g.K, k_last * 32) - k_first * 32
+        pixel, channels = (g.K + 15) // 16 * 16, min(g.K, k_last * 32) - k_first * 32  # the tiles' rows begin on lines of the cache
+        strip = empty(window_h * g.width * pixel).view(np.float32)
         for row in range(0, rows, window_h):
             multiply_rows(
-                geometry, steps, table, image, pitch, last, row, window_h, k_first, k_last, weight, bias,
-                strip, 0, g.width * g.K, g.K,
+                geometry, steps, table, image, pitch, last, row, window_h, k_first, k_last, weight, start,
+                strip, 0, g.width * pixel, pixel,
             )  # fmt: skip
             to = y_image + row // window_h * g.y_h + k_first * 32
-            pool_row(strip, k_first * 32, g.width, g.K, window_h, window_w, channels, y, winners, to, g.y_w)
+            pool_row(strip, k_first * 32, g.width, pixel, window_h, window_w, channels, y, winners, to, g.y_w)
         release()
 
     return pooled_tiles
@@ -103,7 +102,7 @@ def unpooled_correlation(geometry: Geometry, window: Window, filters: Filters) -
 @functools.cache
 def _unpooled(quads: bool) -> Kernel:
     unpool, neighbours, multiply_rows = unpooler(quads, FLOAT32), bf16.neighbours(), row_multiplier()
-    unpack_rows, empty, release = row_unpacker(FLOAT32), amx.aligned(), amx.release()
+    unpack_rows, empty, copy, release = row_unpacker(FLOAT32), amx.aligned(), line_of(), amx.release()
 
     @kernel(specialisation=quads)
     def unpooled_tiles(job, geometry, steps, table, window, dy, y, winners, weight, zeros, dx):
@@ -115,18 +114,18 @@ def _unpooled(quads: bool) -> Kernel:
         rows = min(g.rows, g.P - first_row)
         k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
         columns, needed, pixel = g.width - 1 + g.S, rows - 1 + g.R, 2 * s.pixel
-        pixels, image = np.empty(needed * columns * pixel, dy.dtype), empty(needed * columns * s.pixel)
+        pixels, image, start = np.empty(needed * columns * pixel, dy.dtype), empty(needed * columns * s.pixel), copy(zeros)
         h, w = first_row - g.top, first_column - g.left
         unpool(dy, y, winners, n * g.x_n, g.x_h, g.x_w, window, g.H, g.W, g.C, h, w, pixels, 0, needed, columns, pixel)
         neighbours(pixels, 0, pixels.size, image, 0)
         at, pitch = g.y_first + n * g.y_n + first_row * g.y_h + first_column * g.y_w, columns * s.pixel
         # Bounds: as in `multiply_rows`.
         if g.direct_out:
-            multiply_rows(geometry, steps, table, image, pitch, 0, 0, rows, k_first, k_last, weight, zeros, dx, at, g.y_h, g.y_w)
+            multiply_rows(geometry, steps, table, image, pitch, 0, 0, rows, k_first, k_last, weight, start, dx, at, g.y_h, g.y_w)
             release()
             return
         channels = np.empty(rows * g.width * g.K, dx.dtype)
-        multiply_rows(geometry, steps, table, image, pitch, 0, 0, rows, k_first, k_last, weight, zeros, channels, 0, g.width * g.K, g.K)
+        multiply_rows(geometry, steps, table, image, pitch, 0, 0, rows, k_first, k_last, weight, start, channels, 0, g.width * g.K, g.K)
         release()
         for k in range(k_first * 32, min(g.K, k_last * 32), 32):
             unpack_rows(channels[k:], g.K, min(32, g.K - k), dx, at + k * g.y_c, g.y_c, g.y_h, g.y_w, rows, g.width)

@@ -48,6 +48,12 @@ def word_packer() -> Kernel:
             source, to = at + h * x_h + (first_column + first) * x_w, row + first * pitch
             if x_w == C and 2 * pitch == C:
                 neighbours(x, source, (last - first) * C, out, to)
+            elif pitch == 16 and C <= 32:  # whole vectors, whose last words are of the next pixel; behind the last pixel nothing is read
+                whole = min(last - first, (x.size - source - 32) // x_w + 1)
+                for j in range(whole):
+                    neighbours(x, source + j * x_w, 32, out, to + j * 16)
+                for j in range(max(0, whole), last - first):
+                    neighbours(x, source + j * x_w, C, out, to + j * 16)
             else:
                 for j in range(last - first):
                     neighbours(x, source + j * x_w, C, out, to + j * pitch)
