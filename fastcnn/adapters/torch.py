@@ -59,7 +59,7 @@ def conv_transpose2d(
 ) -> Tensor:
     """Convolve, transposed; see `fastcnn.functional.conv_transpose2d`.
 
-    Tensors of shapes (N, C, H, W) or (C, H, W), (C, K/groups, R, S) and (K,). It is the gradient of `conv2d`, the operator ``conv2d_input``.
+    Tensors of shapes (N, C, H, W) or (C, H, W), (C, K/groups, R, S) and (K,). It is the gradient of `conv2d`: ``conv2d_input``.
     """
     op = "conv_transpose2d"
     if input.ndim not in (3, 4) or weight.ndim != 4:
