@@ -60,23 +60,28 @@ def _linear_to_weight(dy: Any, x: Any, shape: tuple[int, ...], **options: Any) -
     return _linear.linear_weight(dy, x, np.empty(shape, x.dtype), **options)[0]
 
 
+def _of(y: Any, gradient: Any) -> Any:
+    """Return the gradient of y in the dtype of y: autograd makes float64 of some."""
+    return gradient if gradient.dtype == y.dtype else gradient.astype(y.dtype)
+
+
 def _bilinear(forward: Any, to_input: Any, to_weight: Any, to_bias: Callable[[Any], Any]) -> None:
     """Give a primitive of (input, weight, bias, window) and its two gradients their derivatives."""
     defvjp(
         forward,
-        lambda y, x, w, b=None, *window, **options: lambda g: to_input(g, w, x.shape, *window, **options),
-        lambda y, x, w, b=None, *window, **options: lambda g: to_weight(g, x, w.shape, *window, **options),
-        lambda y, x, w, b=None, *window, **options: to_bias,
+        lambda y, x, w, b=None, *window, **options: lambda g: to_input(_of(y, g), w, x.shape, *window, **options),
+        lambda y, x, w, b=None, *window, **options: lambda g: to_weight(_of(y, g), x, w.shape, *window, **options),
+        lambda y, x, w, b=None, *window, **options: lambda g: to_bias(_of(y, g)),
     )
     defvjp(
         to_input,
-        lambda dx, dy, w, shape, *window, **options: lambda g: forward(g, w, None, *window, **options),
-        lambda dx, dy, w, shape, *window, **options: lambda g: to_weight(dy, g, w.shape, *window, **options),
+        lambda dx, dy, w, shape, *window, **options: lambda g: forward(_of(dx, g), w, None, *window, **options),
+        lambda dx, dy, w, shape, *window, **options: lambda g: to_weight(dy, _of(dx, g), w.shape, *window, **options),
     )
     defvjp(
         to_weight,
-        lambda dw, dy, x, shape, *window, **options: lambda g: forward(x, g, None, *window, **options),
-        lambda dw, dy, x, shape, *window, **options: lambda g: to_input(dy, g, x.shape, *window, **options),
+        lambda dw, dy, x, shape, *window, **options: lambda g: forward(x, _of(dw, g), None, *window, **options),
+        lambda dw, dy, x, shape, *window, **options: lambda g: to_input(dy, _of(dw, g), x.shape, *window, **options),
     )
 
 
@@ -96,8 +101,8 @@ def _relu_backward(dy: Any, y: Any) -> np.ndarray:
     return _relu.relu_backward(dy, y)
 
 
-defvjp(relu, lambda y, x, **options: lambda g: _relu_backward(g, y))
-defvjp(_relu_backward, lambda dx, dy, y: lambda g: _relu_backward(g, y), None)
+defvjp(relu, lambda y, x, **options: lambda g: _relu_backward(_of(y, g), y))
+defvjp(_relu_backward, lambda dx, dy, y: lambda g: _relu_backward(_of(dx, g), y), None)
 
 
 def max_pool2d(input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False) -> Any:
@@ -126,6 +131,6 @@ def _gather(values: Any, places: np.ndarray, window: tuple[Any, ...]) -> np.ndar
     return np.where(where < 0, found.dtype.type(0), found).reshape(places.shape)
 
 
-defvjp(_pooled, lambda _, x, y, places, window: lambda g: _unpool(g, places, x.shape, window))
-defvjp(_unpool, lambda dx, dy, places, shape, window: lambda g: _gather(g, places, window))
-defvjp(_gather, lambda y, values, places, window: lambda g: _unpool(g, places, values.shape, window))
+defvjp(_pooled, lambda _, x, y, places, window: lambda g: _unpool(_of(y, g), places, x.shape, window))
+defvjp(_unpool, lambda dx, dy, places, shape, window: lambda g: _gather(_of(dx, g), places, window))
+defvjp(_gather, lambda y, values, places, window: lambda g: _unpool(_of(y, g), places, values.shape, window))

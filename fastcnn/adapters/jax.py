@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import extras, window
+from .. import checks, extras, window
 from ..ops import conv2d as _conv2d
 from ..ops import linear as _linear
 from ..ops import max_pool2d as _max_pool2d
@@ -40,13 +40,12 @@ def conv2d(
 ) -> Array:
     """Convolve; see `fastcnn.conv2d`. Arrays of shapes (N, C, H, W) or (C, H, W), (K, C/groups, R, S) and (K,)."""
     y = _convolve(_frozen((stride, padding, dilation, groups)), input, weight)
-    return y if bias is None else y + bias[:, None, None]
+    return _with_bias("conv2d", y, bias, (-1, 1, 1))
 
 
 def linear(input: Array, weight: Array, bias: Array | None = None) -> Array:
     """Multiply by a matrix and add a bias; see `fastcnn.linear`. Arrays of shapes (..., I), (O, I) and (O,)."""
-    y = _multiply((), input, weight)
-    return y if bias is None else y + bias
+    return _with_bias("linear", _multiply((), input, weight), bias, (-1,))
 
 
 def relu(input: Array) -> Array:
@@ -59,6 +58,16 @@ def max_pool2d(input: Array, kernel_size: Any, stride: Any = None, padding: Any 
     return _pool(_frozen((kernel_size, stride, padding, dilation, ceil_mode)), input)
 
 
+def _with_bias(op: str, y: Array, bias: Array | None, shape: tuple[int, ...]) -> Array:
+    if bias is None:
+        return y
+    filters = y.shape[-len(shape)]
+    if bias.shape != (filters,):
+        raise ValueError(f"{op}: bias must have shape {(filters,)} (one per row of the weight); got {bias.shape}")
+    _require_floats(op, input=y, bias=bias)
+    return y + bias.reshape(shape)
+
+
 def _frozen(value: Any) -> Any:
     """Return lists as tuples, which JAX can hash."""
     return tuple(map(_frozen, value)) if isinstance(value, (tuple, list)) else value
@@ -67,6 +76,13 @@ def _frozen(value: Any) -> Any:
 def _call(function: Callable[..., Any], like: Any, *arrays: Any) -> Any:
     """Return what a NumPy function returns for these arrays; `like` has the shapes and dtypes."""
     return jax.pure_callback(lambda *given: function(*map(np.asarray, given)), like, *arrays, vmap_method="sequential")
+
+
+def _require_floats(op: str, **arrays: Any) -> None:
+    """Raise TypeError unless all arrays are of one dtype that is computed in: while JAX traces, and not in a callback."""
+    dtype = checks.same_dtype(op, **arrays)
+    if dtype not in checks.FLOATS:
+        raise TypeError(f"{op}: input must have dtype float32 or float64; got {dtype}")
 
 
 def _shaped(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -101,8 +117,16 @@ def _bilinear(
 def _conv2d_shape(x: Any, w: Any, window_: tuple[Any, ...]) -> tuple[int, ...]:
     if x.ndim not in (3, 4) or w.ndim != 4:
         raise ValueError(f"conv2d: input must be (N, C, H, W) or (C, H, W), and weight (K, C, R, S); got {x.shape} and {w.shape}")
+    _require_floats("conv2d", input=x, weight=w)
     v, h = window.axes("conv2d", x.shape[-2:], w.shape[2:], *window_[:3])
     return (*x.shape[:-3], w.shape[0], v.output, h.output)
+
+
+def _linear_shape(x: Any, w: Any) -> tuple[int, ...]:
+    if x.ndim == 0 or w.ndim != 2 or x.shape[-1] != w.shape[1]:
+        raise ValueError(f"linear: input must be (..., I) and weight (O, I); got {x.shape} and {w.shape}")
+    _require_floats("linear", input=x, weight=w)
+    return (*x.shape[:-1], w.shape[0])
 
 
 _convolve, _, _ = _bilinear(
@@ -112,7 +136,7 @@ _convolve, _, _ = _bilinear(
 )
 
 _multiply, _, _ = _bilinear(
-    lambda _, x, w: _call(_linear.linear, _shaped((*x.shape[:-1], w.shape[0]), x.dtype), x, w),
+    lambda _, x, w: _call(_linear.linear, _shaped(_linear_shape(x, w), x.dtype), x, w),
     lambda _, shape, dy, w: _call(_linear.linear_input, _shaped(shape, dy.dtype), dy, w),
     lambda _, shape, dy, x: _call(lambda dy, x: _linear.linear_weight(dy, x, np.empty(shape, x.dtype))[0], _shaped(shape, dy.dtype), dy, x),
 )
@@ -123,6 +147,7 @@ _multiply, _, _ = _bilinear(
 
 @jax.custom_vjp
 def _rectify(x: Any) -> Any:
+    _require_floats("relu", input=x)
     return _call(_relu.relu, _shaped(x.shape, x.dtype), x)
 
 
@@ -144,6 +169,7 @@ def _pool_with_places(pool: Pool, x: Any) -> tuple[Any, Any]:
     """Return the maxima, and their places as int32, which JAX has in every mode."""
     if x.ndim not in (3, 4):
         raise ValueError(f"max_pool2d: input must be (N, C, H, W) or (C, H, W); got shape {x.shape}")
+    _require_floats("max_pool2d", input=x)
     shape = (*x.shape[:-2], *_max_pool2d.pool_output(x.shape[-2:], *pool))
 
     def run(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import extras, window
+from .. import checks, extras, window
 from ..ops import batch_norm as _batch_norm
 from ..ops import conv2d as _conv2d
 from ..ops import linear as _linear
@@ -59,7 +59,7 @@ def conv_transpose2d(
 ) -> Tensor:
     """Convolve, transposed; see `fastcnn.functional.conv_transpose2d`.
 
-    Tensors of shapes (N, C, H, W) or (C, H, W), (C, K/groups, R, S) and (K,). It is the gradient of `conv2d`, the operator ``conv2d_input``.
+    Tensors of shapes (N, C, H, W) or (C, H, W), (C, K/groups, R, S) and (K,). It is the gradient of `conv2d`: ``conv2d_input``.
     """
     op = "conv_transpose2d"
     if input.ndim not in (3, 4) or weight.ndim != 4:
@@ -73,7 +73,13 @@ def conv_transpose2d(
         (size - 1) * move + step * (kernel - 1) + 1
         for size, kernel, move, step in zip(input.shape[-2:], weight.shape[2:], strides, steps, strict=True)
     ]
-    whole = [*input.shape[:-3], weight.shape[1] * groups, *full]
+    filters = weight.shape[1] * groups
+    checks.same_dtype(op, input=input, weight=weight, bias=bias)
+    if bias is not None and bias.shape != (filters,):
+        raise ValueError(f"{op}: bias must have shape {(filters,)} (one per output channel); got {tuple(bias.shape)}")
+    if any(size + extra - 2 * pad < 1 for size, extra, pad in zip(full, more, pads, strict=True)):
+        raise ValueError(f"{op}: padding must leave some of the output, {full[0]} x {full[1]}; got {pads}")
+    whole = [*input.shape[:-3], filters, *full]
     y = torch.ops.fastcnn.conv2d_input(input, weight, whole, strides, [0, 0, 0, 0], steps, groups)
     (top, left), (bottom, right) = pads, (extra - pad for extra, pad in zip(more, pads, strict=True))
     if any((top, left, bottom, right)):

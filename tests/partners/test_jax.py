@@ -98,6 +98,17 @@ def test_mistakes_are_found_before_anything_runs() -> None:
         jax.eval_shape(adapter.conv2d, jnp.zeros(3), jnp.zeros((1, 1, 1, 1)))
     with pytest.raises(ValueError, match="Kernel size can't be greater"):
         jax.eval_shape(adapter.conv2d, jnp.zeros((1, 1, 2, 2)), jnp.zeros((1, 1, 3, 3)))
+    x, w = jnp.zeros((1, 1, 2, 2)), jnp.zeros((3, 1, 1, 1))
+    with pytest.raises(TypeError, match="conv2d: expected arrays of one dtype; got input float64, weight float32"):
+        jax.eval_shape(adapter.conv2d, x, w.astype(jnp.float32))
+    with pytest.raises(TypeError, match="conv2d: expected arrays of one dtype; got input float64, bias float32"):
+        jax.eval_shape(adapter.conv2d, x, w, jnp.zeros(3, jnp.float32))
+    with pytest.raises(ValueError, match=r"conv2d: bias must have shape \(3,\)"):
+        jax.eval_shape(adapter.conv2d, x, w, jnp.zeros(1))
+    with pytest.raises(ValueError, match=r"linear: input must be \(\.\.\., I\) and weight"):
+        jax.eval_shape(adapter.linear, jnp.zeros((2, 3)), jnp.zeros((2, 4)))
+    with pytest.raises(TypeError, match="relu: input must have dtype float32 or float64; got bfloat16"):
+        jax.eval_shape(adapter.relu, jnp.zeros(3, jnp.bfloat16))
     with pytest.raises(ValueError, match="max_pool2d: input must be"):
         adapter.max_pool2d(jnp.zeros(3), 2)
 

@@ -205,6 +205,15 @@ def test_refusals() -> None:
         adapter.conv2d(torch.zeros(1, 3, 4, 4), torch.zeros(2, 2, 1, 1))
     with pytest.raises(ValueError, match="output padding must be smaller than either stride or dilation"):
         adapter.conv_transpose2d(torch.zeros(1, 2, 2), torch.zeros(1, 1, 1, 1), output_padding=1)
+    x, w = torch.zeros(1, 2, 2), torch.zeros(1, 3, 1, 1)
+    with pytest.raises(ValueError, match=r"conv_transpose2d: bias must have shape \(3,\)"):
+        adapter.conv_transpose2d(x, w, torch.zeros(1))
+    with pytest.raises(TypeError, match="conv_transpose2d: expected arrays of one dtype"):
+        adapter.conv_transpose2d(x, w, torch.zeros(3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="conv_transpose2d: padding must leave some of the output, 2 x 2"):
+        adapter.conv_transpose2d(x, w, padding=1)
+    with pytest.raises(ValueError, match="conv_transpose2d: input must be"):
+        adapter.conv_transpose2d(x[0], w)
     with pytest.raises(TypeError, match="one dtype"):
         adapter.linear(torch.zeros(1, 3), torch.zeros(2, 3, dtype=torch.float64))
     with pytest.raises(ValueError, match="pad should be at most half"):
