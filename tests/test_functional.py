@@ -88,7 +88,7 @@ def _layer(x: np.ndarray, weight: Any, bias: Any, axes: int = 2) -> np.ndarray:
 
 
 def _group(x: np.ndarray, groups: int, weight: Any, bias: Any) -> np.ndarray:
-    split = x.reshape(x.shape[0], groups, -1)
+    split = x.reshape(x.shape[0], groups, x[0, 0].size * x.shape[1] // groups if len(x) else 0)
     y, column = _normal(split, (2,), 0.1).reshape(x.shape), (-1, *[1] * (x.ndim - 2))
     return y * (1 if weight is None else weight.reshape(column)) + (0 if bias is None else bias.reshape(column))
 
@@ -131,7 +131,7 @@ def test_group_norm(shape: tuple[int, ...], groups: int, affine: bool) -> None:
 
 
 @pytest.mark.parametrize("use_input_stats", [False, True])
-@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 4, 2), (1, 2, 2, 3, 2)])
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 4, 2), (1, 2, 2, 3, 2), (0, 3, 4)])
 def test_instance_norm(shape: tuple[int, ...], use_input_stats: bool) -> None:
     rng = np.random.default_rng(4)
     x, dy, (weight, bias) = rng.standard_normal(shape), rng.standard_normal(shape), rng.uniform(0.5, 2, (2, shape[1]))
