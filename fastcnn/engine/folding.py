@@ -60,3 +60,50 @@ def folding(dtype: str, maximum: bool) -> Any:
         return result
 
     return fold
+
+
+@functools.cache
+def pair_folding(dtype: str) -> Any:
+    """Return a kernel ``f(a, b, near, lanes)``: the sums, as float64, of a - near and of (a - near)(b - near) in one pass.
+
+    `lanes` is room for 2 `LANES` elements.
+    """
+    zero = np.dtype(dtype).type(0)
+
+    @kernel(specialisation=dtype)
+    def fold(a, b, near, lanes):
+        sums, products = np.float64(0), np.float64(0)
+        if a.size <= _SHORT:
+            for i in range(a.size):
+                sums += a[i] - near
+                products += (a[i] - near) * (b[i] - near)
+            return sums, products
+        ones, twos = lanes[:LANES], lanes[LANES:]
+        for first in range(0, a.size, _PIECE):
+            last = min(a.size, first + _PIECE)
+            piece, other = a[first:last], b[first:last]
+            blocks = piece.size // LANES
+            for j in range(LANES):
+                ones[j] = zero
+                twos[j] = zero
+            for n in range(blocks):
+                block, opposite = piece[n * LANES : (n + 1) * LANES], other[n * LANES : (n + 1) * LANES]
+                for j in range(LANES):
+                    ones[j] += block[j] - near
+                    twos[j] += (block[j] - near) * (opposite[j] - near)
+            rest, opposite = piece[blocks * LANES :], other[blocks * LANES :]
+            for j in range(rest.size):
+                ones[j] += rest[j] - near
+                twos[j] += (rest[j] - near) * (opposite[j] - near)
+            for part in (ones, twos):
+                half, quarter = part[LANES // 2 :], part[LANES // 4 :]
+                for j in range(LANES // 2):
+                    part[j] += half[j]
+                for j in range(LANES // 4):
+                    part[j] += quarter[j]
+            for j in range(LANES // 4):
+                sums += ones[j]
+                products += twos[j]
+        return sums, products
+
+    return fold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -95,15 +96,27 @@ def factor(op: str, name: str, value: Any, like: np.ndarray, same: bool = False)
     return weight
 
 
+_BLOCK = 16_384  # elements that pass after pass is made over while they are in cache
+
+
+def blocks(size: int) -> Iterator[slice]:
+    """Yield the blocks of flat arrays of `size` elements."""
+    for first in range(0, size, _BLOCK):
+        yield slice(first, min(size, first + _BLOCK))
+
+
 def reduced(losses: np.ndarray, how: str, count: Any = None) -> Any:
     """Return losses reduced to one number of their dtype: their sum, over `count` (their number) for "mean"; NaN for 0 / 0."""
     if how == "none":
         return losses
     with np.errstate(all="ignore"):
-        total = losses.sum(dtype=losses.dtype)
-        if how == "sum":
-            return total
-        return losses.dtype.type(np.true_divide(total, losses.size if count is None else count))
+        return averaged(losses.sum(), losses.size if count is None else count, how, losses.dtype)
+
+
+def averaged(total: Any, count: Any, how: str, dtype: np.dtype) -> Any:
+    """Return a total, over `count` for "mean", as a number of `dtype`; NaN for 0 / 0."""
+    with np.errstate(all="ignore"):
+        return dtype.type(np.true_divide(total, count) if how == "mean" else total)
 
 
 def output_gradient(op: str, value: Any, shape: tuple[int, ...], dtype: Any, how: str, count: Any = None) -> Any:

@@ -8,6 +8,8 @@ import numpy as np
 
 from .. import checks
 
+_LARGE = 4096  # elements
+
 
 def prelu(input: Any, weight: Any) -> np.ndarray:
     """Return x where x > 0, else weight x.
@@ -33,11 +35,14 @@ def prelu(input: Any, weight: Any) -> np.ndarray:
     K. He et al., "Delving Deep into Rectifiers", 2015, section 2.1.
     """
     x, slopes = _checked("prelu", input, weight)
+    y = checks.empty("prelu", x.shape, x.dtype)
+    by_sample = x.ndim > 2 and x[:1].size > _LARGE  # so that its passes find it in cache
     with np.errstate(all="ignore"):
-        y = np.asarray(np.minimum(x, 0))
-        y *= slopes
-        y += np.maximum(x, 0)
-        return y
+        for source, target in zip(x, y, strict=True) if by_sample else ((x, y),):
+            np.minimum(source, 0, out=target)
+            target *= slopes
+            target += np.maximum(source, 0)
+    return y
 
 
 def prelu_backward(grad_output: Any, input: Any, weight: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -66,7 +71,7 @@ def prelu_backward(grad_output: Any, input: Any, weight: Any) -> tuple[np.ndarra
     with np.errstate(all="ignore"):
         negative = np.where(x > 0, 0, dy * x)
         axes = tuple(axis for axis in range(x.ndim) if axis != 1 or slopes.size == 1)
-        dweight = negative.sum(axes, np.float64).astype(x.dtype).reshape(np.shape(weight))
+        dweight = np.asarray(negative.sum(axes, np.float64), x.dtype).reshape(np.shape(weight))
         return np.where(x > 0, dy, slopes * dy), dweight
 
 

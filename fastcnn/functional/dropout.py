@@ -124,7 +124,7 @@ def _dropped(op: str, x: np.ndarray, shape: tuple[int, ...], p: Any, training: A
 def _scaled(x: np.ndarray, mask: np.ndarray, p: float) -> np.ndarray:
     """Return x / (1 - p) where the mask is set; the memory order is kept."""
     with np.errstate(all="ignore"):
-        return np.asarray(x * (mask * x.dtype.type(1 / (1 - p) if p < 1 else 0)))
+        return np.multiply(x, mask * x.dtype.type(1 / (1 - p) if p < 1 else 0), out=np.empty_like(x))
 
 
 def _probability(op: str, p: Any) -> float:

@@ -409,9 +409,21 @@ def _distance(op: str, value: Any, input: Any, target: Any, reduction: str, weig
     how = _losses.reduction(op, reduction)
     pair = _losses.operands(op, input, target)
     w = factor(op, "weight", weight, pair.input, same=True)
+    x, t = pair.input.reshape(-1), pair.target.reshape(-1)
+    losses = np.empty(pair.input.shape, x.dtype) if how == "none" else None
+    total = 0.0
     with np.errstate(all="ignore"):
-        losses = value(np.asarray(pair.input - pair.target))
-        return reduced(losses if w is None else losses * w, how, _total(w) if share else None)
+        for block in _losses.blocks(x.size):
+            part = value(x[block] - t[block])
+            if w is not None:
+                part *= w.reshape(-1)[block]
+            if losses is None:
+                total += float(part.sum())
+            else:
+                losses.reshape(-1)[block] = part
+        if losses is not None:
+            return losses
+        return _losses.averaged(total, w.sum() if w is not None and share else x.size, how, x.dtype)
 
 
 def _distance_backward(
@@ -421,15 +433,20 @@ def _distance_backward(
     how = _losses.reduction(op, reduction)
     pair = _losses.operands(op, input, target)
     w = factor(op, "weight", weight, pair.input, same=True)
-    dloss = _losses.output_gradient(op, grad_output, pair.input.shape, pair.input.dtype, how, _total(w) if share else None)
+    count = w.sum() if w is not None and share else None
+    dloss = _losses.output_gradient(op, grad_output, pair.input.shape, pair.input.dtype, how, count)
+    x, t = pair.input.reshape(-1), pair.target.reshape(-1)
+    each = np.broadcast_to(dloss, pair.input.shape).reshape(-1) if how == "none" else None
+    dx, dt = np.empty(pair.input.shape, x.dtype), np.empty(pair.input.shape, x.dtype)
     with np.errstate(all="ignore"):
-        dx = slope(pair.input - pair.target) * dloss
-        dx = dx if w is None else dx * w
-        return pair.gradients(dx, -dx)
-
-
-def _total(weight: np.ndarray | None) -> Any:
-    return None if weight is None else weight.sum()
+        for block in _losses.blocks(x.size):
+            part = slope(x[block] - t[block])
+            part *= dloss if each is None else each[block]
+            if w is not None:
+                part *= w.reshape(-1)[block]
+            dx.reshape(-1)[block] = part
+            np.negative(part, out=dt.reshape(-1)[block])
+        return pair.gradients(dx, dt)
 
 
 def _squared(d: np.ndarray) -> np.ndarray:

@@ -124,7 +124,7 @@ def instance_norm(
     if not use_input_stats:
         if running_mean is None:
             raise ValueError(f"{op}: Expected running_mean and running_var to be defined when use_input_stats=False")
-        return batch_norm(x.reshape(*x.shape[:2], -1), running[0], running[1], scale, shift, eps=eps).reshape(x.shape)
+        return batch_norm(x.reshape(_flat(x)), running[0], running[1], scale, shift, eps=eps).reshape(x.shape)
     for name, value in (("running_mean", running_mean), ("running_var", running_var)):
         checks.changeable(op, name, value)
     of = math.prod(x.shape[2:]), x.shape[1]
@@ -175,7 +175,7 @@ def instance_norm_backward(
         raise ValueError(f"{op}: Expected running_mean and running_var to be defined when use_input_stats=False")
     with np.errstate(all="ignore"):
         inverse = 1 / np.sqrt(variance.astype(np.float64) + eps)
-    flat = (*x.shape[:2], -1)
+    flat = _flat(x)
     dx, dweight, dbias = batch_norm_backward(dy.reshape(flat), x.reshape(flat), mean, inverse.astype(np.float64), scale)
     return dx.reshape(x.shape), dweight, dbias
 
@@ -265,6 +265,11 @@ def _instances(op: str, input: Any, use_input_stats: Any) -> np.ndarray:
     if checks.flag(op, "use_input_stats", use_input_stats) and math.prod(x.shape[2:]) == 1:
         raise ValueError(f"{op}: Expected more than 1 spatial element when training, got input size {list(x.shape)}")
     return x
+
+
+def _flat(x: np.ndarray) -> tuple[int, int, int]:
+    """Return the shape (N, C, pixels)."""
+    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
 
 
 def _channels(op: str, x: np.ndarray, name: str, value: Any) -> np.ndarray | None:

@@ -129,11 +129,10 @@ def _sides(op: str, shape: tuple[int, ...], pad: Any, mode: Any, value: Any) -> 
                 f"{op}: The input size {size}, plus negative padding {before} and {after} resulted in a negative output size, "
                 f"which is invalid. Check dimension {axis} of your input."
             )
+    given = 0.0 if value is None else checks.number(op, "value", value, finite=False)
     if mode == "constant":
-        if value is not None:
-            checks.number(op, "value", value, finite=False)
         return sides
-    if value not in (None, 0):
+    if given != 0:
         raise ValueError(f"{op}: Padding mode {mode!r} doesn't take in value argument; got {window.shown(value)}")
     if not pairs or len(pairs) > 3 or len(shape) - len(pairs) not in (1, 2):
         raise ValueError(f"{op}: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now; got {len(numbers)} numbers "

@@ -34,13 +34,13 @@ class Dropout(Layer):
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         if not self.training or self.p == 0:
-            return self._function(x, self.p, False), None
+            return self._function(x, self.p, False), 1
         return self._function(x, self.p, rng=self.rng, return_mask=True)
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         if not input_gradient:
             return None, {}
-        return (dy if saved is None else dropout_backward(dy, saved, self.p)), {}
+        return (dy if isinstance(saved, int) else dropout_backward(dy, saved, self.p)), {}
 
     def _describe(self) -> str:
         return f"{self.p}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...engine.folding import LANES, folding
+from ...engine.folding import LANES, folding, pair_folding
 from ...jit import kernel
 from .problem import LayerNormProblem, work
 
@@ -48,31 +48,27 @@ class _Kernels(NamedTuple):
 def _kernels(dtype: str) -> _Kernels:
     """Return the kernels of a dtype."""
     T = np.dtype(dtype).type
-    total = folding(dtype, False)
+    zero, total, totals = T(0), folding(dtype, False), pair_folding(dtype)
     made = functools.partial(kernel, specialisation=dtype)
 
     @made()
-    def moments(row, eps, target, lanes):
-        """Return the mean as a value near it and the rest, and 1 / sqrt(variance + eps); `target` is room for a row.
+    def moments(row, eps, lanes):
+        """Return the mean as a value near it and the rest, and 1 / sqrt(variance + eps).
 
         The rest counts where the mean is large beside the deviation: it is the mean of small distances.
         """
         near = T(total(row, lanes) / row.size)
-        for d in range(row.size):
-            target[d] = row[d] - near
-        rest = T(total(target, lanes) / row.size)
-        for d in range(row.size):
-            distance = target[d] - rest
-            target[d] = distance * distance
-        return near, rest, T(1 / math.sqrt(total(target, lanes) / row.size + eps))
+        distances, squares = totals(row, row, near, lanes)
+        rest = distances / row.size
+        return near, T(rest), T(1 / math.sqrt(squares / row.size - rest * rest + eps))
 
     @made()
     def rows(job, x, weight, bias, eps, y):
         count = max(1, _CHUNK // x.shape[1])
-        lanes = np.empty(LANES, x.dtype)
+        lanes = np.empty(2 * LANES, x.dtype)
         for n in range(job * count, min(x.shape[0], (job + 1) * count)):
             source, target = x[n], y[n]
-            near, rest, inverse = moments(source, eps[0], target, lanes)
+            near, rest, inverse = moments(source, eps[0], lanes)
             scale, shift = weight[n % weight.shape[0]], bias[n % weight.shape[0]]
             for d in range(source.size):
                 target[d] = ((source[d] - near) - rest) * inverse * scale[d] + shift[d]
@@ -81,20 +77,18 @@ def _kernels(dtype: str) -> _Kernels:
     def rows_back(job, dy, x, weight, eps, dx, kept):
         D = x.shape[1]
         count = max(1, _CHUNK // D)
-        lanes, normal = np.empty(LANES, x.dtype), np.empty(D, x.dtype)
+        lanes, normal = np.empty(2 * LANES, x.dtype), np.empty(D, x.dtype)
         for n in range(job * count, min(x.shape[0], (job + 1) * count)):
             source, errors, target, scale = x[n], dy[n], dx[n], weight[n % weight.shape[0]]
-            near, rest, inverse = moments(source, eps[0], target, lanes)
+            near, rest, inverse = moments(source, eps[0], lanes)
             kept[n, 0], kept[n, 1] = float(near) + rest, inverse
             for d in range(D):
-                target[d] = errors[d] * scale[d]
-            mean = T(total(target, lanes) / D)
-            for d in range(D):
                 normal[d] = ((source[d] - near) - rest) * inverse
-                target[d] = errors[d] * scale[d] * normal[d]
-            slope = T(total(target, lanes) / D)
+                target[d] = errors[d] * scale[d]
+            sums, products = totals(target, normal, zero, lanes)
+            mean, slope = T(sums / D), T(products / D)
             for d in range(D):
-                target[d] = inverse * ((errors[d] * scale[d] - mean) - normal[d] * slope)
+                target[d] = inverse * ((target[d] - mean) - normal[d] * slope)
 
     @made()
     def parameters(job, dy, x, kept, dweight, dbias):
