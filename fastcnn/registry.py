@@ -13,8 +13,9 @@ gradients) are NHWC in memory where `channels_last` (a flag each) says so, else 
 must not warn. Calls that are like earlier ones go straight to it; see `plans`.
 
 A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
-keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned and, last, ``relu=False``:
-whether to raise the result to 0. Its ``cost`` has a third parameter, ``packed=False``.
+keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned and then ``relu=0``: 1 raises the
+result to 0, 2 limits it to 6 as well. It may take ``residual=None``, which is added before that. Its ``cost`` has a third parameter,
+``packed=False``.
 """
 
 from __future__ import annotations
