@@ -85,15 +85,20 @@ def correlate(
         return
     plan = _plan_correlate(p, x.shape, y.shape, x.dtype, planes, transposed, machine.get_threads(), machine.isa(), relu)
     if planes:
-        taps = weight.reshape(-1) if weight.ndim > 2 else np.ascontiguousarray(weight.T).reshape(-1)
+        taps = weight.reshape(-1) if weight.ndim > 1 else np.ascontiguousarray(weight.reshape(-1, p.C).T).reshape(-1)
     else:
-        taps = (packed(weight) if weight.ndim > 2 else weight).reshape(-1)
+        taps = packed(weight) if weight.ndim > 1 else weight
     plan(checks.flat(x), taps, bias, checks.flat(y))
 
 
+def correlation(p: Conv2dProblem, dtype: np.dtype, relu: int) -> Callable[..., None]:
+    """Return a function ``(x, weight, bias, y)`` on flat channels-last arrays, the weights `packed`: forward, a filter per channel."""
+    return _plan_correlate(p, p.input_shape, p.output_shape, dtype, False, False, machine.get_threads(), machine.isa(), relu)
+
+
 def packed(weight: np.ndarray) -> np.ndarray:
-    """Return weights (C, ...) as channels-last images want them, (taps, C)."""
-    return np.ascontiguousarray(weight.reshape(len(weight), -1).T)
+    """Return weights (C, ...) as channels-last images want them, (taps, C), flat."""
+    return np.ascontiguousarray(weight.reshape(len(weight), -1).T).reshape(-1)
 
 
 @functools.lru_cache(256)

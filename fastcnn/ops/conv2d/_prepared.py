@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import checks
 from ...engine.correlate import limit
-from ...registry import PRECISIONS, Operation
+from ...registry import PRECISIONS, Operation, Variant
 from .problem import Conv2dProblem
 
 Shape = tuple[int, int, int, int]
@@ -82,6 +82,52 @@ class PreparedConv2d:
         result = y.transpose(0, 2, 3, 1) if layout == "NHWC" else y
         return result[0] if array.ndim == 3 else result
 
+    def planned(self, shape: Shape, channels_last: bool, residual: bool = False) -> Callable[..., np.ndarray]:
+        """Return a function of images of this shape and memory format, and of a residual if so, that checks nothing.
+
+        It takes contiguous arrays, images (N, C, H, W) or, with `channels_last`, (N, H, W, C), and residuals (N, P, Q, K), and returns
+        (N, P, Q, K). It is for the threads that the caller has now.
+        """
+        problem = self._problem_of(shape)
+        N, K, P, Q = problem.output_shape
+        dtype = self.weight.dtype
+        allocate = checks.allocator("prepared conv2d", (N, P, Q, K), dtype)
+        variant = self._operation.variants[self.variant(problem)]
+        plan = None
+        if variant.packed_plan is not None and N:
+            plan = variant.packed_plan(problem, (channels_last, True), dtype, self._relu, residual)
+        if plan is None:
+            layout = "NHWC" if channels_last else "NCHW"
+            return lambda x, other=None: self._by_call(x, layout, other)
+        packed, bias, compute = self._packed_for(variant, problem), self._own_bias, plan
+        if residual:
+
+            def added(x: np.ndarray, other: np.ndarray) -> np.ndarray:
+                y = allocate()
+                compute(x.reshape(-1), packed, bias, y.reshape(-1), other.reshape(-1))
+                return y
+
+            return added
+
+        def call(x: np.ndarray) -> np.ndarray:
+            y = allocate()
+            compute(x.reshape(-1), packed, bias, y.reshape(-1))
+            return y
+
+        return call
+
+    def _by_call(self, x: np.ndarray, layout: str, residual: np.ndarray | None) -> np.ndarray:
+        return self(checks.channels_first(x, layout).transpose(0, 2, 3, 1), layout="NHWC", residual=residual)
+
+    def _packed_for(self, variant: Variant, problem: Conv2dProblem) -> np.ndarray:
+        """Return the weights as a variant wants them, packed when they are first asked for."""
+        assert variant.packing is not None
+        key, pack = variant.packing(problem, self.weight.dtype)
+        packed = self._packed.get((variant.name, key))
+        if packed is None:
+            packed = self._packed[variant.name, key] = pack(self._flat_weight)
+        return packed
+
     def _residual(self, op: str, residual: Any, y: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
         """Return what is to be added as an array in the memory format of y."""
         array = checks.array(op, "residual", residual, layout[1:] if unbatched else layout)
@@ -102,11 +148,7 @@ class PreparedConv2d:
         forward = variant.directions["forward"]
         if variant.packing is None or variant.forward_packed is None:
             return lambda x, y, residual: self._plain(forward, problem, x, y, residual)
-        key, pack = variant.packing(problem, self.weight.dtype)
-        packed = self._packed.get((variant.name, key))
-        if packed is None:
-            packed = self._packed[variant.name, key] = pack(self._flat_weight)
-        forward_packed = variant.forward_packed
+        packed, forward_packed = self._packed_for(variant, problem), variant.forward_packed
         if "residual" in inspect.signature(forward_packed).parameters:
             return lambda x, y, residual: forward_packed(problem, x, packed, self._own_bias, y, self._relu, residual)
 

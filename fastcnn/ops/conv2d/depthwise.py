@@ -22,7 +22,7 @@ import numpy as np
 
 from ...machine import tiles_available
 from . import im2col
-from ._depthwise import are_planes, correlate, is_looped, packed, planes_refuse, weight_gradient
+from ._depthwise import are_planes, correlate, correlation, is_looped, packed, planes_refuse, weight_gradient
 from .problem import Conv2dProblem
 
 WARNS = False  # what may, says so itself
@@ -63,6 +63,15 @@ def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bi
     correlate(p, _ordered(_repeated(problem, x), planes), weight, bias, out, planes, transposed=False, relu=relu)
     if out is not y:
         y[...] = out
+
+
+def packed_plan(
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
+) -> Callable[..., None] | None:
+    """Return `forward_packed` for arrays of known memory, which must be channels-last."""
+    if residual or not all(channels_last) or problem.K != problem.C:
+        return None
+    return correlation(problem, dtype, relu)
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:

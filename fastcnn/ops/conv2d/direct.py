@@ -122,11 +122,15 @@ def forward_packed(
 ) -> None:
     """Correlate x with packed weights; add `residual`, whose memory is as that of y."""
     formats = checks.is_channels_last(x), checks.is_channels_last(y)
-    run = _forward(problem, *formats, x.dtype, machine.get_threads(), True, relu, residual is not None)
-    if residual is None:
-        run(checks.flat(x), weight, bias, checks.flat(y))
-    else:
-        run(checks.flat(x), weight, bias, checks.flat(y), checks.flat(residual))
+    run = packed_plan(problem, formats, x.dtype, relu, residual is not None)
+    run(checks.flat(x), weight, bias, checks.flat(y), *([] if residual is None else [checks.flat(residual)]))
+
+
+def packed_plan(
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
+) -> Callable[..., None]:
+    """Return `forward_packed` for arrays of known memory."""
+    return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu, residual)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -95,6 +95,15 @@ def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bi
         limit(checks.flat(y), relu)
 
 
+def packed_plan(
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
+) -> Callable[..., None] | None:
+    """Return `forward_packed` for arrays of known memory."""
+    if residual or relu == 2:
+        return None
+    return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu > 0)
+
+
 @functools.lru_cache(maxsize=1024)
 def _forward(
     p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False, relu: bool = False
