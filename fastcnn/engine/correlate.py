@@ -51,7 +51,8 @@ class Geometry(NamedTuple):
     y_h: int
     y_w: int
     groups: int = 1
-    relu: int = 0
+    relu: int = 0  # 1: results are raised to 0; 2: and limited to 6
+    add: int = 0  # 1: results are added to an array like y, before that
     skip: int = 0  # 1: kernel rows outside of the image are left out, instead of multiplied with zeros
     rows: int = 0  # output rows of a job
     bands: int = 0  # jobs of an image's height
@@ -82,7 +83,7 @@ def geometry_of(
     x: tuple[tuple[int, ...], bool],
     y: tuple[tuple[int, ...], bool],
     groups: int = 1,
-    relu: bool = False,
+    relu: int = 0,
 ) -> Geometry:
     """Return the geometry of (R, S, stride_h, stride_w, top, left) from x to y, each (its shape, whether its memory is channels-last)."""
     (N, C, H, W), (_, K, P, Q) = x[0], y[0]
@@ -114,22 +115,25 @@ def block_of(outputs: int, itemsize: int) -> int:
 def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: bool = False) -> Callable[..., None]:
     """Return a function ``(x, weight, bias, y)`` on flat arrays that runs a correlation; for the threads that the caller has now.
 
-    `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs; `bias` may be None.
+    `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs; `bias` may be None. With ``geometry.add`` the
+    function takes a fifth array, in the memory format of y, to which the results are added.
     """
     if geometry.N * geometry.P * geometry.Q == 0:
         return lambda *_: None
     shape = tile_shape(geometry.K, dtype.itemsize)
     g = _cut(geometry, shape, dtype.itemsize, packed)
+    if g.add and not g.direct_out:
+        return _added_afterwards(correlation(geometry._replace(relu=0, add=0), filters, dtype, packed), g.relu)
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
     fixed, taps = np.array([g], GEOMETRY), record(filters)
     sample = np.empty(0, dtype)
-    run = _kernel(shape, dtype).bound(jobs, fixed, taps, sample, sample, sample, sample, work=flops)
+    run = _kernel(shape, dtype).bound(jobs, fixed, taps, *[sample] * 5, work=flops)
     pack_before = None if packed or g.local else filter_packer(filters, shape.block, dtype, g.groups)
     padded_K = g.blocks * shape.block
     zeros = np.zeros(g.groups * padded_K, dtype)
 
-    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, other: np.ndarray | None = None) -> None:
         if bias is None:
             bias = zeros
         elif padded_K != g.K:
@@ -138,7 +142,27 @@ def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: b
             bias = whole
         if pack_before is not None:
             weight = pack_before(weight)
-        run(fixed, taps, x, weight, bias, y)
+        run(fixed, taps, x, weight, bias, y if other is None else other, y)
+
+    return correlate
+
+
+def limit(y: np.ndarray, relu: int) -> None:
+    """Raise an array to 0 (relu 1), and limit it to 6 (2), as the tiles do when they store."""
+    if relu:
+        np.maximum(y, 0, out=y)
+    if relu == 2:
+        np.minimum(y, 6, out=y)
+
+
+def _added_afterwards(run: Callable[..., None], relu: int) -> Callable[..., None]:
+    """Return a correlation with its addition in a pass of its own: where results are stored through a scratch."""
+
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, other: np.ndarray) -> None:
+        run(x, weight, bias, y)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.add(y, other, out=y)
+        limit(y, relu)
 
     return correlate
 
@@ -209,7 +233,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     pack_block = block_packer(block, dtype)
 
     @kernel(specialisation=(shape, dtype.str))
-    def correlate_band(job, geometry, filters, x, weight, bias, y):
+    def correlate_band(job, geometry, filters, x, weight, bias, other, y):
         g = geometry[0]
         split, unit = job % g.splits, job // g.splits
         chunk, unit = unit % g.chunks, unit // g.chunks
@@ -238,7 +262,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
             target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
         panels = np.empty(panel, x.dtype) if g.local else weight
         in_parts = g.depth < g.R
-        start = target if in_parts else bias  # sums in parts begin with the bias in their place
+        begun = in_parts or g.add == 1
+        start = target if begun else bias  # sums in parts, or that are added to something, begin with the bias in their place
         tiles = -(-width // height)
         for k in range(k_first, k_last, g.together):
             k_end = min(k + g.together, k_last)
@@ -259,16 +284,22 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
                     for i in range(k_end - k):
                         to, w_at, b_at = out + row * y_row + q * y_pixel + i * block, w_block + i * panel, b_block + i * block
-                        if in_parts:
+                        if begun:
                             for m in range(tall):
-                                values, begin = target[to + m * y_pixel : to + m * y_pixel + block], bias[b_at : b_at + block]
-                                for v in range(block):
-                                    values[v] = begin[v]
+                                place = to + m * y_pixel
+                                values, begin = target[place : place + block], bias[b_at : b_at + block]
+                                if g.add == 1:
+                                    more = other[place : place + block]
+                                    for v in range(block):
+                                        values[v] = begin[v] + more[v]
+                                else:
+                                    for v in range(block):
+                                        values[v] = begin[v]
                         for r in range(r_first, r_last, g.depth):
                             tile(
                                 tall, image, at + (r - r_first) * pitch, step, pitch, 1,
                                 panels, w_at + r * reach * block, reach * block, block,
-                                start, to if in_parts else b_at, y_pixel if in_parts else 0, g.relu if r + g.depth >= r_last else 0,
+                                start, to if begun else b_at, y_pixel if begun else 0, g.relu if r + g.depth >= r_last else 0,
                                 target, to, y_pixel, min(g.depth, r_last - r), reach,
                             )  # fmt: skip
                     q += tall

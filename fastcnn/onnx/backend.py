@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from onnx.backend.base import Backend, BackendRep
 
 from . import operators
@@ -22,11 +24,13 @@ class PreparedModel(BackendRep):
     ----------
     graph : Graph
         What is run: the model's graph after folding and fusing.
+    nodes : int
+        How many nodes the model had before.
     input_names, output_names : list of str
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, nodes: int) -> None:
+        self.graph, self.nodes = graph, nodes
         self.input_names, self.output_names = [value.name for value in graph.inputs], [value.name for value in graph.outputs]
         self._executor = Executor(graph)
 
@@ -87,7 +91,7 @@ class FastcnnBackend(Backend):
         graph = read(model)
         for node in graph.nodes:
             operators.find(node)
-        return PreparedModel(optimised(graph) if optimise else graph)
+        return PreparedModel(optimised(graph) if optimise else graph, len(graph.nodes))
 
     @classmethod
     def run_node(
@@ -112,6 +116,25 @@ class FastcnnBackend(Backend):
     def supports_device(cls, device: str) -> bool:
         """Whether a device is the CPU."""
         return device == "CPU" or device.startswith("CPU:")
+
+
+def prepare_file(path: str | Path) -> PreparedModel:
+    """Return the model of an .onnx file, ready to run; weights in files beside it are read too.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It holds no valid ONNX model.
+    UnsupportedError
+        The model needs something that is not computed here.
+    """
+    try:
+        model = onnx.load(path)
+        return FastcnnBackend.prepare(model)
+    except (DecodeError, onnx.checker.ValidationError) as error:
+        raise ValueError(f"{path} is no valid ONNX model: {str(error).splitlines()[0]}") from error
 
 
 def _require_cpu(device: str) -> None:

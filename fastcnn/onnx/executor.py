@@ -67,7 +67,7 @@ class Plan(NamedTuple):
                 made = None
                 for slot in dead:
                     slots[slot] = None
-        return [_result(slots[slot]) for slot in self.outputs]
+        return _results([slots[slot] for slot in self.outputs], arrays)
 
 
 class Executor:
@@ -161,7 +161,7 @@ class _Planning:
             if value.name not in self._numbers:
                 raise ValueError(f"the graph's output {value.name!r} is made by no node")
         outputs = tuple(self._numbers[value.name] for value in graph.outputs)
-        self.results = [_result(self._values[slot]) for slot in outputs]
+        self.results = _results([self._values[slot] for slot in outputs], self._arrays)
         slots_before = [value if constant else None for value, constant in zip(self._values, self._constant, strict=True)]
         return Plan(slots_before, steps, inputs, outputs)
 
@@ -186,7 +186,8 @@ class _Planning:
         constant = node.kind not in _RANDOM and (all(self._constant[slot] for slot in reads) or node.kind in ("Shape", "Size"))
         self.reusable &= not inputs.depends_on_values
         writes = tuple(
-            self._slot(name, np.asarray(result), constant) if name else -1 for name, result in zip(node.outputs, results, strict=False)
+            self._slot(name, _frozen(result) if constant else np.asarray(result), constant) if name else -1
+            for name, result in zip(node.outputs, results, strict=False)
         )
         return None if constant else Step(run, reads, writes, (), node)
 
@@ -212,6 +213,18 @@ def evaluate(node: Node, arrays: Sequence[np.ndarray | None]) -> tuple[Any, ...]
     return tuple(np.asarray(array) for array in (made if type(made) is tuple else (made,)))
 
 
-def _result(value: Any) -> np.ndarray:
-    array = checks.contiguous(np.asarray(value))
+def _frozen(value: Any) -> np.ndarray:
+    array: np.ndarray = np.asarray(value).view()
+    array.flags.writeable = False
     return array
+
+
+def _results(values: Sequence[Any], inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the values as contiguous arrays of their own: not constants, nor views of the inputs or of each other."""
+    found: list[np.ndarray] = []
+    for value in values:
+        array = np.ascontiguousarray(value).reshape(np.shape(value))
+        if not array.flags.writeable or any(np.may_share_memory(array, other) for other in (*inputs, *found)):
+            array = array.copy()
+        found.append(array)
+    return found

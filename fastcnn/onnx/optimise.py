@@ -7,7 +7,7 @@ is per channel, that padding is zero) it reads from constants; where it cannot k
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -352,14 +352,3 @@ def _limits(pair: _Pair) -> tuple[float | None, float | None] | None:
             default if array is None else float(array.reshape(())) for array, default in zip(given, (-math.inf, math.inf), strict=True)
         )
     return (None if low == -math.inf else low), (None if high == math.inf else high)
-
-
-def fused_kinds(graph: Graph) -> Iterator[str]:
-    """Yield a word for every node that stands for several."""
-    for node in graph.nodes:
-        if node.domain == OWN_DOMAIN:
-            extras = [word for word in ("residual",) if node.get(word)]
-            limits = node.get("low"), node.get("high")
-            if limits != (None, None):
-                extras.append("relu" if limits == (0.0, None) else f"clip {limits}")
-            yield " + ".join([node.kind.lower(), *extras])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...ops.conv2d import conv2d, conv2d_input, prepare_conv2d
+from ...ops.conv2d import PreparedConv2d, conv2d, conv2d_input, prepare_conv2d
 from ..graph import Node
 from . import window as windows
 from .registry import Inputs, Run, operator, refuse
@@ -17,40 +17,63 @@ from .window import Window
 _BOTH: tuple[Any, ...] = (slice(None), slice(None))  # all images, all channels
 
 
-def convolution(node: Node, inputs: Inputs, relu: bool = False) -> Run:
-    """Return a function (x, weight, bias) of the convolution that a node's attributes describe; `relu` raises its result to 0.
-
-    The results of two dimensions are channels-last in memory, whatever x is.
-    """
+@operator("Conv")
+def convolution(node: Node, inputs: Inputs) -> Run:
+    """Bind a convolution; its results of two dimensions are channels-last in memory, whatever x is."""
     x, weight = inputs[0], inputs[1]
     _require_floats(node, x)
     if weight.ndim != x.ndim or x.ndim not in (3, 4, 5):
         raise refuse(node, f"a convolution of {x.ndim - 2} dimensions")
     geometry, groups = windows.of_node(node, x.shape[2:], weight.shape[2:]), int(node.get("group", 1))
     if x.ndim == 4:
-        return _planar(geometry, groups, inputs, relu)
-    if x.ndim == 3:
-        return _linear(geometry, groups, relu)
-    return _volume(geometry, groups, relu)
+        return _planar(geometry, groups, inputs)
+    return _linear(geometry, groups) if x.ndim == 3 else _volume(geometry, groups)
 
 
-operator("Conv")(convolution)
+def prepared(node: Node, inputs: Inputs, relu: int) -> PreparedConv2d | None:
+    """Return a convolution of constant weights whose kernel limits its results; None where there is none.
+
+    `relu` 1 raises to 0, and 2 limits to 6 as well.
+    """
+    x, weight = inputs[0], inputs[1]
+    if not (x.ndim == weight.ndim == 4 and inputs.is_constant(1) and inputs.is_constant(2) and x.dtype in checks.FLOATS):
+        return None
+    geometry = windows.of_node(node, x.shape[2:], weight.shape[2:])
+    options = _options(geometry, int(node.get("group", 1)))
+    return prepare_conv2d(weight, inputs.get(2), **options, relu=relu == 1, relu6=relu == 2)
 
 
-def _planar(geometry: Window, groups: int, inputs: Inputs, relu: bool) -> Run:
-    options: dict[str, Any] = {"stride": geometry.stride, "padding": geometry.pads, "dilation": geometry.dilation, "groups": groups}
+def on_images(prepared: PreparedConv2d, x: np.ndarray, residual: bool = False) -> Run:
+    """Return a function (x, weight, bias, residual) for images like x that convolves with weights that are known."""
+    last = checks.is_channels_last(x)
+    run = prepared.planned(x.shape, last, residual)
+    if residual:
+        return lambda x, w, b, other: run(_memory(x, last), _memory(other, True)).transpose(0, 3, 1, 2)
+    return lambda x, *_: run(_memory(x, last)).transpose(0, 3, 1, 2)
+
+
+def _memory(x: np.ndarray, channels_last: bool) -> np.ndarray:
+    return checks.contiguous(x.transpose(0, 2, 3, 1) if channels_last else x)
+
+
+def output_shape(node: Node, inputs: Inputs) -> tuple[int, ...]:
+    """Return the shape of a convolution's result."""
+    x, weight = inputs[0], inputs[1]
+    return (len(x), len(weight), *windows.of_node(node, x.shape[2:], weight.shape[2:]).output)
+
+
+def _options(geometry: Window, groups: int) -> dict[str, Any]:
+    return {"stride": geometry.stride, "padding": geometry.pads, "dilation": geometry.dilation, "groups": groups}
+
+
+def _planar(geometry: Window, groups: int, inputs: Inputs) -> Run:
+    options = _options(geometry, groups)
     if inputs.is_constant(1) and inputs.is_constant(2):
-        prepared = prepare_conv2d(inputs[1], inputs.get(2), **options, relu=relu)
-        return lambda x, *_: prepared(x.transpose(0, 2, 3, 1), layout="NHWC").transpose(0, 3, 1, 2)
-
-    def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-        y = conv2d(x.transpose(0, 2, 3, 1), weight, bias, **options, layout="NHWC").transpose(0, 3, 1, 2)
-        return np.maximum(y, 0, out=y) if relu else y
-
-    return run
+        return on_images(prepare_conv2d(inputs[1], inputs.get(2), **options), inputs[0])
+    return lambda x, *arrays: conv2d(x.transpose(0, 2, 3, 1), *arrays, **options, layout="NHWC").transpose(0, 3, 1, 2)
 
 
-def _linear(geometry: Window, groups: int, relu: bool) -> Run:
+def _linear(geometry: Window, groups: int) -> Run:
     """Convolve lines as images of height 1."""
     (axis,) = geometry.axes
     options: dict[str, Any] = {
@@ -58,13 +81,12 @@ def _linear(geometry: Window, groups: int, relu: bool) -> Run:
     }  # fmt: skip
 
     def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-        y: np.ndarray = conv2d(x[:, :, None], weight[:, :, None], bias, **options)[:, :, 0]
-        return np.maximum(y, 0, out=y) if relu else y
+        return conv2d(x[:, :, None], weight[:, :, None], bias, **options)[:, :, 0]
 
     return run
 
 
-def _volume(geometry: Window, groups: int, relu: bool) -> Run:
+def _volume(geometry: Window, groups: int) -> Run:
     """Convolve volumes as a sum over the taps of the first axis, each of them a convolution of all planes."""
     depth, vertical, horizontal = geometry.axes
     options: dict[str, Any] = {
@@ -80,8 +102,6 @@ def _volume(geometry: Window, groups: int, relu: bool) -> Run:
             first = tap * depth.dilation
             planes = padded[:, first : first + (count - 1) * depth.stride + 1 : depth.stride].reshape(-1, C, vertical.size, horizontal.size)
             total = total + conv2d(planes, weight[:, :, tap], None if tap else bias, **options)
-        if relu:
-            np.maximum(total, 0, out=total)
         volume: np.ndarray = total.reshape(N, count, *total.shape[1:]).transpose(0, 2, 1, 3, 4)
         return volume
 

@@ -22,9 +22,14 @@ from .registry import Inputs, Run, operator
 def convolution(node: Node, inputs: Inputs) -> Run:
     """Bind a convolution with an epilogue."""
     low, high, residual = node.get("low"), node.get("high"), node.get("residual", False)
-    if not residual and low == 0:
-        run = conv.convolution(node, inputs, relu=True)
-        return run if high is None else _limited(run, None, high)
+    relu = {(None, None): 0, (0, None): 1, (0, 6): 2}.get((low, high))
+    prepared = conv.prepared(node, inputs, relu) if relu is not None else None
+    if prepared is not None and not residual:
+        return conv.on_images(prepared, inputs[0])
+    if prepared is not None and inputs[3].shape == conv.output_shape(node, inputs):
+        return lambda x, w, b, other: prepared(x.transpose(0, 2, 3, 1), layout="NHWC", residual=other.transpose(0, 2, 3, 1)).transpose(
+            0, 3, 1, 2
+        )
     run = conv.convolution(node, inputs)
     return _added(run, low, high, inputs, in_place=True) if residual else _limited(run, low, high)
 

@@ -103,6 +103,21 @@ class Emitter:
     def shuffle(self, first: Any, second: Any, picks: list[int]) -> Any:
         return self.b.shuffle_vector(first, second, self.ir.Constant(self.ir.VectorType(self.i32, self.lanes), picks))
 
+    def limiter(self, relu: Any) -> Callable[[Any], Any]:
+        """Return what limits sums as they are stored: `relu` 1 raises them to 0, 2 limits them to 6 as well; NaN passes."""
+
+        def chosen(relation: str, number: int, value: float, otherwise: float) -> Any:
+            is_so = self.b.icmp_signed(relation, relu, self.const(number))
+            return self.broadcast(self.b.select(is_so, self.ir.Constant(self.scalar, value), self.ir.Constant(self.scalar, otherwise)))
+
+        least, most = chosen("!=", 0, 0.0, float("-inf")), chosen("==", 2, 6.0, float("inf"))
+
+        def limit(total: Any) -> Any:
+            total = self.b.select(self.b.fcmp_ordered(">", least, total), least, total)
+            return self.b.select(self.b.fcmp_ordered("<", most, total), most, total)
+
+        return limit
+
     def within(self, first: Any, size: Any) -> Any:
         """Return the mask of lanes i with 0 <= first + i < size."""
         width = self.indices.element

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import bf16, checks, machine
-from ...engine.correlate import geometry_of
+from ...engine.correlate import geometry_of, limit
 from ...engine.filters import all_taps
 from ...engine.phases import phases_of
 from ...engine.words import weight_packer
@@ -86,12 +86,13 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return None, weight_packer(problem.weight_shape)
 
 
-def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: int = 0) -> None:
     """Correlate x with packed weights."""
     if x.dtype == np.float64:
         return direct.forward_packed(problem, x, weight, bias, y, relu)
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True, relu)
-    return run(checks.flat(x), weight, bias, checks.flat(y))
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True, relu > 0)
+    run(checks.flat(x), weight, bias, checks.flat(y))
+    return limit(checks.flat(y), relu) if relu == 2 else None
 
 
 @functools.lru_cache(maxsize=1024)

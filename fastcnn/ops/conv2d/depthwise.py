@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Hashable
 
 import numpy as np
 
 from ...machine import tiles_available
 from . import im2col
-from ._depthwise import are_planes, correlate, is_looped, planes_refuse, weight_gradient
+from ._depthwise import are_planes, correlate, correlation, is_looped, packed, planes_refuse, weight_gradient
 from .problem import Conv2dProblem
 
 WARNS = False  # what may, says so itself
@@ -38,7 +39,7 @@ def refuses(problem: Conv2dProblem) -> str | None:
     return tiles_available()
 
 
-def cost(problem: Conv2dProblem, direction: str) -> float:
+def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
     """Estimate a pass of the taps over the output, half of whose time goes to memory."""
     p = problem
     return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S / 16
@@ -46,12 +47,31 @@ def cost(problem: Conv2dProblem, direction: str) -> float:
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Slide over x; the accumulators start from the bias."""
+    forward_packed(problem, x, weight, bias, y)
+
+
+def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
+    """Put the channels of each tap next to each other."""
+    return None, lambda weight: packed(weight.reshape(problem.weight_shape))
+
+
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: int = 0) -> None:
+    """Slide over x, with weights as they are or packed."""
     p, may_be_planes = _one_filter_each(problem)
     planes = may_be_planes and are_planes(y)
     out = y if planes == are_planes(y) else _empty(y.shape, y.dtype, planes)
-    correlate(p, _ordered(_repeated(problem, x), planes), weight, bias, out, planes, transposed=False)
+    correlate(p, _ordered(_repeated(problem, x), planes), weight, bias, out, planes, transposed=False, relu=relu)
     if out is not y:
         y[...] = out
+
+
+def packed_plan(
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
+) -> Callable[..., None] | None:
+    """Return `forward_packed` for arrays of known memory, which must be channels-last."""
+    if residual or not all(channels_last) or problem.K != problem.C:
+        return None
+    return correlation(problem, dtype, relu)
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import checks, machine
-from ...engine.correlate import geometry_of
+from ...engine.correlate import geometry_of, limit
 from ...engine.filters import Taps, all_taps, flipped
 from ...machine import tiles_available
 from . import _winograd, _winograd_gradient
@@ -87,10 +87,21 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return m, _winograd.filter_packer(all_taps(problem.weight_shape), m, dtype)
 
 
-def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: int = 0) -> None:
     """Correlate x with transformed filters."""
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads(), True, relu)
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads(), True, relu > 0)
     run(checks.flat(x), weight, bias, checks.flat(y))
+    if relu == 2:
+        limit(checks.flat(y), relu)
+
+
+def packed_plan(
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
+) -> Callable[..., None] | None:
+    """Return `forward_packed` for arrays of known memory."""
+    if residual or relu == 2:
+        return None
+    return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu > 0)
 
 
 @functools.lru_cache(maxsize=1024)
