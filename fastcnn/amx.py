@@ -29,43 +29,50 @@ _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # Linux on x86-6
 _C, _A, _B = (0, 1, 2, 3), (4, 5), (6, 7)  # tile registers; C by row, then column
 
 
-@functools.cache
 def unavailable() -> str | None:
-    """Return None where this process may use matrix tiles, else the reason why not, in the words of `refuses`.
-
-    Linux gives a process the 8 KiB of registers only if it asks, once; threads and children inherit that.
-    """
+    """Return None where this process may use matrix tiles, else the reason why not, in the words of `refuses`."""
     reason = bf16.unavailable()
     if reason is not None:
         return reason
     if not {"amx-tile", "amx-bf16"} <= machine.cpu_features():
         return "this CPU has no AMX_BF16"
-    if not {"+amx-tile", "+amx-bf16"} <= set(_target_features().split(",")):
+    if not {"+amx-tile", "+amx-bf16"} <= _target_features():
         return "NUMBA_CPU_FEATURES leaves out AMX"
-    if not sys.platform.startswith("linux"):
-        return "only Linux is asked for the tile registers"
-    if ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) != 0:
-        return "Linux does not give this process the tile registers"
-    return None
+    return None if _permitted() else "the system does not give this process the tile registers"
 
 
-def _target_features() -> str:
-    """Return the features that Numba compiles for."""
+@functools.cache
+def _permitted() -> bool:
+    """Whether this process has the tile registers: Linux gives their 8 KiB only to who asks, once; threads and children inherit that."""
+    return sys.platform == "linux" and ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0
+
+
+@functools.cache
+def _target_features() -> frozenset[str]:
+    """Return the features that Numba compiles for, each with its sign."""
     machine.numba()
     from numba.core.registry import cpu_target
 
-    return str(cpu_target.target_context.codegen().magic_tuple()[2])
+    return frozenset(cpu_target.target_context.codegen().magic_tuple()[2].split(","))
 
 
-def configuration(rows: int, columns: tuple[int, int], words: int) -> np.ndarray:
-    """Return 64 bytes that set the sizes of all tiles: C has `rows`, and the `columns` of its left and its right tiles; A has `words`."""
+def configuration(rows: tuple[int, int], columns: tuple[int, int], words: int) -> np.ndarray:
+    """Return 64 bytes that set the sizes of all tiles: C's upper and lower `rows`, left and right `columns`, and A's `words`."""
     data = np.zeros(64, np.uint8)
     data[0] = 1  # palette
     bytes_of_row, row_count = data[16:32].view(np.uint16), data[48:56]
-    for tiles, height, widths in ((_C, rows, 2 * columns), (_A, rows, (words, words)), (_B, words, columns)):
-        for tile, width in zip(tiles, widths, strict=True):
-            row_count[tile], bytes_of_row[tile] = height, 4 * width
+    for i in range(2):
+        row_count[_A[i]], bytes_of_row[_A[i]] = rows[i], 4 * words
+        row_count[_B[i]], bytes_of_row[_B[i]] = words, 4 * columns[i]
+        for j in range(2):
+            row_count[_C[2 * i + j]], bytes_of_row[_C[2 * i + j]] = rows[i], 4 * columns[j]
     return data
+
+
+def last_pair(count: int) -> tuple[int, int]:
+    """Return the sizes of the last two tiles of so many rows or columns, in pairs of 16; 1 for a tile that is not there."""
+    left = count - (count - 1) // (2 * TILE) * 2 * TILE
+    return min(TILE, left), max(1, left - TILE)
 
 
 def empty(words: int) -> np.ndarray:

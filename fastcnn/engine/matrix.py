@@ -76,10 +76,8 @@ def multiply(M: int, N: int, K: int, a_by_terms: bool, b_by_terms: bool) -> Call
 
 def table_of(height: int, columns: int, words: int) -> np.ndarray:
     """Return two tile configurations: for pairs of whole column tiles, and for the last pair, or single tile, of `columns`."""
-    rest = columns - 1 - (columns - 1) % (2 * amx.TILE)  # where the last pair begins
-    left = min(amx.TILE, columns - rest)
-    last = left, max(1, columns - rest - left)
-    return np.concatenate([amx.configuration(height, (amx.TILE, amx.TILE), words), amx.configuration(height, last, words)])
+    whole, rows = (amx.TILE, amx.TILE), (height, height)
+    return np.concatenate([amx.configuration(rows, size, words) for size in (whole, amx.last_pair(columns))])
 
 
 @functools.cache

@@ -70,7 +70,7 @@ def effort(g: Geometry, forward: bool = True) -> float:
     """Return the vector multiply-adds of float32 in whose time a correlation runs, without its weights; measured."""
     s = steps_of(g.C, g.R, g.S, forward)
     tiles = g.N * g.P * -(-g.Q // amx.TILE) * -(-g.K // amx.TILE) * s.taps * s.steps
-    return 40.0 * tiles + 1.5 * g.N * (g.H * g.W * s.pixel + g.P * g.Q * g.K) + 20_000
+    return 30.0 * tiles + 0.75 * g.N * (g.H * g.W * s.pixel + g.P * g.Q * g.K) + 20_000
 
 
 def tiled(geometry: Geometry, steps: Steps) -> tuple[Geometry, Steps]:
@@ -203,8 +203,8 @@ def line_of() -> Kernel:
 def row_multiplier() -> Kernel:
     """Return a kernel that correlates rows of an `image_packer`'s image with pairs of blocks of output channels.
 
-    ``multiply(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, start, y, to, y_h, y_w)``: rows of the image
-    are `pitch` words apart, those without a partner `last` words further on; `first` is a row of the output.
+    ``multiply(geometry, steps, table, image, pitch, last, first, rows, k_first, k_last, weight, start, y, to, y_h, y_w)``: image rows are
+    `pitch` words apart, those without a partner `last` words further on; `first` is a row of the output.
     """
     configure, product = amx.configure(), amx.product()
 

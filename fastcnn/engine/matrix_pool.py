@@ -13,7 +13,7 @@ from .correlate import Geometry
 from .filters import Filters
 from .fused_pool import Window
 from .matrix_correlate import image_packer, image_words, line_of, records, row_multiplier, steps_of, tiled, weight_packer, work_of
-from .packing import row_unpacker
+from .packing import clear, row_unpacker
 from .pooling import pooler, unpooler
 from .words import FLOAT32
 
@@ -100,8 +100,28 @@ def unpooled_correlation(geometry: Geometry, window: Window, filters: Filters) -
 
 
 @functools.cache
+def _channel_unpooler() -> Kernel:
+    """Return a kernel that unpools 2 x 2 windows into an image of words, whose pixel (row, column) belongs to window (0, 0)."""
+    unpool_quad = bf16.unpool_quad(False)
+
+    @kernel
+    def unpool_channels(dy, y, winners, at, y_h, y_w, P, Q, C, image, row, column, columns, pixel):
+        # Bounds. Of C channels the last 32 or fewer are counted; a pixel has words for whole blocks of 32.
+        for p in range(P):
+            for q in range(Q):
+                here, to = at + p * y_h + q * y_w, ((row + 2 * p) * columns + column + 2 * q) * pixel
+                for k in range(0, C, 32):
+                    firsts, seconds, out = min(16, C - k), max(0, min(16, C - k - 16)), to + k // 2
+                    below = out + columns * pixel
+                    unpool_quad(dy, y, winners, here + k, firsts, here + k + 16, seconds, image, out, out + pixel, below, below + pixel)
+
+    return unpool_channels
+
+
+@functools.cache
 def _unpooled(quads: bool) -> Kernel:
     unpool, neighbours, multiply_rows = unpooler(quads, FLOAT32), bf16.neighbours(), row_multiplier()
+    unpool_channels = _channel_unpooler()
     unpack_rows, empty, copy, release = row_unpacker(FLOAT32), amx.aligned(), line_of(), amx.release()
 
     @kernel(specialisation=quads)
@@ -114,10 +134,15 @@ def _unpooled(quads: bool) -> Kernel:
         rows = min(g.rows, g.P - first_row)
         k_first, k_last = split * g.blocks // g.splits, (split + 1) * g.blocks // g.splits
         columns, needed, pixel = g.width - 1 + g.S, rows - 1 + g.R, 2 * s.pixel
-        pixels, image, start = np.empty(needed * columns * pixel, dy.dtype), empty(needed * columns * s.pixel), copy(zeros)
+        image, start = empty(needed * columns * s.pixel), copy(zeros)
         h, w = first_row - g.top, first_column - g.left
-        unpool(dy, y, winners, n * g.x_n, g.x_h, g.x_w, window, g.H, g.W, g.C, h, w, pixels, 0, needed, columns, pixel)
-        neighbours(pixels, 0, pixels.size, image, 0)
+        if quads and s.pixel % 16 == 0 and h <= 0 and w <= 0 and h + needed >= g.H and w + columns >= g.W:  # every window is whole
+            clear(image, 0, image.size)
+            unpool_channels(dy, y, winners, n * g.x_n, g.x_h, g.x_w, g.H // 2, g.W // 2, g.C, image, -h, -w, columns, s.pixel)
+        else:
+            pixels = np.empty(needed * columns * pixel, dy.dtype)
+            unpool(dy, y, winners, n * g.x_n, g.x_h, g.x_w, window, g.H, g.W, g.C, h, w, pixels, 0, needed, columns, pixel)
+            neighbours(pixels, 0, pixels.size, image, 0)
         at, pitch = g.y_first + n * g.y_n + first_row * g.y_h + first_column * g.y_w, columns * s.pixel
         # Bounds: as in `multiply_rows`.
         if g.direct_out:

@@ -16,7 +16,7 @@ from ...engine.correlate import Geometry, geometry_of
 from ...engine.filters import all_taps, filter_effort
 from ...engine.matrix_correlate import correlation, effort, steps_of, weight_packer
 from ...engine.phases import phases_of
-from . import direct, im2col
+from . import _phases, direct
 from .problem import Conv2dProblem
 
 PRECISION = "medium"
@@ -52,15 +52,7 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
     """Correlate dy with the flipped taps of each phase of the stride."""
     if dy.dtype == np.float64:
         return direct.backward_input(problem, dy, weight, dx)
-    # The zeros around dy times Inf are NaN; im2col has no such products.
-    if not np.isfinite(weight.sum()):
-        return im2col.backward_input(problem, dy, weight, dx)
-    phases, complete = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), machine.get_threads())
-    if not complete:
-        dx[...] = 0
-    for run in phases:
-        run(checks.flat(dy), weight.reshape(-1), None, checks.flat(dx))
-    return None
+    return _phases.backward_input(problem, dy, weight, dx, _backward_input)
 
 
 def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
@@ -89,7 +81,5 @@ def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed:
 
 
 @functools.lru_cache(maxsize=1024)
-def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, threads: int) -> tuple[list[Callable[..., None]], bool]:
-    """Return a correlation per phase of the stride, and whether together they write every pixel."""
-    runs = [correlation(phase.geometry, phase.filters) for phase in phases_of(_shape(p, dx_last, dy_last), p.weight_shape)]
-    return runs, p.stride_h <= p.R and p.stride_w <= p.S
+def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, threads: int) -> _phases.Runs:
+    return _phases.correlations(p, _shape(p, dx_last, dy_last), correlation)
