@@ -1,4 +1,4 @@
-"""The convolutions in bfloat16, on vectors and on matrix tiles, against the float64 reference: within the rounding of factors, or exactly."""
+"""The convolutions in bfloat16, on vectors and on matrix tiles, against the float64 reference within what rounding the factors allows."""
 
 from __future__ import annotations
 
