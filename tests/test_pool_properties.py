@@ -75,6 +75,20 @@ def test_maxima(pooling: dict[str, Any]) -> None:
 
 
 @FEW
+@given(poolings(), st.sampled_from(["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8"]))
+def test_maxima_of_integers(pooling: dict[str, Any], kind: str) -> None:
+    window, limits = {**pooling["window"], "dilation": pooling["dilation"], "return_indices": True}, np.iinfo(kind)
+    x = np.random.default_rng(pooling["seed"]).integers(limits.min, limits.max, pooling["shape"], kind, endpoint=True)
+    want = F.max_pool2d(x, **window, algorithm="reference")
+    for found, expected in zip(F.max_pool2d(x, **window), want, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(F.max_pool2d(_last(x), **window, layout="NHWC"), want, strict=True):
+        np.testing.assert_array_equal(found, _last(expected))
+    window["return_indices"] = False
+    np.testing.assert_array_equal(F.max_pool2d(_last(x), **window, layout="NHWC"), _last(want[0]))
+
+
+@FEW
 @given(poolings(dilated=False), st.booleans(), st.sampled_from([None, None, 3, -7]))
 def test_averages(pooling: dict[str, Any], include: bool, divisor: int | None) -> None:
     rng, shape, dtype = np.random.default_rng(pooling["seed"]), pooling["shape"], pooling["dtype"]

@@ -173,23 +173,36 @@ def pixel_averager(dtype: np.dtype) -> Kernel:
 
 @kernel
 def pool_places(job, size, rows, columns, x, y, indices, lowest):
-    """Single channels of images: maxima and where they are."""
+    """Images: maxima and where they are, the first of equals in row-major order, the last NaN."""
     g = size[0]
-    C, W = g.C, g.W
+    C, length = g.C, g.W * g.C
+    highest, origin = np.empty(length, x.dtype), np.empty(length, np.int32)  # of every column of the rows, and its row
     for unit in range(job * g.part, min((job + 1) * g.part, g.units)):
-        image, channel = unit // C, unit % C
-        plane, out = image * g.H * W * C + channel, image * g.P * g.Q * C + channel
+        image, out = unit * g.H * length, unit * g.P * g.Q * C
         for p in range(g.P):
+            for r in range(rows[p, 1]):
+                here = np.int32(rows[p, 0] + r * g.dilation_h)
+                first = image + here * length
+                values = x[first : first + length]
+                if r == 0:
+                    for i in range(length):
+                        highest[i], origin[i] = values[i], here
+                    continue
+                for i in range(length):
+                    better = (values[i] > highest[i]) | (values[i] != values[i])
+                    highest[i] = values[i] if better else highest[i]
+                    origin[i] = here if better else origin[i]
             for q in range(g.Q):
-                best, place = lowest[0], -1
-                for r in range(rows[p, 1]):
-                    row = (rows[p, 0] + r * g.dilation_h) * W + columns[q, 0]
-                    for s in range(columns[q, 1]):
-                        here = row + s * g.dilation_w
-                        value = x[plane + here * C]
-                        if place < 0 or value > best or value != value:
-                            best, place = value, here
-                y[out], indices[out] = best, place
+                width = columns[q, 1] if rows[p, 1] > 0 else 0
+                for c in range(C):
+                    best, row, place = lowest[0], -1, -1
+                    for s in range(width):
+                        column = columns[q, 0] + s * g.dilation_w
+                        value, h = highest[column * C + c], origin[column * C + c]
+                        above = value > best or (value == best and h < row)
+                        if row < 0 or above or (value != value and (best == best or h >= row)):
+                            best, row, place = value, h, h * g.W + column
+                    y[out + c], indices[out + c] = best, place
                 out += C
 
 

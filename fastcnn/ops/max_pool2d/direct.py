@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,21 +18,23 @@ WARNS = False
 def forward(problem: MaxPool2dProblem, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> None:
     """Pool every image (channels-last) or plane (NCHW); x, y and indices share a memory format."""
     last = checks.is_channels_last(x) and checks.is_channels_last(y)
-    _forward(problem, last, x.dtype)(checks.flat(x), checks.flat(y), checks.flat(indices) if problem.with_indices else indices)
+    places = checks.flat(indices) if problem.with_indices else indices
+    plan(problem, "forward", (last, last), x.dtype)(checks.flat(x), checks.flat(y), places)
 
 
 def backward_input(problem: MaxPool2dProblem, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray) -> None:
     """Add every gradient to the pixel that its window chose."""
     last = checks.is_channels_last(dx) and checks.is_channels_last(dy)  # an image of one pixel or channel is in both formats
-    _backward(problem, last, dx.dtype)(checks.flat(dy), checks.flat(indices), checks.flat(dx))
+    plan(problem, "backward_input", (last, last), dx.dtype)(checks.flat(dy), checks.flat(indices), checks.flat(dx))
 
 
 def plan(problem: MaxPool2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype) -> Callable[..., None]:
     """Return the direction as a function of flat memory."""
-    return (_forward if direction == "forward" else _backward)(problem, all(channels_last), dtype)
+    return (_forward if direction == "forward" else _backward)(problem, all(channels_last), dtype, machine.get_threads())
 
 
-def _forward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype) -> Callable[..., None]:
+@functools.lru_cache(maxsize=512)  # tables and all take 60 us to make
+def _forward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     p = problem
     if p.adaptive:
         rows, columns = windows.adaptive(p.H, p.P), windows.adaptive(p.W, p.Q)
@@ -43,7 +46,7 @@ def _forward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype) -> Callable
     if windows.strips()[2] <= size.C and p.H * p.W < 2**31 and not machine.jit_is_disabled():
         run, units = windows.pixel_pooler(dtype, p.with_indices), images * p.P
     else:
-        run, units = (windows.pool_places, images * size.C) if p.with_indices else (windows.pool_rows, images)
+        run, units = windows.pool_places if p.with_indices else windows.pool_rows, images
     elements = p.N * p.C * (p.H * p.W + p.P * p.Q)
     jobs, sizes = size.cut(units, elements)
     lowest = np.array([-np.inf if dtype.kind == "f" else np.iinfo(dtype).min], dtype)
@@ -52,7 +55,8 @@ def _forward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype) -> Callable
     return lambda x, y, indices: bound(sizes, rows, columns, x, y, indices, lowest)
 
 
-def _backward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype) -> Callable[..., None]:
+@functools.lru_cache(maxsize=512)
+def _backward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     images, size = _images(problem, last)
     elements = problem.N * problem.C * (problem.H * problem.W + problem.P * problem.Q)
     jobs, sizes = size.cut(images, elements)
