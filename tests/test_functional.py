@@ -88,7 +88,9 @@ def _layer(x: np.ndarray, weight: Any, bias: Any, axes: int = 2) -> np.ndarray:
 
 
 def _group(x: np.ndarray, groups: int, weight: Any, bias: Any) -> np.ndarray:
-    split = x.reshape(x.shape[0], groups, x[0, 0].size * x.shape[1] // groups if len(x) else 0)
+    if not x.size:
+        return x.copy()
+    split = x.reshape(x.shape[0], groups, -1)
     y, column = _normal(split, (2,), 0.1).reshape(x.shape), (-1, *[1] * (x.ndim - 2))
     return y * (1 if weight is None else weight.reshape(column)) + (0 if bias is None else bias.reshape(column))
 

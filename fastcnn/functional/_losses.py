@@ -35,19 +35,20 @@ class Operands(NamedTuple):
         return tuple(summed_to(value, shape) for value, shape in zip(values, self.shapes, strict=True))
 
 
-def operands(op: str, input: Any, target: Any) -> Operands:
-    """Return checked predictions and targets of one dtype; other shapes than equal ones broadcast, with torch's warning."""
+def operands(op: str, input: Any, target: Any, warn: bool = True) -> Operands:
+    """Return checked predictions and targets of one dtype; other shapes than equal ones broadcast, with torch's warning where asked."""
     x, t = checks.array(op, "input", input, None), checks.array(op, "target", target, None)
     checks.same_dtype(op, input=x, target=t)
     shapes = x.shape, t.shape
     if x.shape != t.shape:
         both = broadcast_shape(op, x.shape, t.shape)
         checks.require_memory(op, "the broadcast input", both, x.itemsize)
-        warnings.warn(
-            f"{op}: Using a target size {t.shape} that is different to the input size {x.shape}. This will likely lead to incorrect "
-            "results due to broadcasting. Please ensure they have the same size.",
-            stacklevel=3,
-        )
+        if warn:
+            warnings.warn(
+                f"{op}: Using a target size {t.shape} that is different to the input size {x.shape}. This will likely lead to incorrect "
+                "results due to broadcasting. Please ensure they have the same size.",
+                stacklevel=4,
+            )
         x, t = np.broadcast_to(x, both), np.broadcast_to(t, both)
     return Operands(x, t, shapes)
 

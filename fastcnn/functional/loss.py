@@ -5,7 +5,6 @@ Those of classes stand in `classification`. Each gradient is a pair: with respec
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -500,9 +499,8 @@ def _huber(delta: float) -> Any:
 def _divergence(op: str, input: Any, target: Any, reduction: Any, log_target: Any) -> tuple[Operands, str, bool]:
     how = _losses.reduction(op, reduction, (*REDUCTIONS, "batchmean"))
     log_target = checks.flag(op, "log_target", log_target)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # to broadcast a prior over a batch is what one does here
-        return _losses.operands(op, input, target), how, log_target
+    # one distribution for a whole batch is nothing to warn of
+    return _losses.operands(op, input, target, warn=False), how, log_target
 
 
 def _batch(pair: Operands, how: str) -> int | None:
