@@ -13,7 +13,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx (extra 'test')")
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
-from fastcnn import models  # noqa: E402
+from fastcnn import layers, models  # noqa: E402
 from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential  # noqa: E402
 from fastcnn.onnx import export  # noqa: E402
 from fastcnn.onnx.export import NODES, OPSET  # noqa: E402
@@ -55,6 +55,59 @@ MODELS: dict[str, tuple[Layer, tuple[int, ...]]] = {
     "signals": (BatchNorm1d(3), (3, 5)),
     "nested": (Sequential(Sequential(Conv2d(1, 2, 3, rng=1), ReLU()), Sequential(Flatten(), Sequential(Linear(32, 3, rng=2)))), (1, 6, 6)),
     "nothing but dropout": (Sequential(Dropout(0.5, rng=1)), (3,)),
+    "activations": (
+        Sequential(
+            layers.Sigmoid(),
+            Linear(6, 6, rng=1),
+            layers.Tanh(),
+            Linear(6, 6, rng=2),
+            layers.SELU(),
+            layers.ELU(0.7),
+            layers.LeakyReLU(0.2),
+            layers.Hardswish(),
+            Linear(6, 6, rng=3),
+            layers.SiLU(),
+            layers.Mish(),
+            layers.GELU(),
+            layers.GELU("tanh"),
+            layers.PReLU(),
+        ),
+        (6,),
+    ),
+    "more activations": (
+        Sequential(
+            layers.Hardtanh(-1.5, 2.0),
+            layers.ReLU6(),
+            Linear(6, 6, rng=1),
+            layers.Softshrink(0.1),
+            layers.Hardshrink(0.05),
+            layers.Tanhshrink(),
+            Linear(6, 6, rng=2),
+            layers.Softplus(2.0),
+            Linear(6, 6, rng=3),
+            layers.Threshold(-0.1, 0.3),
+            layers.LogSigmoid(),
+            layers.Softsign(),
+            layers.Hardsigmoid(),
+            layers.LayerNorm(6),
+            layers.LogSoftmax(-1),
+        ),
+        (6,),
+    ),
+    "of channels": (
+        Sequential(
+            layers.PReLU(3),
+            layers.AvgPool2d((3, 2), 2, 1, count_include_pad=False),
+            layers.AvgPool2d(3, 1, 1),
+            layers.Dropout2d(0.3, rng=1),
+            layers.LayerNorm((3, 6, 8), elementwise_affine=False),
+            layers.AdaptiveAvgPool2d((2, 4)),
+            layers.AdaptiveAvgPool2d(1),
+            Flatten(),
+            layers.Softmax(1),
+        ),
+        (3, 12, 14),
+    ),
     "doubles": (Sequential(Conv2d(1, 2, 3, **F64), BatchNorm2d(2, dtype=np.float64), Flatten(), Linear(32, 3, **F64)), (1, 6, 6)),
 }
 
@@ -123,6 +176,9 @@ class Mine(ReLU):
         (MaxPool2d(2), (4, 4), ValueError, r"MaxPool2d: input must be \(N, C, H, W\)"),
         (Linear(3, 2), (4,), ValueError, "Linear: input must be"),
         (Sequential(BatchNorm2d(2, track_running_stats=False)), (2, 3, 3), ValueError, "BatchNorm2d 0 has no running statistics"),
+        (layers.AvgPool2d(2, ceil_mode=True), (2, 5, 5), ValueError, "must have no ceil_mode"),
+        (layers.AdaptiveAvgPool2d(2), (2, 5, 5), ValueError, "must divide its input, 5 x 5"),
+        (layers.GroupNorm(1, 2), (2, 5, 5), TypeError, "got GroupNorm$"),
         (Sequential(Linear(2, 2), Linear(2, 2, dtype=np.float64)), (2,), TypeError, "expected arrays of one dtype"),
     ],
 )

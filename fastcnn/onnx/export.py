@@ -10,7 +10,21 @@ import numpy as np
 import onnx
 
 from .. import __version__, checks, files, window
-from ..layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from ..layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Dropout2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Sequential,
+)
+from ._rows import ROWS
 
 OPSET = 17  # the first that runs everywhere and has all that is written here
 _IR_VERSION = 8  # the one of that opset
@@ -167,6 +181,26 @@ def _max_pool2d(graph: _Graph, layer: MaxPool2d, prefix: str) -> None:
     )  # fmt: skip
 
 
+def _avg_pool2d(graph: _Graph, layer: AvgPool2d, prefix: str) -> None:
+    kernel, stride, padding, ceil_mode, count_include_pad, divisor = layer.window
+    if ceil_mode or divisor is not None:
+        raise ValueError(f"export: AvgPool2d {prefix.rstrip('.')} must have no ceil_mode and no divisor_override; got {layer!r}")
+    sizes = window.pair("AvgPool2d", "kernel_size", kernel, 1)
+    v, h = window.axes("AvgPool2d", _size(graph), sizes, sizes if stride is None else stride, padding, 1)
+    graph.node(
+        "AveragePool", graph.last, kernel_shape=[v.kernel, h.kernel], strides=[v.stride, h.stride],
+        pads=[v.before, h.before, v.after, h.after], count_include_pad=int(count_include_pad),
+    )  # fmt: skip
+
+
+def _adaptive_avg_pool2d(graph: _Graph, layer: AdaptiveAvgPool2d, prefix: str) -> None:
+    sizes, (_, P, Q) = _size(graph), layer.output_shape(graph.shape)
+    if sizes[0] % P or sizes[1] % Q:
+        raise ValueError(f"export: AdaptiveAvgPool2d {prefix.rstrip('.')} must divide its input, {sizes[0]} x {sizes[1]}; got {layer!r}")
+    steps = [sizes[0] // P, sizes[1] // Q]
+    graph.node("AveragePool", graph.last, kernel_shape=steps, strides=steps)
+
+
 def _batch_norm(graph: _Graph, layer: BatchNorm1d | BatchNorm2d, prefix: str) -> None:
     if not layer.buffers:
         where = prefix.rstrip(".")
@@ -203,7 +237,10 @@ NODES: dict[type[Layer], Callable[[_Graph, Any, str], None]] = {  # a new layer 
     BatchNorm1d: _batch_norm,
     BatchNorm2d: _batch_norm,
     Linear: _linear,
-    ReLU: lambda graph, layer, prefix: graph.node("Relu", graph.last),
+    AvgPool2d: _avg_pool2d,
+    AdaptiveAvgPool2d: _adaptive_avg_pool2d,
     Flatten: lambda graph, layer, prefix: graph.node("Flatten", graph.last, axis=1),
     Dropout: lambda graph, layer, prefix: None,  # the identity in evaluation
+    Dropout2d: lambda graph, layer, prefix: None,
+    **ROWS,
 }
