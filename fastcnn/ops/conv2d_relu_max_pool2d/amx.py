@@ -17,7 +17,7 @@ from ...engine.matrix_correlate import effort
 from ...engine.matrix_pool import pooled_correlation, unpooled_correlation
 from . import direct, unfused
 from ._geometry import backward_geometry, flipped_taps, forward_geometry, window_of
-from ._pooled import channels_last_memory, into_channels_last, sum_of_passed
+from ._pooled import channels_last_memory, into_channels_last, passed_summer
 from .problem import Conv2dReluMaxPool2dProblem
 
 PRECISION = "medium"
@@ -86,7 +86,7 @@ def backward_weight(
         errors, values, places = (channels_last_memory(a) for a in (dy, y, winners))
         run(checks.flat(x), checks.flat(errors), checks.flat(values), checks.flat(places), dweight)
         if np.isfinite(dweight.sum()):
-            return sum_of_passed(errors, values, dbias)
+            return passed_summer(problem, x.dtype)(checks.flat(errors), checks.flat(values), dbias)
     return direct.backward_weight(problem, x, dy, y, winners, dweight, dbias)
 
 
