@@ -18,6 +18,7 @@ from ..jit import Kernel, kernel
 from ..machine import TileShape, tile_shape
 from .filters import Filters, block_packer, filter_packer, record
 from .packing import row_packer, row_unpacker
+from .residual import adding
 
 
 class Geometry(NamedTuple):
@@ -52,6 +53,7 @@ class Geometry(NamedTuple):
     y_w: int
     groups: int = 1
     relu: int = 0
+    residual: int = 0  # 1: an array like y is added to it
     skip: int = 0  # 1: kernel rows outside of the image are left out, instead of multiplied with zeros
     rows: int = 0  # output rows of a job
     bands: int = 0  # jobs of an image's height
@@ -114,22 +116,26 @@ def block_of(outputs: int, itemsize: int) -> int:
 def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: bool = False) -> Callable[..., None]:
     """Return a function ``(x, weight, bias, y)`` on flat arrays that runs a correlation; for the threads that the caller has now.
 
-    `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs; `bias` may be None.
+    `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs; `bias` may be None. With a residual there is a
+    fifth array, in the format of y.
     """
     if geometry.N * geometry.P * geometry.Q == 0:
         return lambda *_: None
     shape = tile_shape(geometry.K, dtype.itemsize)
     g = _cut(geometry, shape, dtype.itemsize, packed)
+    if g.residual and not g.direct_out:
+        plain = correlation(geometry._replace(residual=0, relu=0), filters, dtype, packed)
+        return adding(plain, g.N * g.groups * g.K * geometry.P * geometry.Q, bool(g.relu), dtype)
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
     fixed, taps = np.array([g], GEOMETRY), record(filters)
     sample = np.empty(0, dtype)
-    run = _kernel(shape, dtype).bound(jobs, fixed, taps, sample, sample, sample, sample, work=flops)
+    run = _kernel(shape, dtype).bound(jobs, fixed, taps, sample, sample, sample, sample, sample, work=flops)
     pack_before = None if packed or g.local else filter_packer(filters, shape.block, dtype, g.groups)
     padded_K = g.blocks * shape.block
     zeros = np.zeros(g.groups * padded_K, dtype)
 
-    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, more: np.ndarray = sample) -> None:
         if bias is None:
             bias = zeros
         elif padded_K != g.K:
@@ -138,7 +144,7 @@ def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: b
             bias = whole
         if pack_before is not None:
             weight = pack_before(weight)
-        run(fixed, taps, x, weight, bias, y)
+        run(fixed, taps, x, weight, bias, y, more)
 
     return correlate
 
@@ -209,7 +215,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     pack_block = block_packer(block, dtype)
 
     @kernel(specialisation=(shape, dtype.str))
-    def correlate_band(job, geometry, filters, x, weight, bias, y):
+    def correlate_band(job, geometry, filters, x, weight, bias, y, more):
         g = geometry[0]
         split, unit = job % g.splits, job // g.splits
         chunk, unit = unit % g.chunks, unit // g.chunks
@@ -237,8 +243,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
         else:
             target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
         panels = np.empty(panel, x.dtype) if g.local else weight
-        in_parts = g.depth < g.R
-        start = target if in_parts else bias  # sums in parts begin with the bias in their place
+        onto_y = g.depth < g.R or g.residual
+        start = target if onto_y else bias  # sums in parts, or onto a residual, begin with what they are added to in their place
         tiles = -(-width // height)
         for k in range(k_first, k_last, g.together):
             k_end = min(k + g.together, k_last)
@@ -259,16 +265,21 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
                     for i in range(k_end - k):
                         to, w_at, b_at = out + row * y_row + q * y_pixel + i * block, w_block + i * panel, b_block + i * block
-                        if in_parts:
+                        if onto_y:
                             for m in range(tall):
                                 values, begin = target[to + m * y_pixel : to + m * y_pixel + block], bias[b_at : b_at + block]
-                                for v in range(block):
-                                    values[v] = begin[v]
+                                if g.residual:
+                                    other = more[to + m * y_pixel : to + m * y_pixel + block]
+                                    for v in range(block):
+                                        values[v] = begin[v] + other[v]
+                                else:
+                                    for v in range(block):
+                                        values[v] = begin[v]
                         for r in range(r_first, r_last, g.depth):
                             tile(
                                 tall, image, at + (r - r_first) * pitch, step, pitch, 1,
                                 panels, w_at + r * reach * block, reach * block, block,
-                                start, to if in_parts else b_at, y_pixel if in_parts else 0, g.relu if r + g.depth >= r_last else 0,
+                                start, to if onto_y else b_at, y_pixel if onto_y else 0, g.relu if r + g.depth >= r_last else 0,
                                 target, to, y_pixel, min(g.depth, r_last - r), reach,
                             )  # fmt: skip
                     q += tall

@@ -73,6 +73,11 @@ def fits_blocks(g: Conv2dProblem | Geometry) -> bool:
 _TAPS = 9  # of 5 x 5, runs were faster: their weights fit the registers row by row
 
 
+def packed_weight(weight: np.ndarray, planes: bool) -> np.ndarray:
+    """Return the weight (K, C / groups, R, S) in one axis as the kernels read it: channels last, but for planes."""
+    return weight.reshape(-1) if planes else np.ascontiguousarray(weight.reshape(len(weight), -1).T).reshape(-1)
+
+
 def correlate(p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, planes: bool, transposed: bool) -> None:
     """Run forward, or backward-input from x = dy to y = dx when `transposed`; both images are planes, or both channels-last.
 
@@ -81,17 +86,31 @@ def correlate(p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndar
     """
     if y.size == 0:
         return
-    plan = _plan_correlate(p, x.shape, y.shape, x.dtype, planes, transposed, machine.get_threads(), machine.isa())
-    packed = weight.reshape(-1) if planes else np.ascontiguousarray(weight.reshape(p.C, -1).T).reshape(-1)
-    plan(checks.flat(x), packed, bias, checks.flat(y))
+    run = correlation(p, x.shape, y.shape, x.dtype, planes, transposed)
+    run(checks.flat(x), packed_weight(weight, planes), bias, checks.flat(y))
+
+
+def correlation(
+    p: Conv2dProblem, x: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, planes: bool, transposed: bool = False, relu: bool = False
+) -> Callable[..., None]:
+    """Return `correlate` for images of these shapes, as a function of flat arrays and a `packed_weight`; `relu` raises results to 0."""
+    return _plan_correlate(p, x, y, dtype, planes, transposed, relu, machine.get_threads(), machine.isa())
 
 
 @functools.lru_cache(256)
 def _plan_correlate(
-    p: Conv2dProblem, x: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, planes: bool, transposed: bool, threads: int, isa: Isa
+    p: Conv2dProblem,
+    x: tuple[int, ...],
+    y: tuple[int, ...],
+    dtype: np.dtype,
+    planes: bool,
+    transposed: bool,
+    relu: bool,
+    threads: int,
+    isa: Isa,
 ) -> Callable[..., None]:
     """Return a function of what does change from call to call: the arrays x, weight, bias and y, flat."""
-    g, itemsize = _geometry(p, x, y, planes), dtype.itemsize
+    g, itemsize = _geometry(p, x, y, planes)._replace(relu=int(relu)), dtype.itemsize
     run: Kernel
     tile: Tile | Block
     if planes:

@@ -94,6 +94,13 @@ class Emitter:
     def store(self, value: Any, address: Any) -> None:
         self.b.store(value, self.b.bitcast(address, self.vector.as_pointer()), align=self.align)
 
+    def at_least(self, relu: Any) -> Callable[[Any], Any]:
+        """Return a function that raises a vector to 0 where the integer `relu` is not 0; NaN passes."""
+        is_relu = self.b.icmp_signed("!=", relu, self.const(0))
+        zero, lowest = (self.ir.Constant(self.scalar, value) for value in (0.0, float("-inf")))
+        least = self.broadcast(self.b.select(is_relu, zero, lowest))
+        return lambda value: self.b.select(self.b.fcmp_ordered(">", least, value), least, value)
+
     def broadcast(self, value: Any, kind: Any = None) -> Any:
         kind = kind or self.vector
         undefined = self.ir.Constant(kind, self.ir.Undefined)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ... import checks, machine
+from ...engine.residual import adding
 from ...registry import PRECISIONS, Operation
 from .problem import Conv2dProblem
 
-Shape = tuple[int, int, int, int]
-Run = Callable[[np.ndarray, np.ndarray], None]
+Call = Callable[[np.ndarray, Any], np.ndarray]
+_REMEMBERED = 256  # calls of one object; then it starts afresh
 
 
 class PreparedConv2d:
@@ -45,32 +47,47 @@ class PreparedConv2d:
         self._flat_weight, self._own_bias = self.weight.reshape(-1), self.bias.view()
         self.weight.flags.writeable = self.bias.flags.writeable = False
         self._packed: dict[Hashable, np.ndarray] = {}
-        self._runs: dict[tuple[int, ...], tuple[Shape, Run]] = {}  # by the shape of x: the shape of y, and what computes it
+        self._calls: dict[Hashable, tuple[Call, tuple[int, ...]]] = {}  # by all that a call depends on: what computes y, and its shape
 
-    def __call__(self, input: Any, *, layout: str = "NCHW") -> np.ndarray:
+    def __call__(self, input: Any, *, layout: str = "NCHW", add: Any = None) -> np.ndarray:
         """Return the convolution of `input` (N, C, H, W) or (C, H, W), raised to 0 if made so; in `layout`, as `conv2d`.
+
+        Parameters
+        ----------
+        add : array like the result, optional
+            Added to the convolution, before it is raised to 0: the residual of a ResNet, which most kernels add as they store.
 
         Raises
         ------
         TypeError, ValueError
             The message names the argument, what was expected and what arrived.
         """
+        if type(input) is np.ndarray and type(layout) is str and input.flags.carray:
+            key = layout, add is None, input.shape, input.dtype, machine.thread_limit()
+            known = self._calls.get(key)
+            if known is not None:
+                call, shape = known
+                if add is None or (type(add) is np.ndarray and add.shape == shape and add.dtype == input.dtype and add.flags.carray):
+                    return call(input, add)
         op = "prepared conv2d"
         checks.layout(op, layout)
         array = checks.array(op, "input", input, (layout, layout[1:]))
-        x = checks.channels_first(array[None] if array.ndim == 3 else array, layout)
-        if array.dtype != self.weight.dtype:
-            checks.same_dtype(op, input=x, weight=self.weight)
-        known = self._runs.get(x.shape)
-        if known is None:
-            problem = self._problem_of(x.shape)
-            known = self._runs[x.shape] = problem.output_shape, self._chosen(problem)
-        shape, run = known
-        y = checks.empty_image(op, shape, x.dtype, layout)
-        if y.size:
-            run(checks.dense(x), y)
-        result = y.transpose(0, 2, 3, 1) if layout == "NHWC" else y
-        return result[0] if array.ndim == 3 else result
+        more = None if add is None else checks.contiguous(checks.array(op, "add", add, (layout, layout[1:])))
+        checks.same_dtype(op, input=array, weight=self.weight, add=more)
+        x = checks.dense(checks.channels_first(array[None] if array.ndim == 3 else array, layout))
+        problem = self._problem_of(x.shape)
+        N, K, P, Q = problem.output_shape
+        shape = ((N, P, Q, K) if layout == "NHWC" else (N, K, P, Q))[array.ndim == 3 :]
+        if more is not None:
+            checks.same_shape(op, "add", more, shape, "the result's")
+        last = checks.is_channels_last(x), layout == "NHWC" or K == 1 or P * Q == 1
+        call = self._call(problem, shape, last, more is not None)
+        result = call(checks.flat(x), more)
+        if array is input and array.flags.carray:
+            if len(self._calls) >= _REMEMBERED:
+                self._calls.clear()
+            self._calls[layout, add is None, array.shape, array.dtype, machine.thread_limit()] = call, shape
+        return result
 
     def variant(self, problem: Conv2dProblem) -> str:
         """Return the name of the variant that serves a problem."""
@@ -79,22 +96,48 @@ class PreparedConv2d:
             return self._algorithm
         return self._operation.candidates(problem, "forward", self._precision, packed=True)[0][0]
 
-    def _chosen(self, problem: Conv2dProblem) -> Run:
-        variant = self._operation.variants[self.variant(problem)]
-        forward = variant.directions["forward"]
-        if variant.packing is None or variant.forward_packed is None:
-            return lambda x, y: self._plain(forward, problem, x, y)
-        key, pack = variant.packing(problem, self.weight.dtype)
-        packed = self._packed.get((variant.name, key))
-        if packed is None:
-            packed = self._packed[variant.name, key] = pack(self._flat_weight)
-        forward_packed = variant.forward_packed
-        return lambda x, y: forward_packed(problem, x, packed, self._own_bias, y, self._relu)
+    def _call(self, problem: Conv2dProblem, shape: tuple[int, ...], channels_last: tuple[bool, bool], residual: bool) -> Call:
+        """Return what computes a result of `shape` from contiguous arrays; for the threads that the caller has now."""
+        run, packed = self._run(problem, channels_last, residual)
+        allocate, bias = checks.allocator("prepared conv2d", shape, self.weight.dtype), self._own_bias
 
-    def _plain(self, forward: Callable[..., None], problem: Conv2dProblem, x: np.ndarray, y: np.ndarray) -> None:
-        forward(problem, x, self._flat_weight.reshape(problem.weight_shape), self._own_bias, y)
-        if self._relu:
-            np.maximum(y, 0, out=y)
+        def plain(input: np.ndarray, add: None) -> np.ndarray:
+            y = allocate()
+            run(input.ravel(), packed, bias, y.ravel())
+            return y
+
+        def adding_to(input: np.ndarray, add: np.ndarray) -> np.ndarray:
+            y = allocate()
+            run(input.ravel(), packed, bias, y.ravel(), add.ravel())
+            return y
+
+        if 0 in shape:
+            return lambda input, add: allocate()
+        return adding_to if residual else plain
+
+    def _run(self, problem: Conv2dProblem, channels_last: tuple[bool, bool], residual: bool) -> tuple[Callable[..., None], np.ndarray]:
+        """Return a function of flat arrays (x, weight, bias, y), and the residual if there is one, and the weight that it takes."""
+        variant, dtype, relu = self._operation.variants[self.variant(problem)], self.weight.dtype, self._relu
+        weight = self._flat_weight
+        if variant.packing is not None:
+            key, pack = variant.packing(problem, dtype)
+            known = self._packed.get((variant.name, key))
+            weight = self._packed[variant.name, key] = pack(self._flat_weight) if known is None else known
+        if variant.plan_packed is not None:
+            return variant.plan_packed(problem, channels_last, dtype, relu, residual), weight
+        images = (problem.input_shape, channels_last[0]), (problem.output_shape, channels_last[1])
+        forward, raised, size = variant.directions["forward"], relu and not residual, math.prod(problem.output_shape)
+
+        def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+            in_shape, out = checks.image(x, *images[0]), checks.image(y, *images[1])
+            if variant.forward_packed is not None:
+                variant.forward_packed(problem, in_shape, weight, bias, out, raised)
+                return
+            forward(problem, in_shape, weight.reshape(problem.weight_shape), bias, out)
+            if raised:
+                np.maximum(y, 0, out=y)
+
+        return (adding(run, size, relu, dtype) if residual else run), weight
 
     def __repr__(self) -> str:
         return f"<prepared conv2d: weight {self.weight.shape} {self.weight.dtype}, packed: {sorted(map(str, self._packed))}>"

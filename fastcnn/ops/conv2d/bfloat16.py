@@ -89,7 +89,8 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
 def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
     """Correlate x with packed weights."""
     if x.dtype == np.float64:
-        return direct.forward_packed(problem, x, weight, bias, y, relu)
+        last = checks.is_channels_last(x), checks.is_channels_last(y)
+        return direct.plan_packed(problem, last, x.dtype, relu, False)(checks.flat(x), weight, bias, checks.flat(y))
     run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True, relu)
     return run(checks.flat(x), weight, bias, checks.flat(y))
 

@@ -111,17 +111,19 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return block, filter_packer(all_taps(p.weight_shape, p.groups), block, dtype, p.groups)
 
 
-def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
-    """Correlate x with packed weights."""
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads(), True, relu)
-    run(checks.flat(x), weight, bias, checks.flat(y))
+def plan_packed(
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: bool, residual: bool
+) -> Callable[..., None]:
+    """Return a correlation of x with packed weights."""
+    return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu, residual)
 
 
 @functools.lru_cache(maxsize=1024)
 def _forward(
-    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False, relu: bool = False
-) -> Callable[..., None]:
-    shape = _shape(p, x_last, y_last)._replace(relu=int(relu))
+    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int,
+    packed: bool = False, relu: bool = False, residual: bool = False,
+) -> Callable[..., None]:  # fmt: skip
+    shape = _shape(p, x_last, y_last)._replace(relu=int(relu), residual=int(residual))
     if not packed and planar.suits(shape, False, dtype.itemsize):
         return planar.correlation(shape, False, dtype)
     return correlation(shape, all_taps(p.weight_shape, p.groups), dtype, packed)

@@ -87,17 +87,20 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return m, _winograd.filter_packer(all_taps(problem.weight_shape), m, dtype)
 
 
-def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
-    """Correlate x with transformed filters."""
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads(), True, relu)
-    run(checks.flat(x), weight, bias, checks.flat(y))
+def plan_packed(
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: bool, residual: bool
+) -> Callable[..., None]:
+    """Return a correlation of x with transformed filters."""
+    return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu, residual)
 
 
 @functools.lru_cache(maxsize=1024)
 def _forward(
-    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False, relu: bool = False
-) -> Callable[..., None]:
+    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int,
+    packed: bool = False, relu: bool = False, residual: bool = False,
+) -> Callable[..., None]:  # fmt: skip
     geometry = geometry_of((TAPS, TAPS, 1, 1, p.top, p.left), (p.input_shape, x_last), (p.output_shape, y_last), relu=relu)
+    geometry = geometry._replace(residual=int(residual))
     m = _winograd.output_tile(p.K, p.C, (p.N, p.P, p.Q), dtype.itemsize, packed)
     return _winograd.correlation(geometry, all_taps(p.weight_shape), m, dtype, packed)
 
