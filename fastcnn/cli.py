@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from .train.command import main as train
 
             return train(argv[1:], prog="fastcnn train")
+        if argv[:1] == ["onnx"]:
+            return _onnx(argv[1:])
         arguments = _parser().parse_args(argv)
         arguments.run(arguments)
     except (_Mistake, MemoryError) as mistake:
@@ -65,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastcnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("train", help="train a small CNN; see fastcnn train --help", add_help=False)
+    commands.add_parser("onnx", help="run, time or describe an ONNX model; see fastcnn onnx --help", add_help=False)
 
     compare = commands.add_parser("compare", help="check and time the variants of an operation side by side")
     _add_problem_arguments(compare)
@@ -174,6 +177,16 @@ def _convolution(
         raise ValueError(f"--groups must divide the {C} channels of --shape; got {groups}")
     problem = checked_problem(op.name, shape, (K, C // groups, R, S), stride, padding, dilation, groups)
     return Case(f"{N}x{C}x{H}x{W}-{K}x{R}x{S}", problem)
+
+
+def _onnx(argv: Sequence[str]) -> int:
+    try:
+        from .onnx.command import main as onnx
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise _Mistake(error) from error
+    return onnx(argv)
 
 
 # --- Commands ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ must not warn. Calls that are like earlier ones go straight to it; see `plans`.
 A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
 keys are interchangeable, and ``plan_packed(problem, channels_last, dtype, relu, residual)``, a `plan` of the forward direction for what
 ``pack(weight)`` returned. With `residual` the function that it returns takes one more array, in the output's format, and adds it; then
-`relu` raises the result to 0. Or it has ``forward_packed``, a `forward` that takes packed weights and, last, ``relu=False``. Its ``cost``
+`relu` 1 raises the result to 0, and 2 limits it to 6 as well. Or it has ``forward_packed``, a `forward` that takes packed weights and then
+``relu=0``. Its ``cost``
 has a third parameter, ``packed=False``.
 """
 

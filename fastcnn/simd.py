@@ -37,7 +37,7 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
     """Return an intrinsic for tiles of 1 to `shape.height` rows.
 
     ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K)``: offsets and strides count
-    elements; R and K must be at least 1; `relu` 1 stores max(0, .), which NaN passes, 0 the sums. Writes
+    elements; R and K must be at least 1; `relu` 1 stores max(0, .), which NaN passes, 2 also min(6, .), 0 the sums. Writes
     y[yo + m*y_m + v] for m < height and v < shape.block, and touches nothing else.
 
     `start` is a bias, the same for every row (start_m = 0), or y itself (start_m = y_m), which accumulates. It is added at the end: a
@@ -161,10 +161,14 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
                 # Chosen here, from an integer: a float would take one of the loop's vector registers.
                 is_relu = b.icmp_signed("!=", relu, const(0))
                 least = broadcast(b.select(is_relu, ir.Constant(scalar, 0.0), ir.Constant(scalar, float("-inf"))))
+                is_relu6 = b.icmp_signed("==", relu, const(2))
+                most = broadcast(b.select(is_relu6, ir.Constant(scalar, 6.0), ir.Constant(scalar, float("inf"))))
                 for m, v in cells:
                     total = b.fadd(load_vector(start0, b.add(b.mul(start_m, const(m)), columns[v])), new[m, v])
                     low = b.fcmp_ordered(">", least, total)  # false for NaN, which passes: one vmaxps
-                    b.store(b.select(low, least, total), vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)
+                    total = b.select(low, least, total)
+                    total = b.select(b.fcmp_ordered("<", most, total), most, total)
+                    b.store(total, vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)
                 b.branch(after)
 
             after = b.append_basic_block("after")

@@ -98,11 +98,11 @@ def test_a_residual_is_added_before_the_relu(algorithm: str, case, layout: str, 
     tolerance = 2e-2 if algorithm == "bfloat16" else 1e-4
     before = more.copy()
     for _ in range(2):  # the second call is a remembered one
-        got = prepared(x, layout=layout, add=more)
+        got = prepared(x, layout=layout, residual=more)
         np.testing.assert_allclose(got, np.maximum(want, 0) if relu else want, rtol=tolerance, atol=tolerance * np.abs(weight).sum())
         assert np.isnan(got.reshape(-1)[-1])
     np.testing.assert_array_equal(more, before)
-    np.testing.assert_array_equal(prepared(x[0], layout=layout, add=more[0]), prepared(x[:1], layout=layout, add=more[:1])[0])
+    np.testing.assert_array_equal(prepared(x[0], layout=layout, residual=more[0]), prepared(x[:1], layout=layout, residual=more[:1])[0])
 
 
 def test_residuals_of_any_memory_and_on_threads() -> None:
@@ -115,29 +115,11 @@ def test_residuals_of_any_memory_and_on_threads() -> None:
     for threads in (1, machine.max_threads()):
         with machine.threads(threads):
             for term in (more, strided, read_only, more.astype(">f4")):
-                np.testing.assert_allclose(prepared(x, layout="NHWC", add=term), want, rtol=1e-4, atol=1e-4)
-    planes = prepared(np.ascontiguousarray(x.transpose(0, 3, 1, 2)), add=more.transpose(0, 3, 1, 2))
+                np.testing.assert_allclose(prepared(x, layout="NHWC", residual=term), want, rtol=1e-4, atol=1e-4)
+    planes = prepared(np.ascontiguousarray(x.transpose(0, 3, 1, 2)), residual=more.transpose(0, 3, 1, 2))
     np.testing.assert_allclose(planes.transpose(0, 2, 3, 1), want, rtol=1e-4, atol=1e-4)
-    views = prepared(x.transpose(0, 3, 1, 2), add=np.ascontiguousarray(more.transpose(0, 3, 1, 2)))
+    views = prepared(x.transpose(0, 3, 1, 2), residual=np.ascontiguousarray(more.transpose(0, 3, 1, 2)))
     np.testing.assert_allclose(views.transpose(0, 2, 3, 1), want, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("more", "error", "message"),
-    [
-        (np.ones((1, 4, 3, 4), np.float32), ValueError, "prepared conv2d: add must have shape .1, 4, 3, 3. .the result's"),
-        (np.ones((4, 3, 3), np.float32), ValueError, "prepared conv2d: add must have shape"),
-        (np.ones((1, 4, 3, 3)), TypeError, "prepared conv2d: expected arrays of one dtype; got .*add float64"),
-        ([1.0], TypeError, "prepared conv2d: add must be a NumPy array; got list"),
-    ],
-)
-def test_mistakes_in_a_residual(more, error: type, message: str) -> None:
-    prepared = fastcnn.prepare_conv2d(np.ones((4, 2, 3, 3), np.float32))
-    x = np.ones((1, 2, 5, 5), np.float32)
-    for _ in range(2):
-        with pytest.raises(error, match=message):
-            prepared(x, add=more)
-        prepared(x, add=np.ones((1, 4, 3, 3), np.float32))
 
 
 def test_weights_are_its_own() -> None:
@@ -232,3 +214,56 @@ def test_mistakes_show_when_it_is_made(change: dict, error: type, message: str) 
 def test_mistakes_of_a_call(x: np.ndarray, layout: str, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         fastcnn.prepare_conv2d(np.ones((4, 2, 3, 3), np.float32))(x, layout=layout)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    ("algorithm", "sizes", "groups"),
+    [
+        ("direct", (5, 7, 3), 1),
+        ("direct", (64, 96, 1), 1),
+        ("direct", (32, 64, 3), 2),
+        ("direct", (640, 32, 3), 1),  # sums in parts
+        ("winograd", (5, 7, 3), 1),
+        ("depthwise", (24, 24, 3), 24),
+        ("depthwise", (24, 48, 5), 24),
+        ("depthwise", (19, 19, 9), 19),
+        ("im2col", (5, 7, 3), 1),
+        ("bfloat16", (32, 64, 3), 1),
+    ],
+)
+def test_residual_and_limits_are_those_of_the_plain_result(algorithm: str, sizes: tuple[int, int, int], groups: int, layout: str) -> None:
+    if algorithm == "bfloat16" and bf16.unavailable():
+        pytest.skip(str(bf16.unavailable()))
+    rng = np.random.default_rng(2)
+    C, K, R = sizes
+    shapes = [(2, channels, 7, 9) if layout == "NCHW" else (2, 7, 9, channels) for channels in (C, K)]
+    x, residual = (8 * rng.standard_normal(shape).astype(np.float32) for shape in shapes)
+    weight, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((K, C // groups, R, R), (K,)))
+    x.reshape(-1)[7], residual.reshape(-1)[11] = np.nan, np.nan
+    options = {"padding": R // 2, "groups": groups, "algorithm": algorithm}
+    plain = fastcnn.prepare_conv2d(weight, bias, **options)(x, layout=layout)
+    for limits in ({}, {"relu": True}, {"relu6": True}):
+        low, high = (0 if limits else -np.inf), (6 if "relu6" in limits else np.inf)
+        prepared = fastcnn.prepare_conv2d(weight, bias, **options, **limits)
+        np.testing.assert_array_equal(prepared(x, layout=layout), np.minimum(np.maximum(plain, low), high))
+        before = residual.copy()
+        got = prepared(x, layout=layout, residual=residual)
+        np.testing.assert_allclose(got, np.minimum(np.maximum(plain + residual, low), high), rtol=1e-5, atol=1e-4)
+        np.testing.assert_array_equal(residual, before)
+        np.testing.assert_array_equal(prepared(x[1], layout=layout, residual=residual[1]), got[1])
+
+
+@pytest.mark.parametrize(
+    ("residual", "error", "words"),
+    [
+        (np.zeros((1, 4, 3, 3), np.float32), ValueError, r"residual must have shape \(1, 4, 4, 4\)"),
+        (np.zeros((1, 4, 4, 4)), TypeError, "expected arrays of one dtype"),
+        (np.zeros((4, 4, 4), np.float32), ValueError, r"residual must be \(N, C, H, W\)"),
+        (1.0, TypeError, "residual must be a NumPy array"),
+    ],
+)
+def test_wrong_residuals_are_refused(residual: object, error: type[Exception], words: str) -> None:
+    prepared = fastcnn.prepare_conv2d(np.ones((4, 2, 3, 3), np.float32))
+    with pytest.raises(error, match=words):
+        prepared(np.ones((1, 2, 6, 6), np.float32), residual=residual)

@@ -133,7 +133,7 @@ def ours(layer: Layer, first: bool) -> tuple[str, Callable[[], Any], Callable[[]
     call = functools.partial(convolve, x, layout=layout)
     if layer.residual:
         N, K, P, Q = problem.output_shape
-        call = functools.partial(call, add=normal(N, P, Q, K))
+        call = functools.partial(call, residual=normal(N, P, Q, K))
     return convolve.variant(problem), lambda: np.negative(x, out=x), call
 
 

@@ -52,8 +52,8 @@ class Geometry(NamedTuple):
     y_h: int
     y_w: int
     groups: int = 1
-    relu: int = 0
-    residual: int = 0  # 1: an array like y is added to it
+    relu: int = 0  # 1: results are raised to 0; 2: and limited to 6
+    residual: int = 0  # 1: an array like y is added, before that
     skip: int = 0  # 1: kernel rows outside of the image are left out, instead of multiplied with zeros
     rows: int = 0  # output rows of a job
     bands: int = 0  # jobs of an image's height
@@ -84,14 +84,14 @@ def geometry_of(
     x: tuple[tuple[int, ...], bool],
     y: tuple[tuple[int, ...], bool],
     groups: int = 1,
-    relu: bool = False,
+    relu: int = 0,
 ) -> Geometry:
     """Return the geometry of (R, S, stride_h, stride_w, top, left) from x to y, each (its shape, whether its memory is channels-last)."""
     (N, C, H, W), (_, K, P, Q) = x[0], y[0]
     R, S, stride_h, stride_w, top, left = sizes
     return Geometry(
         N, C // groups, H, W, 0, *checks.strides_of(*x), K // groups, R, S, stride_h, stride_w, top, left, P, Q,
-        0, *checks.strides_of(*y), groups, int(relu),
+        0, *checks.strides_of(*y), groups, relu,
     )  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: b
     g = _cut(geometry, shape, dtype.itemsize, packed)
     if g.residual and not g.direct_out:
         plain = correlation(geometry._replace(residual=0, relu=0), filters, dtype, packed)
-        return adding(plain, g.N * g.groups * g.K * geometry.P * geometry.Q, bool(g.relu), dtype)
+        return adding(plain, g.N * g.groups * g.K * geometry.P * geometry.Q, g.relu, dtype)
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
     fixed, taps = np.array([g], GEOMETRY), record(filters)

@@ -242,6 +242,7 @@ def prepare_conv2d(
     groups: int = 1,
     *,
     relu: bool = False,
+    relu6: bool = False,
     algorithm: str = "auto",
     precision: str = "high",
 ) -> PreparedConv2d:
@@ -256,11 +257,13 @@ def prepare_conv2d(
         As given to `conv2d`.
     relu : bool
         Also raise the result to 0, as `conv2d_relu`: the kernels do it as they store.
+    relu6 : bool
+        Also raise the result to 0 and limit it to 6.
 
     Returns
     -------
     PreparedConv2d
-        To be called with ``(input, layout="NCHW")``.
+        To be called with ``(input, layout="NCHW", residual=None)``; a residual, like the result, is added before the limits.
 
     Raises
     ------
@@ -282,9 +285,10 @@ def prepare_conv2d(
     checks.same_shape(call.op, "bias", b, w.shape[:1], "one per filter of the weight")
     if not isinstance(algorithm, str) or algorithm not in ("auto", *OPERATION.variants):
         OPERATION.choose(None, "forward", algorithm, call.op)  # says what is wrong
+    limits = 2 if checks.flag(call.op, "relu6", relu6) else int(checks.flag(call.op, "relu", relu))
     channels = w.shape[1] * window.integer(call.op, "groups", groups, 1)
     checked_problem(call.op, (1, channels, 2**20, 2**20), w.shape, stride, padding, dilation, groups)  # wrong windows show now
-    return PreparedConv2d(OPERATION, lambda shape: call.problem(shape, w.shape), w, b, algorithm, precision, relu)
+    return PreparedConv2d(OPERATION, lambda shape: call.problem(shape, w.shape), w, b, algorithm, precision, limits)
 
 
 def bias_gradient(grad_output: Any, layout: str = "NCHW") -> np.ndarray:

@@ -91,9 +91,9 @@ def correlate(p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndar
 
 
 def correlation(
-    p: Conv2dProblem, x: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, planes: bool, transposed: bool = False, relu: bool = False
+    p: Conv2dProblem, x: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, planes: bool, transposed: bool = False, relu: int = 0
 ) -> Callable[..., None]:
-    """Return `correlate` for images of these shapes, as a function of flat arrays and a `packed_weight`; `relu` raises results to 0."""
+    """Return `correlate` for images of these shapes, as a function of flat arrays and a `packed_weight`; `relu` as of `Geometry`."""
     return _plan_correlate(p, x, y, dtype, planes, transposed, relu, machine.get_threads(), machine.isa())
 
 
@@ -105,12 +105,12 @@ def _plan_correlate(
     dtype: np.dtype,
     planes: bool,
     transposed: bool,
-    relu: bool,
+    relu: int,
     threads: int,
     isa: Isa,
 ) -> Callable[..., None]:
     """Return a function of what does change from call to call: the arrays x, weight, bias and y, flat."""
-    g, itemsize = _geometry(p, x, y, planes)._replace(relu=int(relu)), dtype.itemsize
+    g, itemsize = _geometry(p, x, y, planes)._replace(relu=relu), dtype.itemsize
     run: Kernel
     tile: Tile | Block
     if planes:

@@ -93,7 +93,7 @@ def correlate_block(block: Block, dtype: np.dtype) -> Any:
     ``run(shape, x, xo, x_u, x_j, u, H, j, W, w, wo, w_t, start, so, relu, y, yo, y_p, y_q)``: offsets and strides count elements; `shape`
     is one of `Block.shapes`. `xo` is where input position (u, j) would lie; positions outside of 0 <= u < H, 0 <= j < W count as 0 and are
     not read. Tap number i has its weights at w[wo + i*w_t]; the sums begin with start[so],
-    and where `relu` is 1 they are raised to 0.
+    `relu` 1 raises them to 0, 2 limits them to 6 as well.
     """
     machine.numba()
     from numba.core import types
@@ -113,7 +113,7 @@ def correlate_block(block: Block, dtype: np.dtype) -> Any:
             window = _Window(data(1, x, xo), x_u, x_j, u, H, j, W)
             weight_of, y0 = e.walk(data(9, w, wo), w_t), data(15, y, yo)
             places = {tap: weight_of(i) for i, tap in enumerate(block.taps)}
-            initial, raised = e.load(data(12, start, so)), e.at_least(relu)
+            initial, limited = e.load(data(12, start, so)), e.limiter(relu)
 
             def body(rows: int, columns: int) -> None:
                 total = {(p, q): initial for p in range(rows) for q in range(columns)}
@@ -129,7 +129,7 @@ def correlate_block(block: Block, dtype: np.dtype) -> Any:
                 for p in range(rows):
                     pixel = e.walk(row(p), y_q)
                     for q in range(columns):
-                        e.store(raised(total[p, q]), pixel(q))
+                        e.store(limited(total[p, q]), pixel(q))
 
             e.switch(shape, block.shapes(), body)
             return context.get_dummy_value()

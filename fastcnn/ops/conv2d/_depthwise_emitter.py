@@ -94,13 +94,6 @@ class Emitter:
     def store(self, value: Any, address: Any) -> None:
         self.b.store(value, self.b.bitcast(address, self.vector.as_pointer()), align=self.align)
 
-    def at_least(self, relu: Any) -> Callable[[Any], Any]:
-        """Return a function that raises a vector to 0 where the integer `relu` is not 0; NaN passes."""
-        is_relu = self.b.icmp_signed("!=", relu, self.const(0))
-        zero, lowest = (self.ir.Constant(self.scalar, value) for value in (0.0, float("-inf")))
-        least = self.broadcast(self.b.select(is_relu, zero, lowest))
-        return lambda value: self.b.select(self.b.fcmp_ordered(">", least, value), least, value)
-
     def broadcast(self, value: Any, kind: Any = None) -> Any:
         kind = kind or self.vector
         undefined = self.ir.Constant(kind, self.ir.Undefined)
@@ -109,6 +102,21 @@ class Emitter:
 
     def shuffle(self, first: Any, second: Any, picks: list[int]) -> Any:
         return self.b.shuffle_vector(first, second, self.ir.Constant(self.ir.VectorType(self.i32, self.lanes), picks))
+
+    def limiter(self, relu: Any) -> Callable[[Any], Any]:
+        """Return what limits sums as they are stored: `relu` 1 raises them to 0, 2 limits them to 6 as well; NaN passes."""
+
+        def chosen(relation: str, number: int, value: float, otherwise: float) -> Any:
+            is_so = self.b.icmp_signed(relation, relu, self.const(number))
+            return self.broadcast(self.b.select(is_so, self.ir.Constant(self.scalar, value), self.ir.Constant(self.scalar, otherwise)))
+
+        least, most = chosen("!=", 0, 0.0, float("-inf")), chosen("==", 2, 6.0, float("inf"))
+
+        def limit(total: Any) -> Any:
+            total = self.b.select(self.b.fcmp_ordered(">", least, total), least, total)
+            return self.b.select(self.b.fcmp_ordered("<", most, total), most, total)
+
+        return limit
 
     def within(self, first: Any, size: Any) -> Any:
         """Return the mask of lanes i with 0 <= first + i < size."""

@@ -45,7 +45,7 @@ class Geometry(NamedTuple):
     parts: int  # jobs of the same rows
     jobs: int
     ahead: int  # 1: ask for the next rows while these are computed
-    relu: int = 0  # 1: results are raised to 0
+    relu: int = 0  # 1: results are raised to 0; 2: and limited to 6
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])

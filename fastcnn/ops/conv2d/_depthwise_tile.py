@@ -97,7 +97,7 @@ def correlate_tile(tile: Tile, dtype: np.dtype) -> Any:
     valid)``: offsets and strides count elements. `xo` is where input position j and cross position u would lie; both may be outside of
     0 <= j < size, 0 <= u < cross_size: such inputs count as 0 and are not read. U is the number of cross taps, each `u_step` positions
     (x_u elements of x, w_u of w) after the last. A looped tile has K taps, each `j_step` positions (x_t elements) after the last.
-    Planes write the first `valid` of `tile.span` columns. Where `relu` is 1, sums are raised to 0.
+    Planes write the first `valid` of `tile.span` columns. `relu` 1 raises sums to 0, 2 limits them to 6 as well.
     """
     machine.numba()
     from numba.core import types
@@ -120,7 +120,7 @@ def correlate_tile(tile: Tile, dtype: np.dtype) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
 
             x0, w0, start0, y0 = data(1, x, xo), data(13, w, wo), data(17, start, so), data(20, y, yo)
-            zeros, raised = e.zeros(), e.at_least(relu)
+            zeros, limited = e.zeros(), e.limiter(relu)
 
             def taps(m_count: int, xu: Any, wus: list[Any], first: Any, cross: Any, total: list[Any], phase: int = 0) -> list[Any]:
                 """Add what one cross tap (or two that share their loads) contributes; total[m * phases + phase] are the sums."""
@@ -175,7 +175,7 @@ def correlate_tile(tile: Tile, dtype: np.dtype) -> Any:
 
             def body(m_count: int) -> None:
                 initial = e.broadcast(b.load(start0, align=e.align)) if tile.planes else e.load(start0)
-                total = list(map(raised, cross_taps(m_count, [initial] * (m_count * tile.phases))))
+                total = list(map(limited, cross_taps(m_count, [initial] * (m_count * tile.phases))))
                 pixel = e.walk(y0, y_m)
                 for m in range(m_count):
                     address = pixel(m)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks, machine
-from ...engine.residual import adding
+from ...engine.residual import adding, limit
 from ...registry import PRECISIONS, Operation
 from .problem import Conv2dProblem
 
@@ -37,10 +37,10 @@ class PreparedConv2d:
         bias: np.ndarray,
         algorithm: str,
         precision: str,
-        relu: bool,
+        relu: int,
     ) -> None:
         checks.choice("prepare_conv2d", "precision", precision, PRECISIONS)
-        self._relu = checks.flag("prepare_conv2d", "relu", relu)
+        self._relu = relu  # 1: raises its results to 0; 2: and limits them to 6
         self._operation, self._problem_of = operation, problem_of
         self._algorithm, self._precision = algorithm, precision
         self.weight, self.bias = weight.copy(), bias.copy()
@@ -49,13 +49,13 @@ class PreparedConv2d:
         self._packed: dict[Hashable, np.ndarray] = {}
         self._calls: dict[Hashable, tuple[Call, tuple[int, ...]]] = {}  # by all that a call depends on: what computes y, and its shape
 
-    def __call__(self, input: Any, *, layout: str = "NCHW", add: Any = None) -> np.ndarray:
-        """Return the convolution of `input` (N, C, H, W) or (C, H, W), raised to 0 if made so; in `layout`, as `conv2d`.
+    def __call__(self, input: Any, *, layout: str = "NCHW", residual: Any = None) -> np.ndarray:
+        """Return the convolution of `input` (N, C, H, W) or (C, H, W), limited if made so; in `layout`, as `conv2d`.
 
         Parameters
         ----------
-        add : array like the result, optional
-            Added to the convolution, before it is raised to 0: the residual of a ResNet, which most kernels add as they store.
+        residual : array like the result, optional
+            Is added before the limits, as most kernels store.
 
         Raises
         ------
@@ -63,30 +63,36 @@ class PreparedConv2d:
             The message names the argument, what was expected and what arrived.
         """
         if type(input) is np.ndarray and type(layout) is str and input.flags.carray:
-            key = layout, add is None, input.shape, input.dtype, machine.thread_limit()
+            key = layout, residual is None, input.shape, input.dtype, machine.thread_limit()
             known = self._calls.get(key)
             if known is not None:
                 call, shape = known
-                if add is None or (type(add) is np.ndarray and add.shape == shape and add.dtype == input.dtype and add.flags.carray):
-                    return call(input, add)
+                if residual is None or (
+                    type(residual) is np.ndarray and residual.shape == shape and residual.dtype == input.dtype and residual.flags.carray
+                ):
+                    return call(input, residual)
         op = "prepared conv2d"
         checks.layout(op, layout)
         array = checks.array(op, "input", input, (layout, layout[1:]))
-        more = None if add is None else checks.contiguous(checks.array(op, "add", add, (layout, layout[1:])))
-        checks.same_dtype(op, input=array, weight=self.weight, add=more)
+        more = (
+            None
+            if residual is None
+            else checks.contiguous(checks.array(op, "residual", residual, layout if array.ndim == 4 else layout[1:]))
+        )
+        checks.same_dtype(op, input=array, weight=self.weight, residual=more)
         x = checks.dense(checks.channels_first(array[None] if array.ndim == 3 else array, layout))
         problem = self._problem_of(x.shape)
         N, K, P, Q = problem.output_shape
         shape = ((N, P, Q, K) if layout == "NHWC" else (N, K, P, Q))[array.ndim == 3 :]
         if more is not None:
-            checks.same_shape(op, "add", more, shape, "the result's")
+            checks.same_shape(op, "residual", more, shape, "the result's")
         last = checks.is_channels_last(x), layout == "NHWC" or K == 1 or P * Q == 1
         call = self._call(problem, shape, last, more is not None)
         result = call(checks.flat(x), more)
         if array is input and array.flags.carray:
             if len(self._calls) >= _REMEMBERED:
                 self._calls.clear()
-            self._calls[layout, add is None, array.shape, array.dtype, machine.thread_limit()] = call, shape
+            self._calls[layout, residual is None, array.shape, array.dtype, machine.thread_limit()] = call, shape
         return result
 
     def variant(self, problem: Conv2dProblem) -> str:
@@ -101,18 +107,18 @@ class PreparedConv2d:
         run, packed = self._run(problem, channels_last, residual)
         allocate, bias = checks.allocator("prepared conv2d", shape, self.weight.dtype), self._own_bias
 
-        def plain(input: np.ndarray, add: None) -> np.ndarray:
+        def plain(input: np.ndarray, more: None) -> np.ndarray:
             y = allocate()
             run(input.ravel(), packed, bias, y.ravel())
             return y
 
-        def adding_to(input: np.ndarray, add: np.ndarray) -> np.ndarray:
+        def adding_to(input: np.ndarray, more: np.ndarray) -> np.ndarray:
             y = allocate()
-            run(input.ravel(), packed, bias, y.ravel(), add.ravel())
+            run(input.ravel(), packed, bias, y.ravel(), more.ravel())
             return y
 
         if 0 in shape:
-            return lambda input, add: allocate()
+            return lambda input, more: allocate()
         return adding_to if residual else plain
 
     def _run(self, problem: Conv2dProblem, channels_last: tuple[bool, bool], residual: bool) -> tuple[Callable[..., None], np.ndarray]:
@@ -126,16 +132,15 @@ class PreparedConv2d:
         if variant.plan_packed is not None:
             return variant.plan_packed(problem, channels_last, dtype, relu, residual), weight
         images = (problem.input_shape, channels_last[0]), (problem.output_shape, channels_last[1])
-        forward, raised, size = variant.directions["forward"], relu and not residual, math.prod(problem.output_shape)
+        forward, limits, size = variant.directions["forward"], 0 if residual else relu, math.prod(problem.output_shape)
 
         def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
             in_shape, out = checks.image(x, *images[0]), checks.image(y, *images[1])
             if variant.forward_packed is not None:
-                variant.forward_packed(problem, in_shape, weight, bias, out, raised)
+                variant.forward_packed(problem, in_shape, weight, bias, out, limits)
                 return
             forward(problem, in_shape, weight.reshape(problem.weight_shape), bias, out)
-            if raised:
-                np.maximum(y, 0, out=y)
+            limit(y, limits)
 
         return (adding(run, size, relu, dtype) if residual else run), weight
 

@@ -20,7 +20,7 @@ from ...engine.correlate import Geometry as Correlation
 from ...engine.correlate import tile_effort
 from ...engine.filters import CHUNK, Filters, gatherer, record
 from ...engine.packing import clear, row_unpacker
-from ...engine.residual import adding
+from ...engine.residual import adding, limit
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
 from ._winograd_matrices import TAPS, transforms
@@ -57,8 +57,8 @@ class Geometry(NamedTuple):
     blocks: int  # of output channels
     splits: int  # runs of blocks
     group: int  # blocks whose products are held at once
-    relu: int
-    residual: int  # 1: an array like y is added to it
+    relu: int  # 1: results are raised to 0; 2: and limited to 6
+    residual: int  # 1: an array like y is added, before that
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
@@ -133,9 +133,11 @@ def correlation(c: Correlation, filters: Filters, m: int, dtype: np.dtype, packe
     """
     if c.N * c.P * c.Q == 0:
         return lambda *_: None
-    if c.residual and c.y_c != 1:
+    if (c.residual or c.relu == 2) and c.y_c != 1:
         plain = correlation(c._replace(residual=0, relu=0), filters, m, dtype, packed)
-        return adding(plain, c.N * c.K * c.P * c.Q, bool(c.relu), dtype)
+        if not c.residual:
+            return _limited(plain, c.relu)
+        return adding(plain, c.N * c.K * c.P * c.Q, c.relu, dtype)
     n = m + TAPS - 1
     shape = tile_shape(c.K, dtype.itemsize)
     g = _cut(c, m, shape, dtype.itemsize, packed)
@@ -158,6 +160,16 @@ def correlation(c: Correlation, filters: Filters, m: int, dtype: np.dtype, packe
         if pack_before is not None:
             weight = pack_before(weight)
         run(fixed, taps, flag, x, weight, bias, y, more)
+
+    return correlate
+
+
+def _limited(run: Callable[..., None], relu: int) -> Callable[..., None]:
+    """Return a correlation that limits its results in a pass of its own."""
+
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
+        run(x, weight, bias, y)
+        limit(y, relu)
 
     return correlate
 
@@ -203,7 +215,9 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         """Transform the products Z[(i*n + j)*pitch_Z + t*pitch_K + k - k_first] of units first..last back into y."""
         g = geometry[0]
         least = y.dtype.type(0.0) if g.relu else y.dtype.type(-np.inf)
-        floor = -np.inf if g.residual else least  # what is added comes before the ReLU
+        most = y.dtype.type(6.0) if g.relu == 2 else y.dtype.type(np.inf)
+        finish = g.residual == 1 or g.relu == 2
+        floor = -np.inf if finish else least  # what is added comes before the limits
         valid = min(pitch_K, g.K - k_first)
         convert = g.y_c != 1
         whole = not convert and valid % lanes == 0
@@ -229,7 +243,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
                     transform_output(
                         Z, t * pitch_K + k, n * pitch_Z, pitch_Z, bias, k_first + k, floor, target, at + k, row_pitch, pixel
                     )  # fmt: skip
-                if (g.residual or not direct) and not convert:
+                if (finish or not direct) and not convert:
                     for i_p in range(high):
                         for i_q in range(wide):
                             to = origin + i_p * g.y_h + (q + i_q) * g.y_w
@@ -238,11 +252,15 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
                             if g.residual:
                                 terms = more[to : to + valid]
                                 for k in range(pixels.size):
-                                    total = results[k] + terms[k]
-                                    pixels[k] = least if least > total else total  # NaN passes
-                            else:
+                                    pixels[k] = results[k] + terms[k]
+                            elif not direct:
                                 for k in range(pixels.size):
                                     pixels[k] = results[k]
+                            if finish:
+                                for k in range(pixels.size):
+                                    total = pixels[k]
+                                    total = least if least > total else total  # NaN passes
+                                    pixels[k] = most if most < total else total
                 t += 1
             if convert:
                 for i_p in range(high):
@@ -304,7 +322,7 @@ def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, 
 _TRANSFORM = {2: 60.0, 4: 220.0}
 _FILTERS = {2: 90.0, 4: 160.0}
 _STORE = 4  # terms of a sum that storing it costs: much where a first layer sums 3
-_READ = 4.0  # cycles of one vector of prepared filters on its way from memory: 512 to 512 channels are 16 or 36 MiB of them
+_READ = 12.0  # cycles of one vector of prepared filters on its way from memory: 512 to 512 channels are 16 or 36 MiB of them
 
 
 def output_tile(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, packed: bool = False) -> int:

@@ -68,7 +68,7 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
 
 
 def plan_packed(
-    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: bool, residual: bool
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
 ) -> Callable[..., None]:
     """Return a slide over x with the weight in the right order."""
     p, may_be_planes = _one_filter_each(problem)
@@ -78,8 +78,7 @@ def plan_packed(
         return lambda *_: None
     half = math.prod(p.weight_shape)
     part = slice(0, half) if planes else slice(half, 2 * half)
-    raised = relu and not residual
-    correlate = correlation(p, p.input_shape, p.output_shape, dtype, planes, relu=raised)
+    correlate = correlation(p, p.input_shape, p.output_shape, dtype, planes, relu=0 if residual else relu)
 
     def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
         correlate(x, weight[part], bias, y)

@@ -112,7 +112,7 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
 
 
 def plan_packed(
-    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: bool, residual: bool
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
 ) -> Callable[..., None]:
     """Return a correlation of x with packed weights."""
     return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu, residual)
@@ -121,9 +121,9 @@ def plan_packed(
 @functools.lru_cache(maxsize=1024)
 def _forward(
     p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int,
-    packed: bool = False, relu: bool = False, residual: bool = False,
+    packed: bool = False, relu: int = 0, residual: bool = False,
 ) -> Callable[..., None]:  # fmt: skip
-    shape = _shape(p, x_last, y_last)._replace(relu=int(relu), residual=int(residual))
+    shape = _shape(p, x_last, y_last)._replace(relu=relu, residual=int(residual))
     if not packed and planar.suits(shape, False, dtype.itemsize):
         return planar.correlation(shape, False, dtype)
     return correlation(shape, all_taps(p.weight_shape, p.groups), dtype, packed)

@@ -88,7 +88,7 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
 
 
 def plan_packed(
-    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: bool, residual: bool
+    problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
 ) -> Callable[..., None]:
     """Return a correlation of x with transformed filters."""
     return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu, residual)
@@ -97,7 +97,7 @@ def plan_packed(
 @functools.lru_cache(maxsize=1024)
 def _forward(
     p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int,
-    packed: bool = False, relu: bool = False, residual: bool = False,
+    packed: bool = False, relu: int = 0, residual: bool = False,
 ) -> Callable[..., None]:  # fmt: skip
     geometry = geometry_of((TAPS, TAPS, 1, 1, p.top, p.left), (p.input_shape, x_last), (p.output_shape, y_last), relu=relu)
     geometry = geometry._replace(residual=int(residual))
