@@ -125,7 +125,7 @@ def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: b
     g = _cut(geometry, shape, dtype.itemsize, packed)
     if g.residual and not g.direct_out:
         plain = correlation(geometry._replace(residual=0, relu=0), filters, dtype, packed)
-        return adding(plain, g.N * g.groups * g.K * geometry.P * geometry.Q, g.relu, dtype)
+        return adding(plain, geometry.N * geometry.groups * geometry.K * geometry.P * geometry.Q, geometry.relu, dtype)
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
     fixed, taps = np.array([g], GEOMETRY), record(filters)
