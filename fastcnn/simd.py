@@ -393,6 +393,43 @@ def transpose_block(lanes: int, dtype: np.dtype) -> Any:
 
 
 @functools.cache
+def interleave(lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic ``mix(x, xo, x_pitch, y, yo)``: y[yo + 3*j + c] = x[xo + c*x_pitch + j] for j < lanes and c < 3."""
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    scalar = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}[dtype]
+    vector, picks = ir.VectorType(scalar, lanes), ir.VectorType(ir.IntType(32), lanes)
+
+    @intrinsic
+    def mix(typingctx, x, xo, x_pitch, y, yo):
+        n = types.int64
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            x, xo, x_pitch, y, yo = args
+            source, target = (context.make_array(sig.args[i])(context, b, value).data for i, value in ((0, x), (3, y)))
+
+            def at(base: Any, offset: Any, step: Any, index: int) -> Any:
+                place = b.add(offset, b.mul(step, ir.Constant(ir.IntType(64), index)))
+                return b.bitcast(b.gep(base, [place]), vector.as_pointer())
+
+            red, green, blue = (b.load(at(source, xo, x_pitch, c), align=dtype.itemsize) for c in range(3))
+            for part in range(3):
+                places = [divmod(part * lanes + lane, 3) for lane in range(lanes)]  # (pixel, plane) of each element
+                two = b.shuffle_vector(red, green, ir.Constant(picks, [pixel + lanes * (c % 2) for pixel, c in places]))
+                three = [lanes + pixel if c == 2 else lane for lane, (pixel, c) in enumerate(places)]
+                pixels = b.shuffle_vector(two, blue, ir.Constant(picks, three))
+                b.store(pixels, at(target, yo, ir.Constant(ir.IntType(64), lanes), part), align=dtype.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(x, n, n, y, n), codegen
+
+    return mix
+
+
+@functools.cache
 def every_second(lanes: int, dtype: np.dtype) -> Any:
     """Return an intrinsic ``pick(x, xo, y, yo)``: y[yo + i] = x[xo + 2*i] for i < lanes; reads nothing beyond x[xo + 2*lanes - 2]."""
     machine.numba()
