@@ -13,11 +13,10 @@ gradients) are NHWC in memory where `channels_last` (a flag each) says so, else 
 must not warn. Calls that are like earlier ones go straight to it; see `plans`.
 
 A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
-keys are interchangeable, and ``plan_packed(problem, channels_last, dtype, relu, residual)``, a `plan` of the forward direction for what
-``pack(weight)`` returned. With `residual` the function that it returns takes one more array, in the output's format, and adds it; then
-`relu` 1 raises the result to 0, and 2 limits it to 6 as well. Or it has ``forward_packed``, a `forward` that takes packed weights and then
-``relu=0``. Its ``cost``
-has a third parameter, ``packed=False``.
+keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned and then ``relu=0``: 1 raises the
+result to 0, 2 limits it to 6 as well. It may take ``residual=None``, which is added before that. Its ``cost`` has a third parameter,
+``packed=False``. ``packed_plan(problem, channels_last, dtype, relu, residual)`` is `plan` for packed weights: a function of x, weight, bias
+and y, and of the residual if that is true; None where `forward_packed` has to be asked.
 """
 
 from __future__ import annotations
@@ -67,12 +66,12 @@ class Variant:
         precision: str = "highest",
         packing: Callable[..., Any] | None = None,
         forward_packed: Callable[..., None] | None = None,
-        plan_packed: Callable[..., Any] | None = None,
+        packed_plan: Callable[..., Callable[..., None] | None] | None = None,
     ) -> None:
         self.name = name
         self.directions = dict(directions)
         self.precision = precision
-        self.packing, self.forward_packed, self.plan_packed = packing, forward_packed, plan_packed
+        self.packing, self.forward_packed, self.packed_plan = packing, forward_packed, packed_plan
         self._refuses, self._cost = refuses, cost
 
     def refuses(self, problem: Any, direction: str) -> str | None:
@@ -230,7 +229,7 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
     }
     refuses, cost = own.pop("refuses", None), own.pop("cost", None)
     packing, forward_packed = own.pop("packing", None), own.pop("forward_packed", None)
-    plan, plan_packed = own.pop("plan", None), own.pop("plan_packed", None)
+    plan, packed_plan = own.pop("plan", None), own.pop("packed_plan", None)
     precision = getattr(module, "PRECISION", "highest")
     if precision not in PRECISIONS:
         raise RegistryError(f"{module.__file__}: PRECISION must be one of {PRECISIONS}; got {precision!r}")
@@ -248,7 +247,7 @@ def _variant(module: ModuleType, reference: ModuleType) -> Variant:
         raise RegistryError(f"{module.__file__}: defines none of {DIRECTIONS}; a helper's file name starts with an underscore")
     growth, wrap = getattr(module, "ERROR_GROWTH", 1.0), getattr(module, "WARNS", True)
     directions = {name: _tagged(_quiet(function) if wrap else function, growth, name, plan) for name, function in own.items()}
-    return Variant(module.__name__.rpartition(".")[2], directions, refuses, cost, precision, packing, forward_packed, plan_packed)
+    return Variant(module.__name__.rpartition(".")[2], directions, refuses, cost, precision, packing, forward_packed, packed_plan)
 
 
 def _quiet(function: Callable[..., None]) -> Callable[..., None]:

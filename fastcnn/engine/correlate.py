@@ -18,7 +18,6 @@ from ..jit import Kernel, kernel
 from ..machine import TileShape, tile_shape
 from .filters import Filters, block_packer, filter_packer, record
 from .packing import row_packer, row_unpacker
-from .residual import adding
 
 
 class Geometry(NamedTuple):
@@ -53,7 +52,7 @@ class Geometry(NamedTuple):
     y_w: int
     groups: int = 1
     relu: int = 0  # 1: results are raised to 0; 2: and limited to 6
-    residual: int = 0  # 1: an array like y is added, before that
+    add: int = 0  # 1: results are added to an array like y, before that
     skip: int = 0  # 1: kernel rows outside of the image are left out, instead of multiplied with zeros
     rows: int = 0  # output rows of a job
     bands: int = 0  # jobs of an image's height
@@ -91,7 +90,7 @@ def geometry_of(
     R, S, stride_h, stride_w, top, left = sizes
     return Geometry(
         N, C // groups, H, W, 0, *checks.strides_of(*x), K // groups, R, S, stride_h, stride_w, top, left, P, Q,
-        0, *checks.strides_of(*y), groups, relu,
+        0, *checks.strides_of(*y), groups, int(relu),
     )  # fmt: skip
 
 
@@ -116,26 +115,25 @@ def block_of(outputs: int, itemsize: int) -> int:
 def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: bool = False) -> Callable[..., None]:
     """Return a function ``(x, weight, bias, y)`` on flat arrays that runs a correlation; for the threads that the caller has now.
 
-    `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs; `bias` may be None. With a residual there is a
-    fifth array, in the format of y.
+    `weight` is the operation's (K, C, R, S), or comes `packed` for `block_of` its outputs; `bias` may be None. With ``geometry.add`` the
+    function takes a fifth array, in the memory format of y, to which the results are added.
     """
     if geometry.N * geometry.P * geometry.Q == 0:
         return lambda *_: None
     shape = tile_shape(geometry.K, dtype.itemsize)
     g = _cut(geometry, shape, dtype.itemsize, packed)
-    if g.residual and not g.direct_out:
-        plain = correlation(geometry._replace(residual=0, relu=0), filters, dtype, packed)
-        return adding(plain, geometry.N * geometry.groups * geometry.K * geometry.P * geometry.Q, geometry.relu, dtype)
+    if g.add and not g.direct_out:
+        return _added_afterwards(correlation(geometry._replace(relu=0, add=0), filters, dtype, packed), g.relu)
     jobs = g.N * g.groups * g.bands * g.chunks * g.splits
     flops = 2.0 * g.N * g.groups * g.K * g.P * g.Q * g.C * g.R * g.S
     fixed, taps = np.array([g], GEOMETRY), record(filters)
     sample = np.empty(0, dtype)
-    run = _kernel(shape, dtype).bound(jobs, fixed, taps, sample, sample, sample, sample, sample, work=flops)
+    run = _kernel(shape, dtype).bound(jobs, fixed, taps, *[sample] * 5, work=flops)
     pack_before = None if packed or g.local else filter_packer(filters, shape.block, dtype, g.groups)
     padded_K = g.blocks * shape.block
     zeros = np.zeros(g.groups * padded_K, dtype)
 
-    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, more: np.ndarray = sample) -> None:
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, other: np.ndarray | None = None) -> None:
         if bias is None:
             bias = zeros
         elif padded_K != g.K:
@@ -144,7 +142,27 @@ def correlation(geometry: Geometry, filters: Filters, dtype: np.dtype, packed: b
             bias = whole
         if pack_before is not None:
             weight = pack_before(weight)
-        run(fixed, taps, x, weight, bias, y, more)
+        run(fixed, taps, x, weight, bias, y if other is None else other, y)
+
+    return correlate
+
+
+def limit(y: np.ndarray, relu: int) -> None:
+    """Raise an array to 0 (relu 1), and limit it to 6 (2), as the tiles do when they store."""
+    if relu:
+        np.maximum(y, 0, out=y)
+    if relu == 2:
+        np.minimum(y, 6, out=y)
+
+
+def _added_afterwards(run: Callable[..., None], relu: int) -> Callable[..., None]:
+    """Return a correlation with its addition in a pass of its own: where results are stored through a scratch."""
+
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, other: np.ndarray) -> None:
+        run(x, weight, bias, y)
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.add(y, other, out=y)
+        limit(y, relu)
 
     return correlate
 
@@ -209,13 +227,13 @@ def as_lines(g: Geometry) -> Geometry:
 
 @functools.cache
 def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
-    tile = simd.tile(shape, dtype)
+    tile = simd.tile(shape, dtype, adds=True)
     pack_rows, unpack_rows = row_packer(dtype), row_unpacker(dtype)
     block, height = shape.block, shape.height
     pack_block = block_packer(block, dtype)
 
     @kernel(specialisation=(shape, dtype.str))
-    def correlate_band(job, geometry, filters, x, weight, bias, y, more):
+    def correlate_band(job, geometry, filters, x, weight, bias, other, y):
         g = geometry[0]
         split, unit = job % g.splits, job // g.splits
         chunk, unit = unit % g.chunks, unit // g.chunks
@@ -243,8 +261,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
         else:
             target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
         panels = np.empty(panel, x.dtype) if g.local else weight
-        onto_y = g.depth < g.R or g.residual
-        start = target if onto_y else bias  # sums in parts, or onto a residual, begin with what they are added to in their place
+        in_parts = g.depth < g.R
+        start = target if in_parts else bias  # sums in parts begin with the bias in their place
         tiles = -(-width // height)
         for k in range(k_first, k_last, g.together):
             k_end = min(k + g.together, k_last)
@@ -265,22 +283,17 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
                     for i in range(k_end - k):
                         to, w_at, b_at = out + row * y_row + q * y_pixel + i * block, w_block + i * panel, b_block + i * block
-                        if onto_y:
+                        if in_parts:
                             for m in range(tall):
                                 values, begin = target[to + m * y_pixel : to + m * y_pixel + block], bias[b_at : b_at + block]
-                                if g.residual:
-                                    other = more[to + m * y_pixel : to + m * y_pixel + block]
-                                    for v in range(block):
-                                        values[v] = begin[v] + other[v]
-                                else:
-                                    for v in range(block):
-                                        values[v] = begin[v]
+                                for v in range(block):
+                                    values[v] = begin[v]
                         for r in range(r_first, r_last, g.depth):
                             tile(
                                 tall, image, at + (r - r_first) * pitch, step, pitch, 1,
                                 panels, w_at + r * reach * block, reach * block, block,
-                                start, to if onto_y else b_at, y_pixel if onto_y else 0, g.relu if r + g.depth >= r_last else 0,
-                                target, to, y_pixel, min(g.depth, r_last - r), reach,
+                                start, to if in_parts else b_at, y_pixel if in_parts else 0, g.relu if r + g.depth >= r_last else 0,
+                                target, to, y_pixel, min(g.depth, r_last - r), reach, g.add if r + g.depth >= r_last else 0, other, to,
                             )  # fmt: skip
                     q += tall
             if not g.direct_out:

@@ -43,6 +43,19 @@ def prepared(node: Node, inputs: Inputs, relu: int) -> PreparedConv2d | None:
     return prepare_conv2d(weight, inputs.get(2), **options, relu=relu == 1, relu6=relu == 2)
 
 
+def on_images(prepared: PreparedConv2d, x: np.ndarray, residual: bool = False) -> Run:
+    """Return a function (x, weight, bias, residual) for images like x that convolves with weights that are known."""
+    last = checks.is_channels_last(x)
+    run = prepared.planned(x.shape, last, residual)
+    if residual:
+        return lambda x, w, b, other: run(_memory(x, last), _memory(other, True)).transpose(0, 3, 1, 2)
+    return lambda x, *_: run(_memory(x, last)).transpose(0, 3, 1, 2)
+
+
+def _memory(x: np.ndarray, channels_last: bool) -> np.ndarray:
+    return checks.contiguous(x.transpose(0, 2, 3, 1) if channels_last else x)
+
+
 def output_shape(node: Node, inputs: Inputs) -> tuple[int, ...]:
     """Return the shape of a convolution's result."""
     x, weight = inputs[0], inputs[1]
@@ -56,8 +69,7 @@ def _options(geometry: Window, groups: int) -> dict[str, Any]:
 def _planar(geometry: Window, groups: int, inputs: Inputs) -> Run:
     options = _options(geometry, groups)
     if inputs.is_constant(1) and inputs.is_constant(2):
-        run = prepare_conv2d(inputs[1], inputs.get(2), **options)
-        return lambda x, *_: run(x.transpose(0, 2, 3, 1), layout="NHWC").transpose(0, 3, 1, 2)
+        return on_images(prepare_conv2d(inputs[1], inputs.get(2), **options), inputs[0])
     return lambda x, *arrays: conv2d(x.transpose(0, 2, 3, 1), *arrays, **options, layout="NHWC").transpose(0, 3, 1, 2)
 
 

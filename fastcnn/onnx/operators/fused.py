@@ -25,7 +25,7 @@ def convolution(node: Node, inputs: Inputs) -> Run:
     relu = {(None, None): 0, (0, None): 1, (0, 6): 2}.get((low, high))
     prepared = conv.prepared(node, inputs, relu) if relu is not None else None
     if prepared is not None and not residual:
-        return lambda x, *_: prepared(x.transpose(0, 2, 3, 1), layout="NHWC").transpose(0, 3, 1, 2)
+        return conv.on_images(prepared, inputs[0])
     if prepared is not None and inputs[3].shape == conv.output_shape(node, inputs):
         return lambda x, w, b, other: prepared(x.transpose(0, 2, 3, 1), layout="NHWC", residual=other.transpose(0, 2, 3, 1)).transpose(
             0, 3, 1, 2

@@ -73,28 +73,32 @@ def fits_blocks(g: Conv2dProblem | Geometry) -> bool:
 _TAPS = 9  # of 5 x 5, runs were faster: their weights fit the registers row by row
 
 
-def packed_weight(weight: np.ndarray, planes: bool) -> np.ndarray:
-    """Return the weight (K, C / groups, R, S) in one axis as the kernels read it: channels last, but for planes."""
-    return weight.reshape(-1) if planes else np.ascontiguousarray(weight.reshape(len(weight), -1).T).reshape(-1)
-
-
-def correlate(p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, planes: bool, transposed: bool) -> None:
+def correlate(
+    p: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, planes: bool, transposed: bool, relu: int = 0
+) -> None:
     """Run forward, or backward-input from x = dy to y = dx when `transposed`; both images are planes, or both channels-last.
 
-    `weight` is (C, 1, R, S), or (C, C / groups, R, S) of a problem that `fits_blocks`. When transposed, a stride beyond 1 is for kernels
-    without dilation of at most 7 columns.
+    `weight` is (C, 1, R, S), or (C, C / groups, R, S) of a problem that `fits_blocks`; or what `packed` made of it. When transposed, a
+    stride beyond 1 is for kernels without dilation of at most 7 columns.
     """
     if y.size == 0:
         return
-    run = correlation(p, x.shape, y.shape, x.dtype, planes, transposed)
-    run(checks.flat(x), packed_weight(weight, planes), bias, checks.flat(y))
+    plan = _plan_correlate(p, x.shape, y.shape, x.dtype, planes, transposed, machine.get_threads(), machine.isa(), relu)
+    if planes:
+        taps = weight.reshape(-1) if weight.ndim > 1 else np.ascontiguousarray(weight.reshape(-1, p.C).T).reshape(-1)
+    else:
+        taps = packed(weight) if weight.ndim > 1 else weight
+    plan(checks.flat(x), taps, bias, checks.flat(y))
 
 
-def correlation(
-    p: Conv2dProblem, x: tuple[int, ...], y: tuple[int, ...], dtype: np.dtype, planes: bool, transposed: bool = False, relu: int = 0
-) -> Callable[..., None]:
-    """Return `correlate` for images of these shapes, as a function of flat arrays and a `packed_weight`; `relu` as of `Geometry`."""
-    return _plan_correlate(p, x, y, dtype, planes, transposed, relu, machine.get_threads(), machine.isa())
+def correlation(p: Conv2dProblem, dtype: np.dtype, relu: int) -> Callable[..., None]:
+    """Return a function ``(x, weight, bias, y)`` on flat channels-last arrays, the weights `packed`: forward, a filter per channel."""
+    return _plan_correlate(p, p.input_shape, p.output_shape, dtype, False, False, machine.get_threads(), machine.isa(), relu)
+
+
+def packed(weight: np.ndarray) -> np.ndarray:
+    """Return weights (C, ...) as channels-last images want them, (taps, C), flat."""
+    return np.ascontiguousarray(weight.reshape(len(weight), -1).T).reshape(-1)
 
 
 @functools.lru_cache(256)
@@ -105,9 +109,9 @@ def _plan_correlate(
     dtype: np.dtype,
     planes: bool,
     transposed: bool,
-    relu: int,
     threads: int,
     isa: Isa,
+    relu: int = 0,
 ) -> Callable[..., None]:
     """Return a function of what does change from call to call: the arrays x, weight, bias and y, flat."""
     g, itemsize = _geometry(p, x, y, planes)._replace(relu=relu), dtype.itemsize

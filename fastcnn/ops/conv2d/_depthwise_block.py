@@ -90,30 +90,29 @@ def _meet(
 def correlate_block(block: Block, dtype: np.dtype) -> Any:
     """Return an intrinsic that computes the outputs of a block.
 
-    ``run(shape, x, xo, x_u, x_j, u, H, j, W, w, wo, w_t, start, so, relu, y, yo, y_p, y_q)``: offsets and strides count elements; `shape`
+    ``run(shape, x, xo, x_u, x_j, u, H, j, W, w, wo, w_t, start, so, y, yo, y_p, y_q, relu)``: offsets and strides count elements; `shape`
     is one of `Block.shapes`. `xo` is where input position (u, j) would lie; positions outside of 0 <= u < H, 0 <= j < W count as 0 and are
-    not read. Tap number i has its weights at w[wo + i*w_t]; the sums begin with start[so],
-    `relu` 1 raises them to 0, 2 limits them to 6 as well.
+    not read. Tap number i has its weights at w[wo + i*w_t]; the sums begin with start[so]; `relu` as in `Emitter.limiter`.
     """
     machine.numba()
     from numba.core import types
     from numba.extending import intrinsic
 
     @intrinsic
-    def run(typingctx, shape, x, xo, x_u, x_j, u, H, j, W, w, wo, w_t, start, so, relu, y, yo, y_p, y_q):
+    def run(typingctx, shape, x, xo, x_u, x_j, u, H, j, W, w, wo, w_t, start, so, y, yo, y_p, y_q, relu):
         n = types.int64
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
             e = Emitter(b, block.lanes, dtype)
-            shape, x, xo, x_u, x_j, u, H, j, W, w, wo, w_t, start, so, relu, y, yo, y_p, y_q = args
+            shape, x, xo, x_u, x_j, u, H, j, W, w, wo, w_t, start, so, y, yo, y_p, y_q, relu = args
 
             def data(position: int, value: Any, offset: Any) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
 
             window = _Window(data(1, x, xo), x_u, x_j, u, H, j, W)
-            weight_of, y0 = e.walk(data(9, w, wo), w_t), data(15, y, yo)
+            weight_of, y0 = e.walk(data(9, w, wo), w_t), data(14, y, yo)
             places = {tap: weight_of(i) for i, tap in enumerate(block.taps)}
-            initial, limited = e.load(data(12, start, so)), e.limiter(relu)
+            initial = e.load(data(12, start, so))
 
             def body(rows: int, columns: int) -> None:
                 total = {(p, q): initial for p in range(rows) for q in range(columns)}
@@ -125,16 +124,16 @@ def correlate_block(block: Block, dtype: np.dtype) -> Any:
                     total[output] = e.fma(value, weights[tap], total[output])
 
                 _meet(e, block, (rows, columns), window, range(block.group), pair)
-                row = e.walk(y0, y_p)
+                row, limit = e.walk(y0, y_p), e.limiter(relu)
                 for p in range(rows):
                     pixel = e.walk(row(p), y_q)
                     for q in range(columns):
-                        e.store(limited(total[p, q]), pixel(q))
+                        e.store(limit(total[p, q]), pixel(q))
 
             e.switch(shape, block.shapes(), body)
             return context.get_dummy_value()
 
-        return types.void(n, x, n, n, n, n, n, n, n, w, n, n, start, n, n, y, n, n, n), codegen
+        return types.void(n, x, n, n, n, n, n, n, n, w, n, n, start, n, y, n, n, n, n), codegen
 
     return run
 

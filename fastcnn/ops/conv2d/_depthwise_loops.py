@@ -45,7 +45,7 @@ class Geometry(NamedTuple):
     parts: int  # jobs of the same rows
     jobs: int
     ahead: int  # 1: ask for the next rows while these are computed
-    relu: int = 0  # 1: results are raised to 0; 2: and limited to 6
+    relu: int = 0  # of the tiles
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
@@ -104,7 +104,7 @@ def blocks_kernel(block: Block, dtype: np.dtype) -> Kernel:
                     at = min(max(c, 0), g.C - lanes)
                     run(
                         rows * (width + 1) + columns, x, n * g.x_n + u * g.x_h + j * g.x_w + at, g.x_h, g.x_w, u, g.H, j, g.W,
-                        weight, at, g.C, bias, at, g.relu, y, n * g.y_n + p * g.y_h + q * g.y_w + at, g.y_h, g.y_w,
+                        weight, at, g.C, bias, at, y, n * g.y_n + p * g.y_h + q * g.y_w + at, g.y_h, g.y_w, g.relu,
                     )  # fmt: skip
 
     return depthwise_blocks
@@ -158,7 +158,7 @@ def runs_kernel(tile: Tile, dtype: np.dtype) -> Kernel:
                     run(
                         length, x, n * g.x_n + u * g.x_h + j * g.x_w + at, j_m * g.x_w, u_step * g.x_h, j_step * g.x_w,
                         j, j_m, j_step, g.W, u, u_step, g.H, weight, r * step + at, g.C, r_step * step, bias, at,
-                        g.relu, y, n * g.y_n + p * g.y_h + q * g.y_w + at, g.y_w, U, g.S, 0,
+                        y, n * g.y_n + p * g.y_h + q * g.y_w + at, g.y_w, U, g.S, 0, g.relu,
                     )  # fmt: skip
                 q += length
 
@@ -204,8 +204,8 @@ def planes_kernel(tile: Tile, dtype: np.dtype) -> Kernel:
                             fetch_to_write(y, target + i, g.y_h, length)
                     run(
                         length, x, n * g.x_n + c * g.x_c + j * g.x_h + u, g.x_h, u_step, 0, j, 1, 0, g.H, u, u_step, g.W,
-                        weight, c * taps, g.S, 1, bias, c, g.relu,
-                        y, n * g.y_n + c * g.y_c + p * g.y_h + q, g.y_h, 0, 0, min(span, g.Q - q),
+                        weight, c * taps, g.S, 1, bias, c, y, n * g.y_n + c * g.y_c + p * g.y_h + q, g.y_h, 0, 0, min(span, g.Q - q),
+                        g.relu,
                     )  # fmt: skip
                 p += length
 

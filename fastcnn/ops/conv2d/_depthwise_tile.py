@@ -93,11 +93,11 @@ class Tile(NamedTuple):
 def correlate_tile(tile: Tile, dtype: np.dtype) -> Any:
     """Return an intrinsic for runs of 1 to `tile.height` outputs.
 
-    ``run(length, x, xo, x_j, x_u, j, j_step, size, u, u_step, cross_size, w, wo, w_t, w_u, start, so, relu, y, yo, y_m, U, K,
-    valid)``: offsets and strides count elements. `xo` is where input position j and cross position u would lie; both may be outside of
+    ``run(length, x, xo, x_j, x_u, j, j_step, size, u, u_step, cross_size, w, wo, w_t, w_u, start, so, y, yo, y_m, U, K, valid, relu)``:
+    offsets and strides count elements. `xo` is where input position j and cross position u would lie; both may be outside of
     0 <= j < size, 0 <= u < cross_size: such inputs count as 0 and are not read. U is the number of cross taps, each `u_step` positions
     (x_u elements of x, w_u of w) after the last. A looped tile has K taps, each `j_step` positions (x_t elements) after the last.
-    Planes write the first `valid` of `tile.span` columns. `relu` 1 raises sums to 0, 2 limits them to 6 as well.
+    Planes write the first `valid` of `tile.span` columns; `relu` as in `Emitter.limiter`.
     """
     machine.numba()
     from numba.core import types
@@ -106,21 +106,21 @@ def correlate_tile(tile: Tile, dtype: np.dtype) -> Any:
     @intrinsic
     def run(
         typingctx, length, x, xo, x_j, x_u, x_t, j, j_m, j_step, size, u, u_step, cross_size,
-        w, wo, w_t, w_u, start, so, relu, y, yo, y_m, U, K, valid,
+        w, wo, w_t, w_u, start, so, y, yo, y_m, U, K, valid, relu,
     ):  # fmt: skip
         n = types.int64
-        signature = types.void(n, x, n, n, n, n, n, n, n, n, n, n, n, w, n, n, n, start, n, n, y, n, n, n, n, n)
+        signature = types.void(n, x, n, n, n, n, n, n, n, n, n, n, n, w, n, n, n, start, n, y, n, n, n, n, n, n)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
             e = Emitter(b, tile.lanes, dtype)
             (length, x, xo, x_j, x_u, x_t, j, j_m, j_step, size, u, u_step, cross_size,
-             w, wo, w_t, w_u, start, so, relu, y, yo, y_m, U, K, valid) = args  # fmt: skip
+             w, wo, w_t, w_u, start, so, y, yo, y_m, U, K, valid, relu) = args  # fmt: skip
 
             def data(position: int, value: Any, offset: Any) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
 
-            x0, w0, start0, y0 = data(1, x, xo), data(13, w, wo), data(17, start, so), data(20, y, yo)
-            zeros, limited = e.zeros(), e.limiter(relu)
+            x0, w0, start0, y0 = data(1, x, xo), data(13, w, wo), data(17, start, so), data(19, y, yo)
+            zeros = e.zeros()
 
             def taps(m_count: int, xu: Any, wus: list[Any], first: Any, cross: Any, total: list[Any], phase: int = 0) -> list[Any]:
                 """Add what one cross tap (or two that share their loads) contributes; total[m * phases + phase] are the sums."""
@@ -175,7 +175,7 @@ def correlate_tile(tile: Tile, dtype: np.dtype) -> Any:
 
             def body(m_count: int) -> None:
                 initial = e.broadcast(b.load(start0, align=e.align)) if tile.planes else e.load(start0)
-                total = list(map(limited, cross_taps(m_count, [initial] * (m_count * tile.phases))))
+                total = [*map(e.limiter(relu), cross_taps(m_count, [initial] * (m_count * tile.phases)))]
                 pixel = e.walk(y0, y_m)
                 for m in range(m_count):
                     address = pixel(m)

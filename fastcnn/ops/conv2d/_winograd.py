@@ -20,7 +20,6 @@ from ...engine.correlate import Geometry as Correlation
 from ...engine.correlate import tile_effort
 from ...engine.filters import CHUNK, Filters, gatherer, record
 from ...engine.packing import clear, row_unpacker
-from ...engine.residual import adding, limit
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
 from ._winograd_matrices import TAPS, transforms
@@ -57,8 +56,7 @@ class Geometry(NamedTuple):
     blocks: int  # of output channels
     splits: int  # runs of blocks
     group: int  # blocks whose products are held at once
-    relu: int  # 1: results are raised to 0; 2: and limited to 6
-    residual: int  # 1: an array like y is added, before that
+    relu: int
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
@@ -129,15 +127,10 @@ def correlation(c: Correlation, filters: Filters, m: int, dtype: np.dtype, packe
 
     `weight` is the operation's (K, C, 3, 3), or comes `packed` by `filter_packer`. Where one batch takes the whole image, each job
     transforms the filters of its blocks as it comes to them, and they never leave its cache; otherwise they are transformed before, once
-    for all batches. With a residual there is a fifth array, in the format of y.
+    for all batches.
     """
     if c.N * c.P * c.Q == 0:
         return lambda *_: None
-    if (c.residual or c.relu == 2) and c.y_c != 1:
-        plain = correlation(c._replace(residual=0, relu=0), filters, m, dtype, packed)
-        if not c.residual:
-            return _limited(plain, c.relu)
-        return adding(plain, c.N * c.K * c.P * c.Q, c.relu, dtype)
     n = m + TAPS - 1
     shape = tile_shape(c.K, dtype.itemsize)
     g = _cut(c, m, shape, dtype.itemsize, packed)
@@ -146,11 +139,11 @@ def correlation(c: Correlation, filters: Filters, m: int, dtype: np.dtype, packe
     fixed, taps, sample = np.array([g], GEOMETRY), record(filters), np.empty(0, dtype)
     flops = 2.0 * n * n * g.units * g.length * g.C * g.K
     flag = np.array([local])
-    run = _kernel(m, shape, dtype).bound(g.batches * g.splits, fixed, taps, flag, sample, sample, sample, sample, sample, work=flops)
+    run = _kernel(m, shape, dtype).bound(g.batches * g.splits, fixed, taps, flag, sample, sample, sample, sample, work=flops)
     padded_K = g.blocks * shape.block
     zeros = np.zeros(padded_K, dtype)
 
-    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray, more: np.ndarray = sample) -> None:
+    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
         if bias is None:
             bias = zeros
         elif padded_K != g.K:
@@ -159,17 +152,7 @@ def correlation(c: Correlation, filters: Filters, m: int, dtype: np.dtype, packe
             bias = whole
         if pack_before is not None:
             weight = pack_before(weight)
-        run(fixed, taps, flag, x, weight, bias, y, more)
-
-    return correlate
-
-
-def _limited(run: Callable[..., None], relu: int) -> Callable[..., None]:
-    """Return a correlation that limits its results in a pass of its own."""
-
-    def correlate(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, y: np.ndarray) -> None:
-        run(x, weight, bias, y)
-        limit(y, relu)
+        run(fixed, taps, flag, x, weight, bias, y)
 
     return correlate
 
@@ -196,7 +179,7 @@ def _cut(c: Correlation, m: int, shape: TileShape, itemsize: int, packed: bool) 
     group = 1 if batches == 1 and not packed else min(_GROUP, -(-blocks // splits))
     return Geometry(
         c.N, c.C, c.H, c.W, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.top, c.left, c.P, c.Q, c.y_n, c.y_c, c.y_h, c.y_w,
-        padded_C, rows, columns, pieces, length, units, batches, blocks, splits, group, c.relu, c.residual,
+        padded_C, rows, columns, pieces, length, units, batches, blocks, splits, group, c.relu,
     )  # fmt: skip
 
 
@@ -211,13 +194,10 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
     unpack_rows = row_unpacker(dtype)
 
     @kernel(specialisation=("out", m, shape, dtype.str))
-    def store_units(geometry, Z, pitch_Z, bias, y, more, first, last, k_first, pitch_K):
+    def store_units(geometry, Z, pitch_Z, bias, y, first, last, k_first, pitch_K):
         """Transform the products Z[(i*n + j)*pitch_Z + t*pitch_K + k - k_first] of units first..last back into y."""
         g = geometry[0]
-        least = y.dtype.type(0.0) if g.relu else y.dtype.type(-np.inf)
-        most = y.dtype.type(6.0) if g.relu == 2 else y.dtype.type(np.inf)
-        finish = g.residual == 1 or g.relu == 2
-        floor = -np.inf if finish else least  # what is added comes before the limits
+        floor = 0.0 if g.relu else -np.inf
         valid = min(pitch_K, g.K - k_first)
         convert = g.y_c != 1
         whole = not convert and valid % lanes == 0
@@ -243,24 +223,14 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
                     transform_output(
                         Z, t * pitch_K + k, n * pitch_Z, pitch_Z, bias, k_first + k, floor, target, at + k, row_pitch, pixel
                     )  # fmt: skip
-                if (finish or not direct) and not convert:
+                if not direct and not convert:
                     for i_p in range(high):
                         for i_q in range(wide):
                             to = origin + i_p * g.y_h + (q + i_q) * g.y_w
-                            pixels, result = y[to : to + valid], at + i_p * row_pitch + i_q * pixel
-                            results = target[result : result + valid]
-                            if g.residual:
-                                terms = more[to : to + valid]
-                                for k in range(pixels.size):
-                                    pixels[k] = results[k] + terms[k]
-                            elif not direct:
-                                for k in range(pixels.size):
-                                    pixels[k] = results[k]
-                            if finish:
-                                for k in range(pixels.size):
-                                    total = pixels[k]
-                                    total = least if least > total else total  # NaN passes
-                                    pixels[k] = most if most < total else total
+                            pixels = y[to : to + valid]
+                            results = band[(i_p * m + i_q) * pitch_K : (i_p * m + i_q) * pitch_K + valid]
+                            for k in range(pixels.size):
+                                pixels[k] = results[k]
                 t += 1
             if convert:
                 for i_p in range(high):
@@ -270,7 +240,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
                     )
 
     @kernel(specialisation=(m, shape, dtype.str))
-    def correlate_units(job, geometry, filters, local, x, weight, bias, y, more):
+    def correlate_units(job, geometry, filters, local, x, weight, bias, y):
         g = geometry[0]
         batch, split = job // g.splits, job % g.splits
         first, last = batch * g.units // g.batches, (batch + 1) * g.units // g.batches
@@ -300,7 +270,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
                         wo = e * pitch_U if local[0] else (e * g.blocks + k) * g.C * block
                         tile(tall, V, xo, pitch_C, 0, 1, U, wo, 0, block, zeros, 0, 0, 0, Z, yo, pitch_K, 1, g.C)
                         t += tall
-            store_units(geometry, Z, pitch_Z, bias, y, more, first, last, k0 * block, pitch_K)
+            store_units(geometry, Z, pitch_Z, bias, y, first, last, k0 * block, pitch_K)
 
     return correlate_units
 

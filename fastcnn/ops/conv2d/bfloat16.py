@@ -13,10 +13,9 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import bf16, checks, machine
-from ...engine.correlate import geometry_of
+from ...engine.correlate import geometry_of, limit
 from ...engine.filters import all_taps
 from ...engine.phases import phases_of
-from ...engine.residual import limit
 from . import direct, im2col
 from ._bfloat16_correlate import correlation, share_inside
 from ._bfloat16_gradient import weight_gradient
@@ -90,15 +89,14 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
 def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: int = 0) -> None:
     """Correlate x with packed weights."""
     if x.dtype == np.float64:
-        last = checks.is_channels_last(x), checks.is_channels_last(y)
-        return direct.plan_packed(problem, last, x.dtype, relu, False)(checks.flat(x), weight, bias, checks.flat(y))
-    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True, int(relu > 0))
+        return direct.forward_packed(problem, x, weight, bias, y, relu)
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), machine.get_threads(), True, relu > 0)
     run(checks.flat(x), weight, bias, checks.flat(y))
     return limit(checks.flat(y), relu) if relu == 2 else None
 
 
 @functools.lru_cache(maxsize=1024)
-def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed: bool = False, relu: int = 0) -> Callable[..., None]:
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed: bool = False, relu: bool = False) -> Callable[..., None]:
     sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
     geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups, relu)
     return correlation(geometry, all_taps(p.weight_shape, p.groups), packed)

@@ -20,11 +20,9 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
-from ... import checks
-from ...engine.residual import adding
 from ...machine import tiles_available
 from . import im2col
-from ._depthwise import are_planes, correlate, correlation, is_looped, packed_weight, planes_refuse, weight_gradient
+from ._depthwise import are_planes, correlate, correlation, is_looped, packed, planes_refuse, weight_gradient
 from .problem import Conv2dProblem
 
 WARNS = False  # what may, says so itself
@@ -49,49 +47,31 @@ def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Slide over x; the accumulators start from the bias."""
+    forward_packed(problem, x, weight, bias, y)
+
+
+def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
+    """Put the channels of each tap next to each other."""
+    return None, lambda weight: packed(weight.reshape(problem.weight_shape))
+
+
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: int = 0) -> None:
+    """Slide over x, with weights as they are or packed."""
     p, may_be_planes = _one_filter_each(problem)
     planes = may_be_planes and are_planes(y)
     out = y if planes == are_planes(y) else _empty(y.shape, y.dtype, planes)
-    correlate(p, _ordered(_repeated(problem, x), planes), weight, bias, out, planes, transposed=False)
+    correlate(p, _ordered(_repeated(problem, x), planes), weight, bias, out, planes, transposed=False, relu=relu)
     if out is not y:
         y[...] = out
 
 
-def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable[[np.ndarray], np.ndarray]]:
-    """Keep the weight in both orders, for planes and for channels-last images: it is small."""
-
-    def pack(weight: np.ndarray) -> np.ndarray:
-        filters = weight.reshape(problem.weight_shape)
-        return np.concatenate([packed_weight(filters, planes) for planes in (True, False)])
-
-    return None, pack
-
-
-def plan_packed(
+def packed_plan(
     problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
-) -> Callable[..., None]:
-    """Return a slide over x with the weight in the right order."""
-    p, may_be_planes = _one_filter_each(problem)
-    planes = may_be_planes and not channels_last[1]
-    size = math.prod(p.output_shape)
-    if size == 0:
-        return lambda *_: None
-    half = math.prod(p.weight_shape)
-    part = slice(0, half) if planes else slice(half, 2 * half)
-    correlate = correlation(p, p.input_shape, p.output_shape, dtype, planes, relu=0 if residual else relu)
-
-    def run(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
-        correlate(x, weight[part], bias, y)
-
-    def converted(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
-        own = _ordered(_repeated(problem, checks.image(x, problem.input_shape, channels_last[0])), planes)
-        out = _empty(p.output_shape, dtype, planes)
-        correlate(checks.flat(own), weight[part], bias, checks.flat(out))
-        checks.image(y, p.output_shape, channels_last[1])[...] = out
-
-    fits = p.C == problem.C and channels_last == (not planes, not planes)
-    done = run if fits else converted
-    return adding(done, size, relu, dtype) if residual else done
+) -> Callable[..., None] | None:
+    """Return `forward_packed` for arrays of known memory, which must be channels-last."""
+    if residual or not all(channels_last) or problem.K != problem.C:
+        return None
+    return correlation(problem, dtype, relu)
 
 
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:

@@ -111,19 +111,33 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return block, filter_packer(all_taps(p.weight_shape, p.groups), block, dtype, p.groups)
 
 
-def plan_packed(
+def forward_packed(
+    problem: Conv2dProblem,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    y: np.ndarray,
+    relu: int = 0,
+    residual: np.ndarray | None = None,
+) -> None:
+    """Correlate x with packed weights; add `residual`, whose memory is as that of y."""
+    formats = checks.is_channels_last(x), checks.is_channels_last(y)
+    run = packed_plan(problem, formats, x.dtype, relu, residual is not None)
+    run(checks.flat(x), weight, bias, checks.flat(y), *([] if residual is None else [checks.flat(residual)]))
+
+
+def packed_plan(
     problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
 ) -> Callable[..., None]:
-    """Return a correlation of x with packed weights."""
+    """Return `forward_packed` for arrays of known memory."""
     return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu, residual)
 
 
 @functools.lru_cache(maxsize=1024)
 def _forward(
-    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int,
-    packed: bool = False, relu: int = 0, residual: bool = False,
-) -> Callable[..., None]:  # fmt: skip
-    shape = _shape(p, x_last, y_last)._replace(relu=relu, residual=int(residual))
+    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False, relu: int = 0, add: bool = False
+) -> Callable[..., None]:
+    shape = _shape(p, x_last, y_last)._replace(relu=int(relu), add=int(add))
     if not packed and planar.suits(shape, False, dtype.itemsize):
         return planar.correlation(shape, False, dtype)
     return correlation(shape, all_taps(p.weight_shape, p.groups), dtype, packed)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from ... import checks, machine
-from ...engine.correlate import geometry_of
+from ...engine.correlate import geometry_of, limit
 from ...engine.filters import Taps, all_taps, flipped
 from ...machine import tiles_available
 from . import _winograd, _winograd_gradient
@@ -87,20 +87,28 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return m, _winograd.filter_packer(all_taps(problem.weight_shape), m, dtype)
 
 
-def plan_packed(
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: int = 0) -> None:
+    """Correlate x with transformed filters."""
+    run = _forward(problem, checks.is_channels_last(x), checks.is_channels_last(y), x.dtype, machine.get_threads(), True, relu > 0)
+    run(checks.flat(x), weight, bias, checks.flat(y))
+    if relu == 2:
+        limit(checks.flat(y), relu)
+
+
+def packed_plan(
     problem: Conv2dProblem, channels_last: tuple[bool, bool], dtype: np.dtype, relu: int, residual: bool
-) -> Callable[..., None]:
-    """Return a correlation of x with transformed filters."""
-    return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu, residual)
+) -> Callable[..., None] | None:
+    """Return `forward_packed` for arrays of known memory."""
+    if residual or relu == 2:
+        return None
+    return _forward(problem, *channels_last, dtype, machine.get_threads(), True, relu > 0)
 
 
 @functools.lru_cache(maxsize=1024)
 def _forward(
-    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int,
-    packed: bool = False, relu: int = 0, residual: bool = False,
-) -> Callable[..., None]:  # fmt: skip
+    p: Conv2dProblem, x_last: bool, y_last: bool, dtype: np.dtype, threads: int, packed: bool = False, relu: bool = False
+) -> Callable[..., None]:
     geometry = geometry_of((TAPS, TAPS, 1, 1, p.top, p.left), (p.input_shape, x_last), (p.output_shape, y_last), relu=relu)
-    geometry = geometry._replace(residual=int(residual))
     m = _winograd.output_tile(p.K, p.C, (p.N, p.P, p.Q), dtype.itemsize, packed)
     return _winograd.correlation(geometry, all_taps(p.weight_shape), m, dtype, packed)
 
