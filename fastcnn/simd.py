@@ -33,7 +33,7 @@ _WEIGHTS_AHEAD = 16  # steps of a sum whose weights are asked for: they come fro
 
 
 @functools.cache
-def tile(shape: TileShape, dtype: np.dtype) -> Any:
+def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
     """Return an intrinsic for tiles of 1 to `shape.height` rows.
 
     ``tile(height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K)``: offsets and strides count
@@ -42,6 +42,8 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
 
     `start` is a bias, the same for every row (start_m = 0), or y itself (start_m = y_m), which accumulates. It is added at the end: a
     gradient summed over 100,000 pixels in many calls rounds as the sum of these calls' sums does, five times less than one long sum.
+
+    One that `adds` has three more parameters, ``add, other, oo``: where add is 1, other[oo + m*y_m + v] is added before it is limited.
 
     Notes
     -----
@@ -57,19 +59,20 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
     vector = ir.VectorType(scalar, shape.lanes)
     fma_name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{shape.lanes}f{8 * dtype.itemsize}"
 
-    @intrinsic
-    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K):
+    def typed(x: Any, w: Any, start: Any, y: Any, *other: Any) -> tuple[Any, Any]:
         n = types.int64
-        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, n, y, n, n, n, n)
+        residual = (n, *other, n) if other else ()
+        signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, n, y, n, n, n, n, *residual)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K = args
+            height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, *residual = args
 
             def data(position: int, value: Any, offset: Any) -> Any:
                 return b.gep(context.make_array(sig.args[position])(context, b, value).data, [offset])
 
             x0, w0, y0 = data(1, x, xo), data(6, w, wo), data(14, y, yo)
             start0 = data(10, start, so)
+            other0 = data(20, *residual[1:]) if residual else None
             fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), fma_name)
             pointer = ir.IntType(8).as_pointer()
             prefetch_type = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
@@ -118,9 +121,10 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
                 outer, inner, next_r, done = (b.append_basic_block(f"{name}{rows}") for name in ("r", "k", "next", "done"))
 
                 # The lines to be written come from memory while the sums are made: 5-20 % of large outputs.
-                for y_step in y_steps:
-                    for column in lines:
-                        fetch(b.gep(y0, [b.add(y_step, column)]), for_writing=True)
+                for place in [b.add(y_step, column) for y_step in y_steps for column in lines]:
+                    fetch(b.gep(y0, [place]), for_writing=True)
+                    if other0 is not None:
+                        fetch(b.gep(other0, [place]), for_writing=False)
                 b.branch(outer)
                 b.position_at_end(outer)
                 r, xr, wr = phi(const(0), entry), phi(x0, entry), phi(w0, entry)
@@ -163,13 +167,28 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
                 least = broadcast(b.select(is_relu, ir.Constant(scalar, 0.0), ir.Constant(scalar, float("-inf"))))
                 is_relu6 = b.icmp_signed("==", relu, const(2))
                 most = broadcast(b.select(is_relu6, ir.Constant(scalar, 6.0), ir.Constant(scalar, float("inf"))))
-                for m, v in cells:
+
+                def store(more: Any) -> None:
+                    for m, v in cells:
+                        store_cell(m, v, more)
+                    b.branch(after)
+
+                def store_cell(m: int, v: int, more: Any) -> None:
                     total = b.fadd(load_vector(start0, b.add(b.mul(start_m, const(m)), columns[v])), new[m, v])
+                    if more is not None:
+                        total = b.fadd(total, load_vector(more, b.add(y_steps[m], columns[v])))
                     low = b.fcmp_ordered(">", least, total)  # false for NaN, which passes: one vmaxps
                     total = b.select(low, least, total)
                     total = b.select(b.fcmp_ordered("<", most, total), most, total)
                     b.store(total, vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)
-                b.branch(after)
+
+                if other0 is not None:
+                    sums, plain = b.append_basic_block(f"add{rows}"), b.append_basic_block(f"plain{rows}")
+                    b.cbranch(b.icmp_signed("!=", residual[0], const(0)), sums, plain)
+                    b.position_at_end(sums)
+                    store(other0)
+                    b.position_at_end(plain)
+                store(None)
 
             after = b.append_basic_block("after")
             choice = b.switch(height, after)
@@ -182,6 +201,20 @@ def tile(shape: TileShape, dtype: np.dtype) -> Any:
             return context.get_dummy_value()
 
         return signature, codegen
+
+    if adds:
+
+        @intrinsic
+        def adding_kernel(
+            typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, add, other, oo
+        ):
+            return typed(x, w, start, y, other)
+
+        return adding_kernel
+
+    @intrinsic
+    def kernel(typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K):
+        return typed(x, w, start, y)
 
     return kernel
 
@@ -390,6 +423,43 @@ def transpose_block(lanes: int, dtype: np.dtype) -> Any:
         return types.void(x, n, n, y, n, n), codegen
 
     return transpose
+
+
+@functools.cache
+def interleave(lanes: int, dtype: np.dtype) -> Any:
+    """Return an intrinsic ``mix(x, xo, x_pitch, y, yo)``: y[yo + 3*j + c] = x[xo + c*x_pitch + j] for j < lanes and c < 3."""
+    machine.numba()
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic
+
+    scalar = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}[dtype]
+    vector, picks = ir.VectorType(scalar, lanes), ir.VectorType(ir.IntType(32), lanes)
+
+    @intrinsic
+    def mix(typingctx, x, xo, x_pitch, y, yo):
+        n = types.int64
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            x, xo, x_pitch, y, yo = args
+            source, target = (context.make_array(sig.args[i])(context, b, value).data for i, value in ((0, x), (3, y)))
+
+            def at(base: Any, offset: Any, step: Any, index: int) -> Any:
+                place = b.add(offset, b.mul(step, ir.Constant(ir.IntType(64), index)))
+                return b.bitcast(b.gep(base, [place]), vector.as_pointer())
+
+            red, green, blue = (b.load(at(source, xo, x_pitch, c), align=dtype.itemsize) for c in range(3))
+            for part in range(3):
+                places = [divmod(part * lanes + lane, 3) for lane in range(lanes)]  # (pixel, plane) of each element
+                two = b.shuffle_vector(red, green, ir.Constant(picks, [pixel + lanes * (c % 2) for pixel, c in places]))
+                three = [lanes + pixel if c == 2 else lane for lane, (pixel, c) in enumerate(places)]
+                pixels = b.shuffle_vector(two, blue, ir.Constant(picks, three))
+                b.store(pixels, at(target, yo, ir.Constant(ir.IntType(64), lanes), part), align=dtype.itemsize)
+            return context.get_dummy_value()
+
+        return types.void(x, n, n, y, n), codegen
+
+    return mix
 
 
 @functools.cache

@@ -48,7 +48,7 @@ def _model(
     ]
     used = {name for node in made for name in node.input}
     inputs = [helper.make_tensor_value_info(name, FLOAT, shape) for name in ("x", "r") if name in used]
-    results = [helper.make_tensor_value_info(name, FLOAT, None) for name in outputs.split()]
+    results = [helper.make_tensor_value_info(name, FLOAT, ["any"]) for name in outputs.split()]
     stored = [numpy_helper.from_array(value, name) for name, value in (weights or WEIGHTS).items() if name in used]
     graph = helper.make_graph(made, "graph", inputs, results, stored)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -143,7 +143,7 @@ def test_shapes_that_depend_on_values() -> None:
     graph = helper.make_graph(
         [helper.make_node("Reshape", ["x", "s"], ["m"]), helper.make_node("Softmax", ["m"], ["y"])], "graph",
         [helper.make_tensor_value_info("x", FLOAT, [6]), helper.make_tensor_value_info("s", onnx.TensorProto.INT64, [2])],
-        [helper.make_tensor_value_info("y", FLOAT, None)],
+        [helper.make_tensor_value_info("y", FLOAT, ["any"])],
     )  # fmt: skip
     prepared = fastcnn.onnx.prepare(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
     for shape in ((2, 3), (3, 2), (2, 3)):
@@ -187,6 +187,33 @@ def test_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_pooling_and_neighbours_by_definition(dtype: Any, channels_last: bool) -> None:
+    x = RNG.standard_normal((2, 5, 7, 8)).astype(dtype)
+    x[0, 1, 3, 3], x[1, 2, 0, 0] = np.nan, np.inf
+    if channels_last:
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    window = {"kernel_shape": [3, 4], "strides": [2, 3], "pads": [1, 2, 0, 1]}
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 0), (2, 1)), constant_values=-np.inf)
+    views = np.lib.stride_tricks.sliding_window_view(padded, (3, 4), (2, 3))[:, :, ::2, ::3]
+    inside = np.isfinite(views) | np.isnan(views) | (views > 0)
+    squares = np.pad(np.square(x.astype(np.float64)), ((0, 0), (1, 2), (0, 0), (0, 0)))
+    near = sum(squares[:, i : i + 5] for i in range(4))
+    with np.errstate(invalid="ignore"):
+        want = {
+            "MaxPool": (views.max((-2, -1)), window),
+            "AveragePool": (np.where(inside, views, 0).sum((-2, -1)) / inside.sum((-2, -1)), window),
+            "GlobalAveragePool": (x.astype(np.float64).mean((2, 3), keepdims=True), {}),
+            "LRN": (x / (1.5 + 0.2 / 4 * near) ** 0.75, {"size": 4, "alpha": 0.2, "beta": 0.75, "bias": 1.5}),
+        }
+    for kind, (expected, attributes) in want.items():
+        node = helper.make_node(kind, ["x"], ["y"], **attributes)
+        found = fastcnn.onnx.run_node(node, [x])[0]
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

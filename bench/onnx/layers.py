@@ -126,15 +126,16 @@ def ours(layer: Layer, first: bool) -> tuple[str, Callable[[], Any], Callable[[]
         x = normal(*layer.x)
         return "linear", lambda: np.negative(x, out=x), lambda: fastcnn.linear(x, weight, bias)
     N, C, H, W = layer.x
-    layout = "NCHW" if first else "NHWC"
     x = normal(N, C, H, W) if first else normal(N, H, W, C)
     convolve = fastcnn.prepare_conv2d(weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups, relu=layer.relu)
     problem = convolve._problem_of(layer.x)
-    call = functools.partial(convolve, x, layout=layout)
-    if layer.residual:
-        pass
-        pass
-    return convolve.variant(problem), lambda: np.negative(x, out=x), call
+    _, K, P, Q = problem.output_shape
+    more = [normal(N, P, Q, K)] if layer.residual else []
+    return (
+        convolve.variant(problem),
+        lambda: np.negative(x, out=x),
+        functools.partial(convolve.planned((N, C, H, W), not first, bool(more)), x, *more),
+    )
 
 
 def table(rows: Sequence[tuple[Layer, str, float, float]], others: dict[str, float]) -> str:

@@ -227,7 +227,7 @@ def as_lines(g: Geometry) -> Geometry:
 
 @functools.cache
 def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
-    tile = simd.tile(shape, dtype)
+    tile = simd.tile(shape, dtype, adds=True)
     pack_rows, unpack_rows = row_packer(dtype), row_unpacker(dtype)
     block, height = shape.block, shape.height
     pack_block = block_packer(block, dtype)
@@ -262,8 +262,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
             target, y_row, y_pixel = np.empty(rows * width * block, x.dtype), width * block, block
         panels = np.empty(panel, x.dtype) if g.local else weight
         in_parts = g.depth < g.R
-        begun = in_parts or g.add == 1
-        start = target if begun else bias  # sums in parts, or that are added to something, begin with the bias in their place
+        start = target if in_parts else bias  # sums in parts begin with the bias in their place
         tiles = -(-width // height)
         for k in range(k_first, k_last, g.together):
             k_end = min(k + g.together, k_last)
@@ -284,23 +283,17 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
                     for i in range(k_end - k):
                         to, w_at, b_at = out + row * y_row + q * y_pixel + i * block, w_block + i * panel, b_block + i * block
-                        if begun:
+                        if in_parts:
                             for m in range(tall):
-                                place = to + m * y_pixel
-                                values, begin = target[place : place + block], bias[b_at : b_at + block]
-                                if g.add == 1:
-                                    more = other[place : place + block]
-                                    for v in range(block):
-                                        values[v] = begin[v] + more[v]
-                                else:
-                                    for v in range(block):
-                                        values[v] = begin[v]
+                                values, begin = target[to + m * y_pixel : to + m * y_pixel + block], bias[b_at : b_at + block]
+                                for v in range(block):
+                                    values[v] = begin[v]
                         for r in range(r_first, r_last, g.depth):
                             tile(
                                 tall, image, at + (r - r_first) * pitch, step, pitch, 1,
                                 panels, w_at + r * reach * block, reach * block, block,
-                                start, to if begun else b_at, y_pixel if begun else 0, g.relu if r + g.depth >= r_last else 0,
-                                target, to, y_pixel, min(g.depth, r_last - r), reach,
+                                start, to if in_parts else b_at, y_pixel if in_parts else 0, g.relu if r + g.depth >= r_last else 0,
+                                target, to, y_pixel, min(g.depth, r_last - r), reach, g.add if r + g.depth >= r_last else 0, other, to,
                             )  # fmt: skip
                     q += tall
             if not g.direct_out:
