@@ -5,7 +5,7 @@
 The reduction runs over pixels; a word is the same pixel in two images, so that it may begin at any pixel. The rows of one pair of images
 are one long line for x and for dy, which has zeros where a line of x goes on beyond the output: then one step after another meets 16 pixels
 without a look at where rows end. x lies in planes, a channel (or a kernel column) a row of the A tiles; dy, unpooled, in pixels of output
-channels, the B tiles. Pairs of images are taken a few at a time, as many as stay in the L2 cache, and summed in one go.
+channels, the B tiles. All taps of a few steps follow one another, as many steps as stay in the L1 cache.
 
 The zeros of dy must not meet Inf or NaN of x: whoever calls looks at the result, and computes it in another way if it is not finite.
 """
@@ -13,6 +13,7 @@ The zeros of dy must not meet Inf or NaN of x: whoever calls looks at the result
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -54,13 +55,12 @@ class Layout(NamedTuple):
     steps: int
     pixel: int  # output channels, in whole tiles
     by_columns: int  # 1: kernel columns are the rows of tiles; 0: channels
-    depth: int  # pairs of images at once
+    span: int  # steps at once
     jobs: int
 
 
 LAYOUT = np.dtype([(name, np.int64) for name in Layout._fields])
-_BATCH_BYTES = 512 * 1024  # of words at once
-_DEEPEST = 16
+_SPAN_BYTES = 28 * 1024  # of the words that all taps meet: they stay in an L1 cache of 48 KiB; out of the L2 cache tiles load much slower
 
 
 def refuses(geometry: Geometry, window: Window) -> str | None:
@@ -75,7 +75,7 @@ def effort(geometry: Geometry, window: Window) -> float:
     g = _layout(geometry, window)
     rows, outer = (g.S, g.R * g.C) if g.by_columns else (g.C, g.R * g.S)
     tiles = outer * -(-rows // amx.TILE) * (g.pixel // amx.TILE) * g.steps
-    return 0.5 * g.N * (tiles * (10 + min(rows, amx.TILE)) + 2.0 * g.C * g.plane + 1.2 * g.P * g.Q * g.pixel) + 40_000
+    return 2.0 * g.N * (tiles * (10 + min(rows, amx.TILE)) + 2.0 * g.C * g.plane + 1.2 * g.P * g.Q * g.pixel) + 40_000
 
 
 def unpooled_weight_gradient(correlation: Geometry, window: Window) -> Callable[..., None]:
@@ -95,9 +95,10 @@ def unpooled_weight_gradient(correlation: Geometry, window: Window) -> Callable[
     size = g.jobs, 1, g.R * g.S * g.C, g.pixel
 
     def gradient(x: np.ndarray, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, dweight: np.ndarray) -> None:
-        partial = np.zeros(size, FLOAT32)
-        run(fixed, table, x, dy, y, winners, partial.reshape(-1))
-        unpack_gradient(partial, dweight)
+        partial = amx.empty(math.prod(size)).view(FLOAT32)
+        partial.fill(0)
+        run(fixed, table, x, dy, y, winners, partial)
+        unpack_gradient(partial.reshape(size), dweight)
 
     return gradient
 
@@ -109,15 +110,15 @@ def _write_zeros(x: np.ndarray, dy: np.ndarray, y: np.ndarray, winners: np.ndarr
 def _layout(correlation: Geometry, window: Window) -> Layout:
     c, threads = window.whole(correlation), machine.get_threads()
     columns, lines = c.Q - 1 + c.S, c.P - 1 + c.R
-    steps = -(-((c.P - 1) * columns + c.Q) // amx.TILE)
+    steps = max(1, -(-((c.P - 1) * columns + c.Q) // amx.TILE))
     longest = max(lines * columns, (c.R - 1) * columns + c.S - 1 + steps * amx.TILE)
     plane, pixel = -(-longest // amx.TILE) * amx.TILE, -(-c.K // amx.TILE) * amx.TILE
     pairs = -(-c.N // 2)
     jobs = max(1, min(pairs, threads if threads == 1 else 2 * threads))
-    depth = max(1, min(_DEEPEST, -(-pairs // jobs), _BATCH_BYTES // (4 * (c.C * plane + steps * amx.TILE * pixel))))
+    parts = -(-steps * 4 * amx.TILE * (pixel + c.C) // _SPAN_BYTES)
     return Layout(
         c.N, c.C, c.H, c.W, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.R, c.S, c.top, c.left, c.P // 2, c.Q // 2, c.y_n, c.y_h, c.y_w,
-        columns, lines, plane, steps, pixel, int(min(8, c.S) > c.C), depth, jobs,
+        columns, lines, plane, steps, pixel, int(min(8, c.S) > c.C), -(-steps // parts), jobs,
     )  # fmt: skip
 
 
@@ -127,30 +128,28 @@ def _kernel() -> Kernel:
     empty, configure, product, release = amx.aligned(), amx.configure(), amx.product(), amx.release()
 
     @kernel
-    def pack_planes(layout, x, n, partner, scratch, pixels, none, images, at):
+    def pack_planes(layout, x, n, partner, scratch, pixels, none, images):
         """Copy two images into words, and their pixels into planes."""
         g = layout[0]
         at_a, at_b = n * g.x_n, n * g.x_n + g.x_n if partner else -1
         for i in range(g.lines):
             row, to = i - g.top, i * g.columns * g.C
             if g.C == 1:
-                pack_pair(
-                    x, at_a, at_b, g.x_c, g.x_h, g.x_w, g.H, g.W, 1, row, row, -g.left, g.columns, scratch, none, images, at + to, 1, 1, 0
-                )
+                pack_pair(x, at_a, at_b, g.x_c, g.x_h, g.x_w, g.H, g.W, 1, row, row, -g.left, g.columns, scratch, none, images, to, 1, 1, 0)
             else:
                 pack_pair(
                     x, at_a, at_b, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, row, row, -g.left, g.columns, scratch, none, pixels, to, g.C, g.C, 0
                 )
         if g.C > 1:
             size = g.lines * g.columns
-            transpose(pixels.view(np.float32), 0, g.C, images.view(np.float32), at, g.plane, size, g.C)
+            transpose(pixels.view(np.float32), 0, g.C, images.view(np.float32), 0, g.plane, size, g.C)
 
     @kernel
-    def unpool_pair(layout, dy, y, winners, n, partner, errors, at):
+    def unpool_pair(layout, dy, y, winners, n, partner, errors):
         g = layout[0]
         for p in range(g.P):
             for q in range(g.Q):
-                here, to = n * g.y_n + p * g.y_h + q * g.y_w, at + 2 * (p * g.columns + q) * g.pixel
+                here, to = n * g.y_n + p * g.y_h + q * g.y_w, 2 * (p * g.columns + q) * g.pixel
                 for k in range(0, g.K, 16):
                     count, out = min(16, g.K - k), to + k
                     below = out + g.columns * g.pixel
@@ -164,8 +163,7 @@ def _kernel() -> Kernel:
         g = layout[0]
         pairs, size = (g.N + 1) // 2, g.R * g.S * g.C * g.pixel
         first, last = job * pairs // g.jobs, (job + 1) * pairs // g.jobs
-        image, map_size = g.C * g.plane, g.steps * 16 * g.pixel
-        images, errors = empty(g.depth * image), empty(g.depth * map_size)
+        images, errors = empty(g.C * g.plane), empty(g.steps * 16 * g.pixel)
         clear(images, 0, images.size)  # what no row reaches stays 0, and so does dy between its rows
         clear(errors, 0, errors.size)
         scratch, none = np.empty(0 if g.x_c == 1 else 2 * g.columns * g.C, x.dtype), np.zeros(g.C, x.dtype)
@@ -175,29 +173,26 @@ def _kernel() -> Kernel:
         else:
             rows, outer, inner, to_row, to_inner, out_row = g.C, g.R, g.S, g.plane, 1, g.pixel
         # Bounds. A plane is long enough for the last step at the last tap; the last pair of row tiles has what is left of the rows.
-        for batch in range(first, last, g.depth):
-            count = min(g.depth, last - batch)
-            for i in range(count):
-                n = 2 * (batch + i)
-                pack_planes(layout, x, n, n + 1 < g.N, scratch, pixels, none, images, i * image)
-                unpool_pair(layout, dy, y, winners, n, n + 1 < g.N, errors, i * map_size)
-            for m in range(0, rows, 32):
-                configure(table, 1 if m + 32 >= rows else 0)
-                high = 2 if rows - m > 16 else 1
-                for r in range(outer):
-                    for i in range(inner):
-                        at = r * g.columns + i * to_inner + m * to_row
-                        if g.by_columns:
-                            out = job * size + ((r * g.S + m) * g.C + i) * g.pixel
-                        else:
-                            out = job * size + ((r * g.S + i) * g.C + m) * g.pixel
-                        for k in range(0, g.pixel, 32):
-                            y_at = out + k, out + 16 * out_row + k
-                            product(
-                                high, min(2, (g.pixel - k) // 16), images, (at, at + 16 * to_row), (to_row, image, 16, 0),
-                                errors, (k, k + 16), (g.pixel, map_size, 16 * g.pixel), partial, y_at, partial, y_at,
-                                (out_row, 16, out_row), count, g.steps,
-                            )  # fmt: skip
+        for pair in range(first, last):
+            pack_planes(layout, x, 2 * pair, 2 * pair + 1 < g.N, scratch, pixels, none, images)
+            unpool_pair(layout, dy, y, winners, 2 * pair, 2 * pair + 1 < g.N, errors)
+            for step in range(0, g.steps, g.span):
+                steps, b_at = min(g.span, g.steps - step), step * 16 * g.pixel
+                for m in range(0, rows, 32):
+                    configure(table, 1 if m + 32 >= rows else 0)
+                    high = 2 if rows - m > 16 else 1
+                    for r in range(outer):
+                        for i in range(inner):
+                            a_at = r * g.columns + i * to_inner + m * to_row + step * 16
+                            place = (r * g.S + m) * g.C + i if g.by_columns else (r * g.S + i) * g.C + m
+                            out = job * size + place * g.pixel
+                            for k in range(0, g.pixel, 32):
+                                y_at = out + k, out + 16 * out_row + k
+                                product(
+                                    high, min(2, (g.pixel - k) // 16), images, (a_at, a_at + 16 * to_row), (to_row, 0, 16, 0),
+                                    errors, (b_at + k, b_at + k + 16), (g.pixel, 0, 16 * g.pixel), partial, y_at, partial, y_at,
+                                    (out_row, 16, out_row), 1, steps,
+                                )  # fmt: skip
         release()
 
     return gradient_of_pairs
