@@ -151,8 +151,8 @@ def test_results_are_the_same_on_any_number_of_threads() -> None:
 def test_prelu() -> None:
     rng = np.random.default_rng(3)
     for shape, weights in (((3, 4, 5), (4,)), ((3, 4), (4,)), ((6,), (1,)), ((2, 3), ()), ((), ()), ((0, 4, 2), (4,))):
-        x = rng.permutation(np.prod(shape, dtype=int)).reshape(shape) * 0.1 - 0.95
-        weight, dy = rng.uniform(0.1, 0.4, weights), rng.standard_normal(shape)
+        x = np.asarray(rng.permutation(np.prod(shape, dtype=int)).reshape(shape) * 0.1 - 0.95)
+        weight, dy = np.asarray(rng.uniform(0.1, 0.4, weights)), np.asarray(rng.standard_normal(shape))
         each = weight.reshape(-1, *[1] * (len(shape) - 2)) if weights == (4,) else weight
         np.testing.assert_allclose(F.prelu(x, weight), np.where(x > 0, x, each * x), rtol=1e-15)
         assert_gradients(lambda x=x, weight=weight: F.prelu(x, weight), [x, weight], F.prelu_backward(dy, x, weight), dy)
