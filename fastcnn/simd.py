@@ -43,7 +43,8 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
     `start` is a bias, the same for every row (start_m = 0), or y itself (start_m = y_m), which accumulates. It is added at the end: a
     gradient summed over 100,000 pixels in many calls rounds as the sum of these calls' sums does, five times less than one long sum.
 
-    One that `adds` has three more parameters, ``add, other, oo``: where add is 1, other[oo + m*y_m + v] is added before it is limited.
+    One that `adds` has five more parameters, ``add, other, oo, far, far_k``: where add is 1, other[oo + m*y_m + v] is added before it is
+    limited; and w[far + i*far_k] is asked for in step i of the sum, which may be any address, for tiles to come.
 
     Notes
     -----
@@ -61,7 +62,7 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
 
     def typed(x: Any, w: Any, start: Any, y: Any, *other: Any) -> tuple[Any, Any]:
         n = types.int64
-        residual = (n, *other, n) if other else ()
+        residual = (n, *other, n, n, n) if other else ()
         signature = types.void(n, x, n, n, n, n, w, n, n, n, start, n, n, n, y, n, n, n, n, *residual)
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
@@ -72,7 +73,8 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
 
             x0, w0, y0 = data(1, x, xo), data(6, w, wo), data(14, y, yo)
             start0 = data(10, start, so)
-            other0 = data(20, *residual[1:]) if residual else None
+            other0 = data(20, *residual[1:3]) if residual else None
+            far0 = data(6, w, residual[3]) if residual else None
             fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), fma_name)
             pointer = ir.IntType(8).as_pointer()
             prefetch_type = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])
@@ -85,9 +87,9 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
                 """Return the value as one that LLVM knows nothing about."""
                 return b.asm(ir.FunctionType(i64, [i64]), "", "=r,0", [value], False)
 
-            def fetch(address: Any, for_writing: bool) -> None:
+            def fetch(address: Any, for_writing: bool, level: int = 1) -> None:
                 line = b.bitcast(address, pointer)
-                b.call(prefetch, [line, *(ir.Constant(i32, value) for value in (int(for_writing), 3, 1))])  # to L1, data
+                b.call(prefetch, [line, *(ir.Constant(i32, value) for value in (int(for_writing), 4 - level, 1))])  # data
 
             def vector_at(base: Any, offset: Any) -> Any:
                 return b.bitcast(b.gep(base, [offset]), vector.as_pointer())
@@ -129,11 +131,17 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
                 b.position_at_end(outer)
                 r, xr, wr = phi(const(0), entry), phi(x0, entry), phi(w0, entry)
                 acc_r = {cell: phi(first[cell], entry) for cell in cells}
+                far_r = phi(far0, entry) if far0 is not None else None
 
                 b.branch(inner)
                 b.position_at_end(inner)
                 k, xk, wk = phi(const(0), outer), phi(xr, outer), phi(wr, outer)
                 acc_k = {cell: phi(acc_r[cell], outer) for cell in cells}
+                if far_r is not None:
+                    far_k = phi(far_r, outer)
+                    fetch(far_k, for_writing=False, level=2)
+                    far_next = b.gep(far_k, [residual[4]])
+                    far_k.add_incoming(far_next, inner)
                 weights = [load_vector(wk, column) for column in columns]
                 ahead = b.mul(w_k, const(_WEIGHTS_AHEAD))  # no address is wrong
                 for column in lines:
@@ -156,6 +164,8 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
                 r_next = b.add(r, const(1))
                 r.add_incoming(r_next, next_r)
                 xr.add_incoming(b.gep(xr, [x_r]), next_r)
+                if far_r is not None:
+                    far_r.add_incoming(far_next, next_r)
                 wr.add_incoming(b.gep(wr, [w_r]), next_r)
                 for cell in cells:
                     acc_r[cell].add_incoming(new[cell], next_r)
@@ -206,8 +216,9 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
 
         @intrinsic
         def adding_kernel(
-            typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, add, other, oo
-        ):
+            typingctx, height, x, xo, x_m, x_r, x_k, w, wo, w_r, w_k, start, so, start_m, relu, y, yo, y_m, R, K, add, other, oo,
+            far, far_k,
+        ):  # fmt: skip
             return typed(x, w, start, y, other)
 
         return adding_kernel

@@ -130,12 +130,9 @@ def ours(layer: Layer, first: bool) -> tuple[str, Callable[[], Any], Callable[[]
     convolve = fastcnn.prepare_conv2d(weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups, relu=layer.relu)
     problem = convolve._problem_of(layer.x)
     _, K, P, Q = problem.output_shape
-    more = [normal(N, P, Q, K)] if layer.residual else []
-    return (
-        convolve.variant(problem),
-        lambda: np.negative(x, out=x),
-        functools.partial(convolve.planned((N, C, H, W), not first, bool(more)), x, *more),
-    )
+    inputs = [x, normal(N, P, Q, K)] if layer.residual else [x]
+    call = functools.partial(convolve.planned((N, C, H, W), not first, layer.residual), *inputs)
+    return convolve.variant(problem), lambda: [np.negative(array, out=array) for array in reversed(inputs)], call
 
 
 def table(rows: Sequence[tuple[Layer, str, float, float]], others: dict[str, float]) -> str:
