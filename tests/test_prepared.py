@@ -151,11 +151,9 @@ def test_highest_precision_never_takes_winograd() -> None:
     assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) in ("direct", "im2col")
 
 
-MEDIUM = "bfloat16" if amx.unavailable() else "amx"  # who computes products of bfloat16
-
-
-@pytest.mark.skipif(bf16.unavailable() is not None, reason=str(bf16.unavailable()))
 def test_medium_precision_packs_bfloat16_once_and_counts_no_packing() -> None:
+    if bf16.unavailable() or bf16.speed() < 1 and amx.unavailable():
+        pytest.skip(f"bfloat16 is not chosen here: {bf16.unavailable() or 'no faster on this CPU'}")
     rng = np.random.default_rng(5)
     weight = rng.standard_normal((512, 512, 3, 3)).astype(np.float32)
     prepared = fastcnn.prepare_conv2d(weight, padding=1, precision="medium")
@@ -164,7 +162,7 @@ def test_medium_precision_packs_bfloat16_once_and_counts_no_packing() -> None:
         got = prepared(x, layout="NHWC")
         want = fastcnn.conv2d(x, weight, padding=1, layout="NHWC")
         assert np.linalg.norm(got - want) < 3e-3 * np.linalg.norm(want)
-        assert prepared.variant(OP.problem.checked_problem("", (1, 512, size, size), weight.shape, 1, 1, 1, 1)) == MEDIUM
+        assert prepared.variant(OP.problem.checked_problem("", (1, 512, size, size), weight.shape, 1, 1, 1, 1)) in ("bfloat16", "amx")
     assert len(prepared._packed) == 1
     assert prepared.variant(OP.problem.checked_problem("", (8, 512, 28, 28), weight.shape, 1, 1, 1, 1)) in ("winograd", "amx")
 
