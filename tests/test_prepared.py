@@ -152,7 +152,7 @@ def test_highest_precision_never_takes_winograd() -> None:
 
 
 def test_medium_precision_packs_bfloat16_once_and_counts_no_packing() -> None:
-    if bf16.unavailable() or bf16.speed() < 1 and amx.unavailable():
+    if bf16.unavailable() or (bf16.speed() < 1 and amx.unavailable()):
         pytest.skip(f"bfloat16 is not chosen here: {bf16.unavailable() or 'no faster on this CPU'}")
     rng = np.random.default_rng(5)
     weight = rng.standard_normal((512, 512, 3, 3)).astype(np.float32)
