@@ -197,7 +197,9 @@ def _unpool(dy, indices, dx):  # type: ignore[no-untyped-def]
                         dx[n, c, place // W, place % W] += dy[n, c, p, q]
 
 
-def _dilated(p: MaxPool2dProblem) -> str | None:
+def _not_for_loops(p: MaxPool2dProblem) -> str | None:
+    if p.adaptive or not p.with_indices:
+        return "windows are adaptive" if p.adaptive else "finds the indices too"
     return None if (p.dilation_h, p.dilation_w) == (1, 1) else "dilation is not 1"
 
 
@@ -210,5 +212,5 @@ def _call_unpool(run: Any, p: MaxPool2dProblem, dy: np.ndarray, indices: np.ndar
     run(dy, indices, dx)
 
 
-_add_loops("max_pool2d", "forward", _pool, _call_pool, _dilated)
-_add_loops("max_pool2d", "backward_input", _unpool, _call_unpool, _dilated)
+_add_loops("max_pool2d", "forward", _pool, _call_pool, _not_for_loops)
+_add_loops("max_pool2d", "backward_input", _unpool, _call_unpool, _not_for_loops)

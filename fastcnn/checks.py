@@ -6,9 +6,10 @@ wrong form is read as garbage. So every array becomes a native, aligned, exact `
 
 from __future__ import annotations
 
-import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,47 +19,103 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 LAYOUTS = ("NCHW", "NHWC")
 
 
-def array(op: str, name: str, value: Any, dims: str | tuple[str, ...] | None, dtypes: tuple[np.dtype, ...] | None = FLOATS) -> np.ndarray:
+class Words(NamedTuple):
+    """What torch says of an array that does not fit, to stand beside our words."""
+
+    dtype: str = ""  # after the dtypes that fit
+    rank: Callable[[int], str] = lambda ndim: ""  # of so many axes; before what is expected
+
+
+_NO_WORDS = Words()
+
+
+def array(
+    op: str,
+    name: str,
+    value: Any,
+    dims: str | tuple[str, ...] | None,
+    dtypes: tuple[np.dtype, ...] | None = FLOATS,
+    words: Words = _NO_WORDS,
+) -> np.ndarray:
     """Return `value` as an ndarray that kernels may read: native byte order, aligned, of an allowed dtype and rank.
 
     Parameters
     ----------
-    value : ndarray, or an object with ``__array__`` (a CPU tensor)
+    value : ndarray, or an object with ``__array__``, ``__array_interface__`` or ``__dlpack__`` (a CPU tensor, say)
+        What shares its memory with NumPy is not copied.
     dims : str, tuple of str, or None
         The accepted shapes in axis letters, e.g. ``("NCHW", "CHW")``; None accepts any.
     dtypes : tuple of dtype, or None
         None leaves the dtype to the caller.
+    words : Words
+        Torch's words for the errors.
 
     Raises
     ------
     TypeError
-        Not an array (lists and scalars are no arrays), a masked array, or a dtype that the operation does not compute in.
+        Not an array (lists and scalars are no arrays), a masked array, an array on another device or whose gradient another library
+        tracks, or a dtype that the operation does not compute in.
     ValueError
         Another rank.
     """
     accepted = (dims,) if isinstance(dims, str) else dims or ()
-    if type(value) is np.ndarray and dtypes is FLOATS and value.dtype in FLOATS and value.flags.carray and value.ndim in map(len, accepted):
-        return value  # what most calls bring: native, aligned, contiguous
+    known = type(value) is np.ndarray and (dtypes is FLOATS or dtypes is None) and value.dtype in FLOATS
+    if known and (dims is None or value.ndim in map(len, accepted)) and _is_ready(value):
+        return value  # what most calls bring
     if not isinstance(value, np.ndarray):
-        if not hasattr(value, "__array__") or isinstance(value, (np.generic, type)):
-            raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
-        try:
-            value = np.asanyarray(value)
-        except Exception as error:
-            raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from error
+        value = _foreign(op, name, value)
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{op}: {name} must not be a masked array (its mask would be ignored); use .filled()")
     value = np.asarray(value)
     if dims is not None and value.ndim not in [len(d) for d in accepted]:
-        raise ValueError(f"{op}: {name} must be {' or '.join(shape_of_letters(d) for d in accepted)}; got shape {value.shape}")
+        expected = " or ".join(shape_of_letters(d) for d in accepted)
+        raise ValueError(f"{op}: {words.rank(value.ndim)}{name} must be {expected}; got shape {value.shape}")
     native = value.dtype.newbyteorder("=")
     if dtypes is not None and native not in dtypes:
-        raise TypeError(f"{op}: {name} must have dtype {' or '.join(str(d) for d in dtypes)}; got {value.dtype}")
+        raise TypeError(f"{op}: {name} must have dtype {' or '.join(str(d) for d in dtypes)}{words.dtype}; got {value.dtype}")
     if not value.flags.c_contiguous:
         require_memory(op, name, value.shape, native.itemsize)  # a broadcast view may stand for more than fits; it will be copied
     if value.dtype != native or not value.flags.aligned:
         value = value.astype(native)
     return value
+
+
+def convolved(op: str, name: str, value: Any, dims: str | tuple[str, ...]) -> np.ndarray:
+    """Return an image, weight or bias of a convolution as `array` does; errors have torch's words for it."""
+    return array(op, name, value, dims, words=_OF_A_WEIGHT if name == "weight" else _OF_CONVOLUTION)
+
+
+def _of_rank(ndim: int) -> str:
+    if ndim < 3:
+        return "weight should have at least three dimensions: "
+    return f"Expected {ndim}-dimensional input for {ndim}-dimensional weight: "
+
+
+_OF_CONVOLUTION = Words(", and those of all arrays should be the same")
+_OF_A_WEIGHT = _OF_CONVOLUTION._replace(rank=_of_rank)
+
+
+_CPU = 1  # DLPack's number of the main memory
+
+
+def _foreign(op: str, name: str, value: Any) -> np.ndarray:
+    """Return the array of another library as NumPy's, on the same memory where that library can share it."""
+    if isinstance(value, (np.generic, type)) or not any(hasattr(value, p) for p in ("__array__", "__array_interface__", "__dlpack__")):
+        raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
+    try:
+        if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+            return np.asanyarray(value)
+        device = value.__dlpack_device__()
+        if device[0] != _CPU:
+            raise BufferError(f"it lies on DLPack's device {device}, and not in the CPU's memory")
+        return np.from_dlpack(value)
+    except Exception as error:
+        raise TypeError(f"{op}: {name} cannot be read as an array: {error}") from error
+
+
+def _is_ready(value: np.ndarray) -> bool:
+    """Whether an array is aligned, writable, and contiguous as it is or as channels-last images."""
+    return value.flags.carray or (value.ndim == 4 and value.transpose(0, 2, 3, 1).flags.carray)
 
 
 def same_dtype(op: str, **arrays: np.ndarray | None) -> np.dtype:
@@ -99,6 +156,29 @@ def flag(op: str, name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{op}: {name} must be a bool; got {type(value).__name__}")
     return bool(value)
+
+
+def changeable(op: str, name: str, value: Any) -> None:
+    """Raise where an argument, if it is given, cannot be changed in place."""
+    if value is not None and not isinstance(value, np.ndarray):
+        raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
+    if value is not None and not value.flags.writeable:
+        raise ValueError(f"{op}: {name} must be writeable, as training changes it; got a read-only array")
+
+
+def number(op: str, name: str, value: Any, finite: bool = True) -> float:
+    """Return a checked number as a float; with `finite` neither NaN nor infinite."""
+    if type(value) is float and (math.isfinite(value) or not finite):
+        return value
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{op}: {name} must be a float; got {type(value).__name__}")
+    try:
+        given = float(value)
+    except OverflowError:
+        given = math.inf
+    if finite and not math.isfinite(given):
+        raise ValueError(f"{op}: {name} must be finite; got {window.shown(value)}")
+    return given
 
 
 def channels_first(value: np.ndarray, layout: str) -> np.ndarray:
@@ -192,7 +272,7 @@ def allocator(op: str, shape: tuple[int, ...], dtype: Any) -> Callable[[], np.nd
     """Return a function that returns a new array; ValueError for one larger than the machine's memory."""
     dtype = np.dtype(dtype)
     require_memory(op, "the result", shape, dtype.itemsize)
-    return functools.partial(memory.empty, shape, dtype)
+    return memory.allocator(shape, dtype)
 
 
 def require_memory(op: str, name: str, shape: tuple[int, ...], itemsize: int) -> None:

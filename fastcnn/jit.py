@@ -25,10 +25,11 @@ import contextlib
 import functools
 import gc
 import hashlib
+import itertools
 import os
 import pickle
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,11 +57,12 @@ class Kernel:
         negative index at every element, which keeps the loop scalar, 4 times slower.
     specialisation : hashable
         What distinguishes kernels made by one factory (the tile's shape, say); part of the key of the disk cache.
-    inline : bool
-        Link the code into each caller, where LLVM can inline it, instead of calling it (15 ns).
+    inline : bool or "always"
+        Link the code into each caller, where LLVM can inline it, instead of calling it (15 ns). With "always" it must, however long the
+        function is: a loop with a call in it stays scalar.
     """
 
-    def __init__(self, function: Callable[..., Any], specialisation: Hashable = (), inline: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], specialisation: Hashable = (), inline: bool | str = False) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.specialisation, self.inline = specialisation, inline
@@ -104,10 +106,10 @@ class Kernel:
             return lambda *_: None
         if machine.jit_is_disabled():
             return functools.partial(self._run_plain, jobs)
-        threads = 1 if work < SERIAL_BELOW else min(machine.get_threads(), jobs)
+        threads = _threads(jobs, work)
         loop, address = self._loop(threads > 1, arrays)
         if threads == 1:
-            return _serial(loop, address, jobs)
+            return _serial(loop, [(address, jobs)])
         return _parallel(loop, threads, address, jobs)
 
     def _run_plain(self, jobs: int, *arrays: np.ndarray) -> None:
@@ -165,11 +167,36 @@ class Kernel:
         return named
 
 
-def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashable = (), inline: bool = False) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, specialisation: Hashable = (), inline: bool | str = False) -> Any:
     """Decorate a function as a `Kernel`; factories pass what distinguishes their kernels as `specialisation`."""
     if function is None:
         return lambda f: Kernel(f, specialisation, inline)
-    return Kernel(function)
+    return Kernel(function, specialisation, inline)
+
+
+def in_turn(steps: Sequence[tuple[Kernel, int, float]], *arrays: np.ndarray) -> Callable[..., None]:
+    """Return a function that launches kernels which take the same arguments one after the other: `Kernel.bound` of several.
+
+    Each of `steps` is (kernel, jobs, work). Neighbours that stay on the calling thread are one launch, which takes Python and the caches
+    that it leaves cold 3-5 us in a step of training.
+    """
+    runs: list[Callable[..., None]] = []
+    for several, group in itertools.groupby(steps, lambda step: machine.jit_is_disabled() or _threads(step[1], step[2]) > 1):
+        if several:
+            runs += [kernel.bound(jobs, *arrays, work=work) for kernel, jobs, work in group]
+        else:
+            found = [(*kernel._loop(False, arrays), jobs) for kernel, jobs, _ in group]
+            runs.append(_serial(found[0][0], [(address, jobs) for _, address, jobs in found]))
+
+    def run(*arrays: np.ndarray) -> None:
+        for part in runs:
+            part(*arrays)
+
+    return runs[0] if len(runs) == 1 else run
+
+
+def _threads(jobs: int, work: float) -> int:
+    return 1 if work < SERIAL_BELOW else min(machine.get_threads(), jobs)
 
 
 # --- Compilation -------------------------------------------------------------------------------------------------------
@@ -249,6 +276,7 @@ def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
     # No functions for Python and C around the kernel's own (with many arrays they are longer than many a kernel), and hence no compilation
     # of them all at once: `_Code.address` does it.
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
+    flags.forceinline = kernel.inline == "always"
     _calls_of_open.append({})
     try:
         result = compiler.compile_extra(cpu_target.typing_context, cpu_target.target_context, kernel.function, arguments, None, flags, {})
@@ -323,7 +351,8 @@ def kernel_version(folder: Path) -> str | None:
     digest = hashlib.sha256()
     try:
         own = [path for path in _IMPORTED if path.parent == folder] if folder.is_relative_to(_CORE) else folder.glob("*.py")
-        shared = [_CORE / f"{name}.py" for name in ("jit", "machine", "simd", "bf16")] + [p for p in _IMPORTED if p.parent.name == "engine"]
+        shared = [_CORE / f"{name}.py" for name in ("jit", "machine", "simd", "bf16", "amx")]
+        shared += [path for path in _IMPORTED if path.parent.name == "engine"]
         for path in sorted({*own, *shared}):
             digest.update(path.name.encode() + (_IMPORTED[path] if path in _IMPORTED else _digest(path)))
     except OSError:
@@ -483,7 +512,7 @@ def _swap_threads() -> Any:
 
 @functools.cache
 def _loop(parallel: bool, arrays: Any) -> Callable[..., None]:
-    """Return the compiled ``loop(address, jobs, arrays)``, in parallel ``loop(threads, address, jobs, arrays)``, for a tuple of this type.
+    """Return the compiled ``loop(kernels, arrays)``, in parallel ``loop(threads, address, jobs, arrays)``, for a tuple of this type.
 
     It is Numba's wrapper itself: its dispatcher would look at the types of all arguments once more, at every call.
     """
@@ -492,7 +521,7 @@ def _loop(parallel: bool, arrays: Any) -> Callable[..., None]:
 
     if parallel:
         machine.load_threading_library()  # Numba looks for it as it compiles the loop
-    signature = *[int64] * (2 + parallel), arrays
+    signature = (int64, int64, int64, arrays) if parallel else (int64[:, ::1], arrays)
     driver = _driver(parallel)
     name = "loop over jobs on threads" if parallel else "loop over jobs"
     with global_compiler_lock, builds.build(name, getattr(driver._cache, "cache_path", None)) as build:
@@ -509,9 +538,10 @@ def _driver(parallel: bool) -> Any:
 
     call, swap_threads = _call_by_address(), _swap_threads()
 
-    def run_serial(address: Any, jobs: Any, arrays: Any) -> None:
-        for job in range(jobs):
-            call(address, (job, *arrays))
+    def run_serial(kernels: Any, arrays: Any) -> None:
+        for i in range(len(kernels)):
+            for job in range(kernels[i, 1]):
+                call(kernels[i, 0], (job, *arrays))
 
     def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> None:
         before = swap_threads(threads)  # here: from Python three such calls take 4 us, and numba.set_num_threads is the caller's
@@ -542,10 +572,13 @@ def _forked_from_openmp() -> bool:
     return _ThreadingLayer.name == "omp" and _ThreadingLayer.pid != os.getpid()
 
 
-def _serial(loop: Callable[..., None], address: int, jobs: int) -> Callable[..., None]:
+def _serial(loop: Callable[..., None], kernels: list[tuple[int, int]]) -> Callable[..., None]:
+    """Return the run of kernels in turn, each (address, jobs)."""
+    rows = np.array(kernels, np.int64)
+
     def run(*arrays: np.ndarray) -> None:
         try:
-            loop(address, jobs, arrays)
+            loop(rows, arrays)
         except SystemError as error:
             raise MemoryError(_NO_MEMORY) from error
 
@@ -559,7 +592,7 @@ def _parallel(loop: Callable[..., None], threads: int, address: int, jobs: int) 
             if layer.name == "tbb":
                 loop(threads, address, jobs, arrays)
             elif _forked_from_openmp():
-                _driver(False)(address, jobs, arrays)
+                _driver(False)(np.array([(address, jobs)]), arrays)
             elif layer.name == "omp":
                 loop(threads, address, jobs, arrays)
             else:  # workqueue, or not known yet

@@ -8,10 +8,11 @@ refers to it: every array on it, and every view of one, keeps the block as its b
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,19 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
     NumPy's begin 16 bytes behind one, and every vector stored there would touch two lines.
     """
+    return allocator(shape, dtype)()
+
+
+def allocator(shape: tuple[int, ...], dtype: Any) -> Callable[[], np.ndarray]:
+    """Return `empty` for a shape and dtype, as a function that is called again and again."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < _KEPT_FROM:
-        return np.empty(shape, dtype)
+        return functools.partial(np.empty, shape, dtype)
+    return functools.partial(_aligned, shape, dtype, size)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype, size: int) -> np.ndarray:
     block = _kept.block(size) if size <= _LARGEST and _COUNTS else np.empty(size + _LINE, np.uint8)
     address = ctypes.addressof(_nothing_at(block))  # a third of the time of block.ctypes.data
     return np.ndarray(shape, dtype, block, -address % _LINE)

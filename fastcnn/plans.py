@@ -82,8 +82,19 @@ def forward_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray
     return call
 
 
+def allocating(compute: Callable[..., None], *allocators: Callable[[], np.ndarray]) -> Callable[..., list[np.ndarray]]:
+    """Return a plan of arrays that computes into new ones, which it returns; `compute` takes the memory of both."""
+
+    def planned(*arrays: np.ndarray) -> list[np.ndarray]:
+        outputs = [allocate() for allocate in allocators]
+        compute(*[array.ravel() for array in arrays], *[output.ravel() for output in outputs])
+        return outputs
+
+    return planned
+
+
 def on_memory(
-    run: Callable[..., None], problem: Any, arrays: Sequence[np.ndarray], images: tuple[np.ndarray, np.ndarray]
+    run: Callable[..., None], problem: Any, arrays: Sequence[np.ndarray], images: Sequence[np.ndarray] = ()
 ) -> Callable[..., None]:
     """Return the direction `run` as a function of the flat memory of its arguments, for ones like `arrays`, which include the `images`.
 
@@ -91,8 +102,11 @@ def on_memory(
     """
     plan = getattr(run, "plan", None)
     if plan is not None:
-        planned: Callable[..., None] = plan(problem, channels_last=tuple(map(checks.is_channels_last, images)), dtype=arrays[0].dtype)
-        return planned
+        planned: Callable[..., None] | None = plan(
+            problem, channels_last=tuple(map(checks.is_channels_last, images)), dtype=arrays[0].dtype
+        )
+        if planned is not None:
+            return planned
     views = [_shaping(array) for array in arrays]
     return lambda *memory: run(problem, *[view(flat) for view, flat in zip(views, memory, strict=True)])
 

@@ -9,8 +9,9 @@ cheapest by ``cost(problem, direction) -> float``, an estimate of the time in ve
 
 A variant may say how it computes on arrays of known memory: ``plan(problem, direction, channels_last, dtype)`` returns a function that
 takes the arguments of the direction behind `problem` as flat C-contiguous arrays. The two images among them (input and output; their
-gradients) are NHWC in memory where `channels_last` (a flag each) says so, else NCHW. It is for the threads that the caller has now, and
-must not warn. Calls that are like earlier ones go straight to it; see `plans`.
+gradients) are NHWC in memory where `channels_last` (a flag each) says so, else NCHW; operations on no images have no flags. It is for the
+threads that the caller has now, and must not warn; None where there is none for such memory. Calls that are like earlier ones go straight
+to it; see `plans`.
 
 A variant that reorders its weights may take them reordered: ``packing(problem, dtype) -> (key, pack)``, where weights packed under equal
 keys are interchangeable, and ``forward_packed``, a `forward` that takes what ``pack(weight)`` returned and then ``relu=0``: 1 raises the
@@ -255,7 +256,7 @@ def _quiet(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*arguments: Any) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             function(*arguments)
 
     return run

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 import pytest
-from _calls import calls, results
+from _calls import calls, is_parameter_gradient, results
 from numpy.lib.stride_tricks import as_strided
 
 import fastcnn
@@ -14,7 +14,8 @@ from fastcnn.jit import Kernel
 
 F32, F64, I64 = np.float32, np.float64, np.int64
 NAMES = list(calls())
-WITH_LAYOUT = [name for name in NAMES if name.startswith(("conv2d", "bias", "max_pool2d"))]
+WITH_LAYOUT = [name for name in NAMES if name.startswith(("conv2d", "bias", "max_pool2d", "avg_pool2d"))]
+IN_PLANES = [name for name in NAMES if name.startswith(("conv", "im2col", "col2im")) and name not in WITH_LAYOUT]
 JIT = os.environ.get("NUMBA_DISABLE_JIT") in (None, "", "0")
 
 
@@ -36,6 +37,29 @@ class Box:
 
     def __array__(self, dtype=None, copy=None):
         return self.array
+
+
+class Capsule:
+    """What knows DLPack alone."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class Interface:
+    """What tells the address of its memory and no more."""
+
+    def __init__(self, array):
+        self.array, self.__array_interface__ = array, array.__array_interface__
+
+
+HOLDERS = (Box, Capsule, Interface)
 
 
 def stepped(a):
@@ -98,12 +122,16 @@ FORMS = {
     "odd_strides": odd_strides,
     "object": lambda a: Box(a.copy()),
     "object_read_only_fortran": lambda a: Box(read_only(np.asfortranarray(a))),
+    "dlpack": lambda a: Capsule(a.copy()),
+    "dlpack_stepped": lambda a: Capsule(stepped(a)),
+    "array_interface": lambda a: Interface(a.copy()),
+    "array_interface_fortran": lambda a: Interface(np.asfortranarray(a)),
 }
 
 
 def raw(value):
     """Return the elements that an array (or an object that holds one) has now."""
-    return np.array(value, copy=True, subok=False)
+    return np.array(value.array if isinstance(value, HOLDERS) else value, copy=True, subok=False)
 
 
 def require_fresh(got, inputs, channels_last=False):
@@ -117,7 +145,7 @@ def require_fresh(got, inputs, channels_last=False):
     assert got.flags.writeable
     assert (got.transpose(0, 2, 3, 1) if channels_last else got).flags.c_contiguous
     for value in inputs:
-        assert not np.shares_memory(got, value.array if isinstance(value, Box) else value)
+        assert not np.shares_memory(got, value.array if isinstance(value, HOLDERS) else value)
 
 
 def require_same(call, changes, want, channels_last=False):
@@ -302,20 +330,19 @@ def test_channels_last_is_the_transposed_result(name, dtype):
         require_fresh(got, [v for v in changes.values() if isinstance(v, np.ndarray)])
 
 
-@pytest.mark.parametrize(("name", "layout"), [*itertools.product(WITH_LAYOUT, ("NCHW", "NHWC")), ("im2col", "NCHW"), ("col2im", "NCHW")])
+@pytest.mark.parametrize(("name", "layout"), [*itertools.product(WITH_LAYOUT, ("NCHW", "NHWC")), *((name, "NCHW") for name in IN_PLANES)])
 def test_a_single_image_is_a_batch_of_one(name, layout):
     call, keywords = calls(batch=1)[name], {"layout": layout} if name in WITH_LAYOUT else {}
     batch = {argument: in_layout(argument, array) if layout == "NHWC" else array for argument, array in call.arrays.items()}
     for size in ("input_size", "input_shape"):
         if size in call.others:
-            n, c, h, w = call.others[size]
-            keywords[size] = (n, c, h, w) if layout == "NCHW" else (n, h, w, c)
+            n, c, *pixels = call.others[size]
+            keywords[size] = (n, c, *pixels) if layout == "NCHW" else (n, *pixels, c)
     want = results(call(**batch, **keywords))
     single = {argument: array if argument in ("weight", "bias") else array[0] for argument, array in batch.items()}
     keywords.update({size: keywords[size][1:] for size in ("input_size", "input_shape") if size in keywords})
-    parameters = name in ("conv2d_weight", "conv2d_weight_grouped", "bias_gradient")
     for i, (got, of_batch) in enumerate(zip(results(call(**single, **keywords)), want, strict=True)):
-        np.testing.assert_array_equal(got, of_batch if parameters or (name == "conv2d_backward" and i) else of_batch[0])
+        np.testing.assert_array_equal(got, of_batch if is_parameter_gradient(name, i) else of_batch[0])
         require_fresh(got, single.values())
 
 

@@ -1,4 +1,4 @@
-"""The bfloat16 convolution against the float64 reference, within what rounding the factors allows, and exactly where they need none."""
+"""The convolutions in bfloat16, on vectors and on matrix tiles, against the float64 reference within what rounding the factors allows."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ MORE = [
 ]
 VARIANT = OPERATION.variants["bfloat16"]
 GRID = [
-    pytest.param(direction, case.problem, channels_last, id=f"{direction}-{case.name}-{'NHWC' if channels_last else 'NCHW'}")
+    pytest.param(name, direction, case.problem, channels_last, id=f"{name}-{direction}-{case.name}-{'NHWC' if channels_last else 'NCHW'}")
+    for name in ("bfloat16", "amx")
     for direction in DIRECTIONS
     for case in [*OPERATION.problem.CASES, *MORE]
-    if REASON is None and VARIANT.refuses(case.problem, direction) is None
+    if REASON is None and OPERATION.variants[name].refuses(case.problem, direction) is None
     for channels_last in (False, True)
 ]
 MARGIN = 64
@@ -73,12 +74,13 @@ def _placed(problem: Conv2dProblem, array: np.ndarray, channels_last: bool) -> t
     return (inside.transpose(0, 3, 1, 2) if is_image else inside), around
 
 
-def _packed_forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
+def _packed_forward(variant: str, problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
     """Forward with weights that are packed first."""
-    assert VARIANT.packing is not None
-    assert VARIANT.forward_packed is not None
-    _, pack = VARIANT.packing(problem, weight.dtype)
-    VARIANT.forward_packed(problem, x, pack(weight.reshape(-1)), bias, y)
+    packing, forward_packed = OPERATION.variants[variant].packing, OPERATION.variants[variant].forward_packed
+    assert packing is not None
+    assert forward_packed is not None
+    _, pack = packing(problem, weight.dtype)
+    forward_packed(problem, x, pack(weight.reshape(-1)), bias, y)
 
 
 def _run(direction: str, problem: Conv2dProblem, arguments, channels_last: bool = True, variant: str = "bfloat16") -> np.ndarray:
@@ -86,8 +88,8 @@ def _run(direction: str, problem: Conv2dProblem, arguments, channels_last: bool 
     inputs = [_placed(problem, a, channels_last)[0] for a in arguments]
     (shape,) = OPERATION.problem.outputs(problem, direction, arguments[0].dtype)
     output, around = _placed(problem, np.full_like(shape, np.nan), channels_last)
-    if variant == "packed":
-        _packed_forward(problem, *inputs, output)
+    if variant.startswith("packed-"):
+        _packed_forward(variant.removeprefix("packed-"), problem, *inputs, output)
     else:
         OPERATION.run(variant, direction, problem, inputs, [output])
     assert np.isnan(around[:MARGIN]).all()
@@ -125,31 +127,32 @@ def _assert_close(got: np.ndarray, want: np.ndarray, sums: np.ndarray) -> None:
         assert np.linalg.norm(got - want) <= 3e-3 * np.linalg.norm(want)
 
 
-@pytest.mark.parametrize(("direction", "problem", "channels_last"), GRID)
-def test_agrees_with_reference(direction: str, problem: Conv2dProblem, channels_last: bool) -> None:
+@pytest.mark.parametrize(("name", "direction", "problem", "channels_last"), GRID)
+def test_agrees_with_reference(name: str, direction: str, problem: Conv2dProblem, channels_last: bool) -> None:
     arguments, want, sums = _trial(direction, problem)
-    _assert_close(_run(direction, problem, arguments, channels_last), want, sums)
+    _assert_close(_run(direction, problem, arguments, channels_last, name), want, sums)
 
 
-@pytest.mark.parametrize(("direction", "problem", "channels_last"), GRID)
-def test_small_integers_are_exact(direction: str, problem: Conv2dProblem, channels_last: bool) -> None:
+@pytest.mark.parametrize(("name", "direction", "problem", "channels_last"), GRID)
+def test_small_integers_are_exact(name: str, direction: str, problem: Conv2dProblem, channels_last: bool) -> None:
     arguments, want = _integer_trial(direction, problem)
     for threads in {1, machine.max_threads()}:
         with machine.threads(threads):
-            np.testing.assert_array_equal(_run(direction, problem, arguments, channels_last), want)
+            np.testing.assert_array_equal(_run(direction, problem, arguments, channels_last, name), want)
 
 
-PACKED_GRID = [pytest.param(*param.values[1:], id=param.id) for param in GRID if param.values[0] == "forward"]
+FORWARD = [pytest.param(param.values[0], *param.values[2:], id=param.id) for param in GRID if param.values[1] == "forward"]
+PACKED_GRID = [pytest.param(*param.values[1:], id=param.id) for param in FORWARD if param.values[0] == "bfloat16"]
 
 
-@pytest.mark.parametrize(("problem", "channels_last"), PACKED_GRID)
-def test_packed_weights_agree_with_reference(problem: Conv2dProblem, channels_last: bool) -> None:
+@pytest.mark.parametrize(("name", "problem", "channels_last"), FORWARD)
+def test_packed_weights_agree_with_reference(name: str, problem: Conv2dProblem, channels_last: bool) -> None:
     arguments, want, sums = _trial("forward", problem)
-    _assert_close(_run("forward", problem, arguments, channels_last, "packed"), want, sums)
+    _assert_close(_run("forward", problem, arguments, channels_last, f"packed-{name}"), want, sums)
     arguments, want = _integer_trial("forward", problem)
     for threads in {1, machine.max_threads()}:
         with machine.threads(threads):
-            np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, "packed"), want)
+            np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, f"packed-{name}"), want)
 
 
 @pytest.mark.parametrize(("problem", "channels_last"), PACKED_GRID)
@@ -157,7 +160,7 @@ def test_every_problem_with_taps_left_out(problem: Conv2dProblem, channels_last:
     monkeypatch.setattr(_bfloat16_correlate, "_CALL", -(10**9))  # calls are for nothing
     bfloat16._forward.cache_clear()
     arguments, want = _integer_trial("forward", problem)
-    np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, "packed"), want)
+    np.testing.assert_array_equal(_run("forward", problem, arguments, channels_last, "packed-bfloat16"), want)
     bfloat16._forward.cache_clear()
 
 
@@ -167,7 +170,7 @@ def test_packed_infinite_weights_meet_the_padding(problem: Conv2dProblem, value:
     """0 times Inf is NaN, as in the definition: taps outside of the image are left out of finite weights only."""
     x, weight, bias = OPERATION.problem.arguments(problem, "forward", np.float32, np.random.default_rng(8))
     weight[3, 2, 0, 1] = weight[5, 1, 1, 2] = value
-    got = _run("forward", problem, [x, weight, bias], variant="packed")
+    got = _run("forward", problem, [x, weight, bias], variant="packed-bfloat16")
     with np.errstate(invalid="ignore"):
         want = _run("forward", problem, [x, weight, bias], variant="direct")
     np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
@@ -177,7 +180,7 @@ def test_packed_infinite_weights_meet_the_padding(problem: Conv2dProblem, value:
 def test_packed_float64_is_left_to_direct() -> None:
     problem = _square(2, 9, 8, 10, 3, 1, 1)
     arguments = OPERATION.problem.arguments(problem, "forward", np.float64, np.random.default_rng(6))
-    got, want = (_run("forward", problem, arguments, True, variant) for variant in ("packed", "direct"))
+    got, want = (_run("forward", problem, arguments, True, variant) for variant in ("packed-bfloat16", "direct"))
     np.testing.assert_allclose(got, want, rtol=1e-12)
 
 
@@ -217,15 +220,20 @@ def test_every_order_of_a_gradient(batch_bytes: int, units_bytes: int, gradient_
 
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("problem", [_square(3, 5, 7, 9, 3, 1, 1), _square(1, 6, 9, 33, 3, 2, 1)])
-def test_infinities_and_nan_come_out_where_direct_has_them(problem: Conv2dProblem, direction: str, channels_last: bool) -> None:
+@pytest.mark.parametrize(
+    "problem", [_square(3, 5, 7, 9, 3, 1, 1), _square(1, 6, 9, 33, 3, 2, 1), _square(2, 1, 12, 9, 5), _square(1, 35, 6, 17, 3, 1, 1)]
+)
+@pytest.mark.parametrize("name", ["bfloat16", "amx"])
+def test_infinities_and_nan_come_out_where_direct_has_them(name: str, problem: Conv2dProblem, direction: str, channels_last: bool) -> None:
+    if OPERATION.variants[name].refuses(problem, direction):
+        pytest.skip("refuses")
     rng = np.random.default_rng(5)
     for place in range(2):
         arguments = OPERATION.problem.arguments(problem, direction, np.float32, rng)
         flat = arguments[place].reshape(-1)
         for value in (np.nan, np.inf, -np.inf):
             flat[rng.integers(flat.size)] = value
-        got = _run(direction, problem, arguments, channels_last)
+        got = _run(direction, problem, arguments, channels_last, name)
         with np.errstate(invalid="ignore"):
             want = _run(direction, problem, arguments, channels_last, "direct")
         np.testing.assert_array_equal(np.isnan(got), np.isnan(want))

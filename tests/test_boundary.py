@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from _calls import calls, results
+from _calls import calls, is_parameter_gradient, results
 
 import fastcnn
 
@@ -38,8 +38,11 @@ def refuse(names, message, error=ValueError, /, **changes):
 
 CONV = "conv2d conv2d_input conv2d_weight conv2d_backward"
 GRADIENTS = "conv2d_input conv2d_weight conv2d_backward"
+TRANSPOSED = "conv_transpose2d conv_transpose2d_backward"
 COLUMNS = "im2col col2im"
 POOL = "max_pool2d max_pool2d_backward"
+AVERAGE = "avg_pool2d avg_pool2d_backward"
+POOLS = f"{POOL} {AVERAGE}"
 LINEAR = "linear linear_backward linear_input linear_weight"
 LOSS = "softmax_cross_entropy softmax_cross_entropy_backward"
 
@@ -80,14 +83,18 @@ for name, call in CALLS.items():
 # Numbers that are no sizes, for every size of every function.
 SIZES = {
     **{name: {"stride": 1, "dilation": 1, "padding": 0, "groups": 1} for name in CONV.split()},
+    **{name: {"stride": 1, "dilation": 1, "padding": 0, "groups": 1, "output_padding": 0} for name in TRANSPOSED.split()},
     "im2col": {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0},
-    "col2im": {"output_size": 1, "kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0},
+    "im2col_backward": {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0},
+    **{name: {"output_size": 1, "kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0} for name in ("col2im", "col2im_backward")},
     **{name: {"kernel_size": 1, "stride": 1, "dilation": 1, "padding": 0} for name in POOL.split()},
+    **{name: {"kernel_size": 1, "stride": 1, "padding": 0} for name in AVERAGE.split()},
 }
 for name, arguments in SIZES.items():
     for argument, least in arguments.items():
-        can_be_none = argument == "stride" and name in POOL
-        takes_words = argument == "padding" and name not in POOL
+        is_pool = name in POOLS.split()
+        can_be_none = argument == "stride" and is_pool
+        takes_words = argument == "padding" and not is_pool and name not in TRANSPOSED.split()
         pairs = argument != "groups"
         for wrong in (1.5, 1.0, math.nan, math.inf, True, np.True_, b"1", F32(1), 1j, {}, object(), Fraction(1), np.ones(2, int),
                       *(() if can_be_none else (None,)), *(() if takes_words else ("1", "same"))):  # fmt: skip
@@ -95,8 +102,16 @@ for name, arguments in SIZES.items():
         for wrong in ((1, 1.5), [True, 1], (1, None), (1, "1"), (1, math.nan)) if pairs else ((1, 1), [1]):
             refuse(name, rf"{argument} must be an int; got (float|bool|NoneType|str|tuple|list)", TypeError, **{argument: wrong})
         for wrong in (least - 1, -5, 2**31, 2**62, 2**70, -(2**70), np.int64(-1), *(((1, least - 1), [2**63, 1]) if pairs else ())):
-            refuse(name, rf"{argument} must be between {least} and {LARGEST}; got -?\d+$", **{argument: wrong})
-        for wrong in ((), (1, 1, 1), [1] * 5) if pairs else ():
+            low = any(number < least for number in (wrong if isinstance(wrong, (tuple, list)) else (wrong,)))
+            words = rf"{argument} must be between {least} and {LARGEST}; got"
+            if is_pool and low:
+                words = (
+                    f"{argument} must be greater than zero, but got"
+                    if least
+                    else "pad must be non-negative: padding must be at least 0; got"
+                )
+            refuse(name, rf"{words} -?\d+$", **{argument: wrong})
+        for wrong in (*(() if can_be_none else ((),)), (1, 1, 1), [1] * 5) if pairs else ():
             refuse(name, rf"{argument} must be an int or a pair \(height, width\); got [(\[]", **{argument: wrong})
 for name in (CONV + " " + COLUMNS).split():
     for wrong in ("", "SOME", "full", "1", "same "):
@@ -106,12 +121,19 @@ for name in (CONV + " " + COLUMNS).split():
     refuse(name, r"padding must be an int; got float nan", TypeError, padding=((1, math.nan), (0, 0)))
     refuse(name, r"padding must be between 0 and \d+; got -1", padding=((1, 0), (-1, 0)))
     refuse(name, r"padding must be an int; got tuple \(1, 1\)", TypeError, padding=(1, (1, 1)))
-refuse("max_pool2d max_pool2d_backward", "padding must be an int; got tuple", TypeError, padding=((1, 1), (1, 1)))
-refuse("max_pool2d max_pool2d_backward", "padding must be at most half of kernel_size, 1; got 2", padding=(1, 2))
+refuse(POOLS, "padding must be an int; got tuple", TypeError, padding=((1, 1), (1, 1)))
+refuse(POOLS, r"pad should be at most half of effective kernel size, but got pad=2, kernel_size=2 and dilation=1$", padding=(1, 2))
+for wrong, error in ((0, ValueError), (2**31, ValueError), (-(2**31), ValueError), (2.0, TypeError), (True, TypeError), ("2", TypeError)):
+    refuse(AVERAGE, r"divisor must be not zero|divisor_override must be (an int; got \w+|at most \d+ in size; got)", error,
+           divisor_override=wrong)  # fmt: skip
+
+refuse(TRANSPOSED, "padding must be an int; got str 'same'", TypeError, padding="same")
+refuse(TRANSPOSED, r"padding must be \(\(top, bottom\), \(left, right\)\); got a side", padding=((1,), (1, 1)))
 
 # Shapes as arguments.
 for name, argument, letters in (("conv2d_input", "input_size", "N, C, H, W"), ("conv2d_weight", "weight_size", "K, C, R, S"),
-                                ("max_pool2d_backward", "input_shape", "N, C, H, W")):  # fmt: skip
+                                ("max_pool2d_backward avg_pool2d_backward", "input_shape", "N, C, H, W"),
+                                ("im2col_backward", "input_shape", "N, C, H, W")):  # fmt: skip
     for wrong in (5, None, "abcd", (), (1, 2, 3), (1, 2, 3, 4, 5), {}, math.nan):
         refuse(name, rf"{argument} must be a shape \({letters}\); got ", **{argument: wrong})
     for wrong in ((2, 4, 6, 5.0), (2, 4, 6, None), (2, 4, True, 5), (2, 4, math.nan, 5), (2, "4", 6, 5)):
@@ -124,13 +146,14 @@ for name in CALLS:
     if name != "bias_gradient" and not name.endswith("grouped"):
         for wrong in ("fastest", "", None, 3, b"auto", "AUTO", ("auto",)):
             refuse(name, rf"algorithm must be 'auto' or one of \[.*'reference'.*\]; got {re.escape(repr(wrong))}", algorithm=wrong)
-for name in f"{CONV} {POOL} bias_gradient".split():
+for name in f"{CONV} {POOLS} bias_gradient".split():
     for wrong in ("NCWH", "nchw", None, 3, ("NCHW",)):
         refuse(name, rf"layout must be one of \('NCHW', 'NHWC'\); got {re.escape(repr(wrong))}", layout=wrong)
 for wrong in ("avg", "", None, 1, True, ("mean",)):
     refuse(LOSS, rf"reduction must be one of \('mean', 'sum', 'none'\); got {re.escape(repr(wrong))}", reduction=wrong)
 for wrong in (None, 1, "yes", 0.0):
-    refuse(POOL, rf"ceil_mode must be a bool; got {type(wrong).__name__}", TypeError, ceil_mode=wrong)
+    refuse(POOLS, rf"ceil_mode must be a bool; got {type(wrong).__name__}", TypeError, ceil_mode=wrong)
+    refuse(AVERAGE, rf"count_include_pad must be a bool; got {type(wrong).__name__}", TypeError, count_include_pad=wrong)
 for wrong in (None, "0.1", True, 1j, np.zeros(2)):
     refuse(LOSS, rf"label_smoothing must be a float; got {type(wrong).__name__}", TypeError, label_smoothing=wrong)
 for wrong in (-0.1, 1.1, math.nan, math.inf, -1):
@@ -169,12 +192,17 @@ refuse("conv2d conv2d_input conv2d_backward", TOO_LARGE.format(9, 2), weight=zer
 refuse("conv2d_weight", TOO_LARGE.format(3, 8), weight_size=(6, 4, 3, 8))
 refuse(f"{CONV} {COLUMNS}", TOO_LARGE.format(3, 8), dilation=(1, 7))
 refuse(f"{CONV} {COLUMNS}", TOO_LARGE.format(2 * LARGEST + 1, LARGEST + 1), dilation=LARGEST)
-refuse("im2col max_pool2d max_pool2d_backward", TOO_LARGE.format(9, 2), kernel_size=(9, 2))
-refuse("im2col max_pool2d", r"input must have at least one channel; got .*\(2, 0, 6, 5\)", input=zeros(2, 0, 6, 5))
-refuse("max_pool2d_backward", r"input must have at least one channel; got .*\(2, 0, 6, 5\)", input_shape=(2, 0, 6, 5))
+refuse("im2col", TOO_LARGE.format(9, 2), kernel_size=(9, 2))
+TOO_SMALL = r"Given input size: \(4x6x5\)\. Calculated output size: \(4x0x6\)\. Output size is too small$"
+refuse(POOLS, TOO_SMALL, kernel_size=(9, 2))
+refuse("im2col", r"input must have at least one channel; got .*\(2, 0, 6, 5\)", input=zeros(2, 0, 6, 5))
+NO_PIXELS = r"Expected 3D or 4D \(batch mode\) tensor with optional 0 dim batch size for input: no size but the batch's may be 0; got .*"
+for sizes in ((2, 0, 6, 5), (2, 4, 0, 5), (2, 4, 6, 0)):
+    refuse("max_pool2d avg_pool2d", NO_PIXELS + re.escape(str(sizes)), input=zeros(*sizes))
+    refuse("max_pool2d_backward avg_pool2d_backward", NO_PIXELS + re.escape(str(sizes)), input_shape=sizes)
 for height, width in ((0, 5), (6, 0)):
     message = rf"height and width of the input must not be 0; got {height} x {width}"
-    refuse("conv2d im2col max_pool2d", message, input=zeros(2, 4, height, width), padding=1)
+    refuse("conv2d im2col", message, input=zeros(2, 4, height, width), padding=1)
 
 # Columns that do not fit.
 refuse("col2im", r"input must have a multiple of kernel height x width = 6 rows; got 25", input=zeros(2, 25, 18))
@@ -183,6 +211,57 @@ refuse("col2im", r"input must have shape \(2, 24, 18\) \(windows 3 x 6 .*\(6, 5\
 refuse("col2im", r"input must have shape \(1, 24, 18\) \(windows .*\); got \(1, 24, 19\)", input=zeros(24, 19))
 refuse("col2im", r"input must have shape \(2, 24, 30\) \(windows 5 x 6 .*; got \(2, 24, 18\)", output_size=(7, 5), padding=(2, 1))
 refuse("col2im", r"input must have a multiple of .* = 4611686014132420609 rows; got 24", kernel_size=LARGEST)
+
+refuse(
+    "im2col_backward", r"grad_output must have shape \(2, 24, 18\) \(windows 3 x 6 .*\); got \(2, 24, 17\)", grad_output=zeros(2, 24, 17)
+)
+refuse("col2im_backward", r"grad_output must have shape \(2, 4, 6, 5\) \(the size of the .*\); got \(2, 4, 5, 6\)",
+       grad_output=zeros(2, 4, 5, 6))  # fmt: skip
+
+# Convolutions over other axes, in torch's words.
+WORDS = {"stride": "non-positive stride is not supported", "padding": "negative padding is not supported",
+         "dilation": "dilation should be greater than zero", "groups": "non-positive groups is not supported",
+         "output_padding": "negative output_padding is not supported"}  # fmt: skip
+for name in f"{CONV} {TRANSPOSED} conv1d conv1d_backward conv3d conv3d_backward".split():
+    for argument, words in WORDS.items():
+        if argument != "output_padding" or name in TRANSPOSED:
+            refuse(name, rf"{words}: {argument} must be between \d and \d+; got -3$", **{argument: -3})
+for name, given, triple, sides in (
+    ("conv1d", (1, 1), r"a tuple \(width,\)", r"\(\(left, right\),\)"),
+    ("conv3d", (1, 1), r"a triple \(depth, height, width\)", r"\(\(front, back\), \(top, bottom\), \(left, right\)\)"),
+):
+    for argument in ("stride", "padding", "dilation"):
+        refuse(f"{name} {name}_input {name}_weight {name}_backward", rf"{argument} must be an int or {triple}; got \(1, 1\)",
+               **{argument: given})  # fmt: skip
+    spoilt = ((1, 1),) * (2 if name == "conv3d" else 0) + ((1,),)
+    refuse(name, rf"padding must be {sides}; got a side \(1,\)", padding=spoilt)
+    refuse(name, r"padding must be 'same', 'valid', an int, a t\w+ or .* pairs?.*; got 'full'", padding="full")
+refuse("conv1d", r"Given groups=7, expected weight to be at least 7 at dimension 0, but got weight of size \[6, 2, 3\] instead", groups=7)
+refuse("conv1d", r"Given groups=4, expected weight to be divisible by 4 at dimension 0, but got \[6, 2, 3\]", groups=4)
+refuse(
+    "conv3d", r"Given groups=3, weight of size \[6, 2, 2, 3, 2\], expected input\[2, 4, 3, 4, 5\] to have 6 channels, but got 4", groups=3
+)
+refuse("conv1d", "weight should have at least three dimensions: weight must be .*K, C, S.*; got shape .6, 2.", weight=zeros(6, 2))
+refuse("conv3d", "padding must be an int; got tuple", TypeError, padding=(1, (1, 1), 1))
+refuse("conv3d", "Expected 4-dimensional input for 4-dimensional weight: weight must be", weight=zeros(6, 2, 3, 2))
+refuse("conv1d", r"Calculated padded input size per channel: \(8\)\. Kernel size: \(9\)\.", dilation=4)
+refuse("conv3d", r"Calculated padded input size per channel: \(4 x 6 x 5\)\. Kernel size: \(2 x 3 x 6\)\.", dilation=(1, 1, 5))
+refuse("conv1d", "width of the input must not be 0; got 0", input=zeros(2, 4, 0))
+refuse("conv3d", "depth, height and width of the input must not be 0; got 3 x 0 x 5", input=zeros(2, 4, 3, 0, 5))
+refuse("conv1d conv3d conv_transpose2d", r"bias must have shape \(6,\) .*; got \(5,\)", bias=zeros(5))
+refuse("conv1d_input", r"input_size must be a shape \(N, C, W\); got \(4, 7\)", input_size=(4, 7))
+refuse("conv1d_input conv1d_weight conv1d_backward", r"grad_output must have shape \(2, 6, 3\) \(the forward's output as .N, K, Q.\); got",
+       grad_output=zeros(2, 6, 4))  # fmt: skip
+refuse("conv3d", r"algorithm 'depthwise' cannot compute forward of this problem", algorithm="depthwise")
+refuse("conv1d conv3d", r"precision must be one of .*'highest'", precision="low")
+refuse(TRANSPOSED, r"Given transposed=1, weight of size \[6, 3, 3, 2\], expected input\[2, 4, 3, 4\] to have 6 channels",
+       weight=zeros(6, 3, 3, 2))  # fmt: skip
+refuse(
+    TRANSPOSED, r"output padding must be smaller than either stride or dilation, but got output_padding: \(3, 2\)", output_padding=(3, 2)
+)
+refuse(TRANSPOSED, r"Calculated output size per channel: \(-\d+ x -\d+\)\. Output size is too small", padding=20)
+refuse(TRANSPOSED, r"the sizes of the input's axes must not be 0; got \(0, 4\)", input=zeros(2, 4, 0, 4))
+refuse("conv_transpose2d_backward", r"grad_output must have shape \(2, 6, 9, 5\) .*; got \(2, 6, 9, 4\)", grad_output=zeros(2, 6, 9, 4))
 
 # Indices and labels out of range.
 INDICES = CALLS["max_pool2d_backward"].arrays["indices"]
@@ -193,7 +272,11 @@ for wrong in (30, 2**62, -2, -(2**63)):
 refuse("max_pool2d_backward", r"indices must have shape \(2, 4, 3, 6\) \(grad_output's.*; got \(2, 4, 3, 5\)", indices=INDICES[..., 1:])
 refuse("max_pool2d_backward", r"grad_output must have shape \(2, 4, 3, 6\) \(the forward's output.*\); got \(2, 4, 3, 5\)",
        indices=INDICES[..., 1:], grad_output=zeros(2, 4, 3, 5))  # fmt: skip
-refuse("max_pool2d_backward", r"grad_output must have shape \(3, 4, 3, 6\) .*; got \(2, 4, 3, 6\)", input_shape=(3, 4, 6, 5))
+refuse(
+    "max_pool2d_backward avg_pool2d_backward",
+    r"grad_output must have shape \(3, 4, 3, 6\) .*; got \(2, 4, 3, 6\)",
+    input_shape=(3, 4, 6, 5),
+)
 refuse("max_pool2d_backward", r"grad_output must have shape \(2, 4, 4, 6\) .*; got \(2, 4, 3", input_shape=(2, 4, 7, 5), ceil_mode=True)
 for label, kind in ((7, "int64"), (-1, "int64"), (-100, "int32"), (255, "uint8"), (2**63, "uint64"), (-(2**63), "int64")):
     refuse(LOSS, rf"target labels must be between 0 and 6; got {label}$", target=np.array([0, label], kind))
@@ -214,12 +297,14 @@ refuse("linear_input", r"grad_output must be \(\.\.\., 4\) for weight \(4, 5\); 
 # Results that no machine can hold: refused before anything is allocated.
 HUGE = r"of shape \(.*\) would take [\d,]+ GiB; this machine has [\d,]+"
 refuse("conv2d", HUGE, padding=LARGEST, stride=1)
+refuse("conv1d conv3d", HUGE, padding=LARGEST, stride=1)
+refuse("conv_transpose2d", HUGE, stride=LARGEST)
 refuse("im2col", HUGE, padding=LARGEST, stride=1)
 refuse("im2col", HUGE, kernel_size=LARGEST, padding=LARGEST, stride=1)
 refuse("conv2d_input", HUGE, input_size=(2, 4, LARGEST, LARGEST), padding=0, stride=LARGEST, grad_output=zeros(2, 6, 1, 1))
 refuse("conv2d_weight", HUGE, weight_size=(LARGEST, 4, 2**20, 2**20), padding=2**20, stride=LARGEST, grad_output=zeros(2, LARGEST, 1, 1))
 refuse("col2im", HUGE, output_size=LARGEST, kernel_size=1, padding=0, stride=LARGEST, input=zeros(2, 24, 1))
-refuse("max_pool2d_backward", HUGE, input_shape=(2, 4, LARGEST, LARGEST), kernel_size=LARGEST, padding=0, stride=1,
+refuse("max_pool2d_backward avg_pool2d_backward", HUGE, input_shape=(2, 4, LARGEST, LARGEST), kernel_size=LARGEST, padding=0, stride=1,
        grad_output=zeros(2, 4, 1, 1), indices=zeros(2, 4, 1, 1, dtype=I64))  # fmt: skip
 refuse("linear", HUGE, input=zeros(2**22, 5), weight=zeros(2**22, 5), bias=None)
 
@@ -231,8 +316,8 @@ for reduction in ("mean", "sum"):
         refuse("softmax_cross_entropy_backward", rf"grad_output must be a number or a float array; got {type(wrong).__name__}", TypeError,
                reduction=reduction, grad_output=wrong)  # fmt: skip
 refuse("softmax_cross_entropy_backward", "expected arrays of one dtype; got .*float64", TypeError, grad_output=np.zeros(2))
-refuse("conv2d im2col max_pool2d", r"stride must be between 1 and \d+; got", stride=10**5000)
-refuse("conv2d im2col max_pool2d", r"stride must be an int or a pair", stride=[1] * 1000)
+refuse("conv2d im2col max_pool2d avg_pool2d", r"stride must be between 1 and \d+; got", stride=10**5000)
+refuse("conv2d im2col max_pool2d avg_pool2d", r"stride must be an int or a pair", stride=[1] * 1000)
 refuse("conv2d_input", r"input_size must be a shape", input_size=(1,) * 1000)
 refuse("conv2d relu im2col linear", "algorithm must be", algorithm=np.array(["auto", "direct"]))
 refuse("conv2d max_pool2d", "layout must be", layout=np.array(["NCHW", "NHWC"]))
@@ -309,6 +394,18 @@ def test_what_cannot_be_read_as_an_array_says_why():
             fastcnn.relu(Masked())
 
 
+def test_memory_of_another_device_is_refused():
+    class Elsewhere:
+        def __dlpack_device__(self):
+            return 2, 0
+
+        def __dlpack__(self, **keywords):
+            raise AssertionError("its memory must not be asked for")
+
+    with pytest.raises(TypeError, match=r"relu: input cannot be read as an array: it lies on DLPack's device \(2, 0\)"):
+        fastcnn.relu(Elsewhere())
+
+
 # --- Valid at the edge -------------------------------------------------------------------------------------------------
 
 
@@ -319,10 +416,7 @@ def test_an_empty_batch_gives_an_empty_result_and_zero_parameter_gradients(name,
     got = results(call())
     assert len(got) == len(full)
     for i, (empty, sample) in enumerate(zip(got, full, strict=True)):
-        is_parameter = name in ("conv2d_weight", "conv2d_weight_grouped", "bias_gradient", "linear_weight") or (
-            name in ("conv2d_backward", "linear_backward") and i > 0
-        )
-        assert empty.shape == (sample.shape if is_parameter else (0, *sample.shape[1:]))
+        assert empty.shape == (sample.shape if is_parameter_gradient(name, i) else (0, *sample.shape[1:]))
         assert empty.dtype == sample.dtype
         assert not empty.any()
 

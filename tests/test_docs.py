@@ -19,11 +19,18 @@ WITH_EXAMPLES = sorted(
     for path in (ROOT / "fastcnn").rglob("*.py")
     if ">>> " in path.read_text("utf-8")
 )
+PARTNERS = "fastcnn.adapters."  # whose examples run where the partner is: in tests/partners
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_docstring_examples(name: str) -> None:
-    tried = doctest.testmod(importlib.import_module(name), raise_on_error=False)
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        if not (name.startswith(PARTNERS) and "needs" in str(error)):
+            raise
+        pytest.skip(str(error))
+    tried = doctest.testmod(module, raise_on_error=False)
     assert tried.attempted > 0
     assert tried.failed == 0
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastcnn import machine
-from fastcnn.engine import column_gradient, correlate, phases, planar, planar_gradient
+from fastcnn.engine import column_gradient, correlate, packing, phases, planar, planar_gradient
 from fastcnn.engine.correlate import geometry_of
 from fastcnn.engine.filters import all_taps
 from fastcnn.ops.conv2d import reference
@@ -181,6 +181,20 @@ def test_phases_of_a_stride(p: Conv2dProblem, channels_last: bool, together: int
     np.testing.assert_array_equal(_image(out, p.input_shape, channels_last), expected)
     assert np.isnan(memory[:MARGIN]).all()
     assert np.isnan(memory[-MARGIN:]).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("sizes", [(3, 2, 3), (3, 16, 3), (3, 37, 3), (3, 37, 5), (2, 40, 2), (17, 9, 20), (1, 33, 3)])
+def test_planes_become_pixels(sizes: tuple[int, int, int], dtype) -> None:
+    rows, columns, pitch = sizes
+    x = np.arange(rows * 50, dtype=dtype)
+    y = np.full(MARGIN + columns * pitch + MARGIN, np.nan, dtype)
+    packing.transposer(np.dtype(dtype))(x, 1, 49, y, MARGIN, pitch, rows, columns)
+    want = np.full(y.shape, np.nan, dtype)
+    for j in range(columns):
+        for i in range(rows):
+            want[MARGIN + j * pitch + i] = x[1 + i * 49 + j]
+    np.testing.assert_array_equal(y, want)
 
 
 def test_a_workspace_belongs_to_its_thread() -> None:

@@ -7,9 +7,31 @@ import pytest
 
 import fastcnn
 from fastcnn.init import he_normal
-from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
+from fastcnn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Dropout2d,
+    Flatten,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    Linear,
+    LogSoftmax,
+    MaxPool2d,
+    PReLU,
+    ReLU,
+    Sequential,
+    Softmax,
+    activation,
+    prepare,
+)
 from fastcnn.losses import SoftmaxCrossEntropy
 from fastcnn.models import digit_net
+from fastcnn.ops.activation import ACTIVATIONS
 from fastcnn.optim import SGD
 
 
@@ -24,11 +46,28 @@ LAYERS = {
     "conv-dilated-grouped": (_conv(4, 6, 2, dilation=2, groups=2, bias=False), (2, 4, 5, 4)),
     "max-pool": (MaxPool2d(2), (2, 3, 5, 6)),
     "max-pool-overlapping": (MaxPool2d(3, 1, 1), (1, 2, 4, 5)),
+    "max-pool-eval": (MaxPool2d(3, 2, 1).eval(), (2, 3, 5, 6)),
+    "avg-pool": (AvgPool2d(2), (2, 3, 5, 6)),
+    "avg-pool-overlapping": (AvgPool2d((3, 2), 1, 1, count_include_pad=False), (1, 9, 4, 5)),
+    "avg-pool-ceil": (AvgPool2d(3, 2, ceil_mode=True, divisor_override=4), (1, 2, 6, 4)),
+    "adaptive-avg-pool": (AdaptiveAvgPool2d((2, None)), (2, 9, 5, 3)),
+    "global-avg-pool": (AdaptiveAvgPool2d(1), (2, 3, 5, 4)),
     "relu": (ReLU(), (3, 7)),
     "relu-images": (ReLU(), (2, 3, 4, 2)),
     "linear": (Linear(5, 4, dtype=np.float64, rng=2), (3, 5)),
     "linear-no-bias": (Linear(5, 1, bias=False, dtype=np.float64, rng=2), (1, 5)),
     "flatten": (Flatten(), (2, 3, 2, 2)),
+    **{
+        kind.name: (kind(0.3, -0.5) if kind.name == "threshold" else kind(), (2, 3, 4, 3))
+        for kind in activation.Activation.__subclasses__()
+    },
+    "gelu-tanh": (activation.GELU("tanh"), (3, 7)),
+    "prelu": (PReLU(3, dtype=np.float64), (2, 3, 4)),
+    "softmax": (Softmax(1), (2, 3, 4)),
+    "log-softmax": (LogSoftmax(), (3, 7)),
+    "layer-norm": (LayerNorm((4, 3), eps=0.1, dtype=np.float64), (2, 2, 4, 3)),
+    "layer-norm-plain": (LayerNorm(5, elementwise_affine=False), (3, 5)),
+    "group-norm": (GroupNorm(2, 4, eps=0.1, dtype=np.float64), (2, 4, 3, 2)),
     "dropout-eval": (Dropout(0.5).eval(), (4, 6)),
     "batch-norm-vectors": (BatchNorm1d(4, dtype=np.float64), (5, 4)),
     "batch-norm-signals": (BatchNorm1d(3, affine=False, dtype=np.float64), (3, 3, 5)),
@@ -111,7 +150,10 @@ def test_no_input_gradient_where_nobody_asks() -> None:
 
 
 def test_images_stay_channels_last_between_layers() -> None:
-    layers = [Conv2d(3, 8, 3, rng=0), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, rng=0), Dropout(0.5, rng=0)]
+    layers = [
+        *(Conv2d(3, 8, 3, rng=0), ReLU(), MaxPool2d(2), Conv2d(8, 8, 3, rng=0), Dropout(0.5, rng=0)),
+        *(AvgPool2d(2, 1), AdaptiveAvgPool2d(2)),
+    ]
     x = np.ones((2, 3, 12, 12), np.float32)
     for layer in layers:
         x = layer.forward(x)
@@ -158,6 +200,14 @@ def test_backward_before_forward() -> None:
         (lambda: Conv2d(1, 1, 3)(np.zeros((1, 2, 5, 5), np.float32)), "to have 1 channels, but got 2"),
         (lambda: Linear(2, 0), "Linear: out_features"),
         (lambda: Dropout(1.5), "Dropout: p must be between 0 and 1"),
+        (lambda: Dropout2d(-0.5), "Dropout2d: p must be between 0 and 1"),
+        (lambda: activation.ELU("1"), "ELU: alpha must be a float"),
+        (lambda: activation.GELU("exact"), "GELU: approximate argument must be either none or tanh"),
+        (lambda: activation.Tanh(1.0), "Tanh: expected at most 0 parameters"),
+        (lambda: Softmax(0.5), "Softmax: dim must be an int"),
+        (lambda: LayerNorm(0), "LayerNorm: normalized_shape must be between 1"),
+        (lambda: GroupNorm(3, 4), "GroupNorm: num_channels must be divisible by num_groups"),
+        (lambda: GroupNorm(2, 4)(np.zeros((1, 3, 2))), r"GroupNorm: input must be \(N, 4, \.\.\.\)"),
         (lambda: Sequential(np.tanh), "Sequential: argument 0 must be a Layer; got ufunc"),
         (lambda: digit_net(28).summary((1, 20, 20)), r"Linear: input must be \(N, 800\)"),
     ],
@@ -177,6 +227,30 @@ def test_dropout_keeps_the_mean_and_only_in_training() -> None:
     np.testing.assert_array_equal(layer.backward(x), y)
     assert layer.eval().forward(x) is x
     assert not Dropout(1.0, rng=0).forward(x).any()
+
+
+def test_dropout2d_drops_whole_channels() -> None:
+    layer = Dropout2d(0.5, rng=0)
+    y = layer.forward(np.ones((20, 30, 4, 5), np.float32))
+    assert set(np.unique(y)) == {np.float32(0), np.float32(2)}
+    np.testing.assert_array_equal(y, np.broadcast_to(y[:, :, :1, :1], y.shape))
+    np.testing.assert_array_equal(layer.backward(np.ones_like(y)), y)
+
+
+def test_every_activation_has_a_layer() -> None:
+    kinds = activation.Activation.__subclasses__()
+    assert {kind.name for kind in kinds} == set(ACTIVATIONS)
+    assert all(kind.__name__ in fastcnn.layers.__all__ for kind in kinds)
+    assert repr(activation.ELU(0.5)) == "ELU(alpha=0.5)"
+    assert repr(activation.ELU(1)) == "ELU()"
+
+
+def test_a_prepared_network_has_them() -> None:
+    net = Sequential(
+        _conv(2, 4, 3), GroupNorm(2, 4, dtype=np.float64), activation.SiLU(), Flatten(), LayerNorm(36, dtype=np.float64), LogSoftmax()
+    )
+    x = np.random.default_rng(5).standard_normal((2, 2, 5, 5))
+    np.testing.assert_allclose(prepare(net)(x), net.eval()(x), rtol=1e-6)
 
 
 def test_modes_reach_every_layer() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import checks, machine, plans
+from fastcnn import checks, functional, machine, plans
 from fastcnn.ops import conv2d, conv2d_relu
 from fastcnn.registry import operations
 
@@ -160,6 +160,7 @@ def _pooled_arrays() -> tuple[np.ndarray, ...]:
 def _others() -> dict[str, Callable[[], Any]]:
     rng = np.random.default_rng(1)
     x, w, b, y, winners, dy = _pooled_arrays()
+    numbers, bias_of_40 = rng.uniform(1, 2, (2, 8)), rng.standard_normal(40).astype(np.float32)
     rows, matrix, bias, errors = (rng.standard_normal(shape).astype(np.float32) for shape in ((5, 40), (24, 40), (24,), (5, 24)))
     return {
         "pooled": lambda: fastcnn.conv2d_relu_max_pool2d(x, w, b, **POOLED),
@@ -168,8 +169,20 @@ def _others() -> dict[str, Callable[[], Any]]:
         "pooled-backward-weight": lambda: fastcnn.conv2d_relu_max_pool2d_backward(dy, winners, y, x, w, input_gradient=False, **POOLED)[1:],
         "linear": lambda: fastcnn.linear(rows, matrix, bias),
         "linear-backward": lambda: fastcnn.linear_backward(errors, rows, matrix),
+        "max-pool": lambda: fastcnn.max_pool2d(x, 3, 2, 1, layout="NHWC"),
+        "max-pool-indices": lambda: fastcnn.max_pool2d(x, 3, return_indices=True),
+        "max-pool-single": lambda: fastcnn.max_pool2d(x[0], (2, 3), ceil_mode=True, layout="NHWC", algorithm="reference"),
+        "max-pool-backward": lambda: fastcnn.max_pool2d_backward(dy, winners.astype(np.int64), (3, 9, 8, 16), 2, layout="NHWC"),
+        "avg-pool": lambda: fastcnn.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+        "avg-pool-backward": lambda: fastcnn.avg_pool2d_backward(x, (3, 18, 17, 8), 2, layout="NHWC", divisor_override=3, ceil_mode=True),
+        "adaptive-avg-pool": lambda: functional.adaptive_avg_pool2d(x, (None, 2), layout="NHWC"),
+        "adaptive-max-pool": lambda: functional.adaptive_max_pool2d(x, (2, 3)),
+        "adaptive-max-pool-indices": lambda: functional.adaptive_max_pool2d(x, (2, 3), True, layout="NHWC"),
         "relu": lambda: fastcnn.relu(rows),
         "relu-backward": lambda: fastcnn.relu_backward(rows, -rows),
+        "batch-norm": lambda: fastcnn.batch_norm(x, np.zeros(8, np.float32), b[:8].copy(), b[8:], None, True, layout="NHWC"),
+        "batch-norm-evaluation": lambda: fastcnn.batch_norm(rows, bias_of_40, bias_of_40**2, relu=True, return_saved=True),
+        "batch-norm-backward": lambda: fastcnn.batch_norm_backward(-x, x, *numbers, b[8:], b[:8], True, relu=True, layout="NHWC"),
     }
 
 
@@ -196,6 +209,17 @@ def test_a_plan_of_the_pooled_gradient_still_looks_at_the_winners() -> None:
         fastcnn.conv2d_relu_max_pool2d_backward(dy, winners, y, x, w, **POOLED)
 
 
+def test_a_plan_of_the_max_pooling_gradient_still_looks_at_the_indices() -> None:
+    x = np.ones((1, 8, 4, 4))
+    y, indices = fastcnn.max_pool2d(x, 2, return_indices=True)
+    for _ in range(2):
+        fastcnn.max_pool2d_backward(y, indices, x.shape, 2)
+    for wrong in (16, -2, 2**62):
+        indices[0, 7, 1, 1] = wrong
+        with pytest.raises(ValueError, match=r"max_pool2d_backward: indices must be between -1 and H\*W - 1 = 15; got "):
+            fastcnn.max_pool2d_backward(y, indices, x.shape, 2)
+
+
 def test_a_plan_is_not_found_for_flags_that_are_none() -> None:
     x, w, b, *_ = _pooled_arrays()
     for _ in range(2):
@@ -203,3 +227,41 @@ def test_a_plan_is_not_found_for_flags_that_are_none() -> None:
     for flags in ({"pool_ceil_mode": 0}, {"return_winners": 1}, {"return_winners": None}):
         with pytest.raises(TypeError, match="must be a bool"):
             fastcnn.conv2d_relu_max_pool2d(x, w, b, **flags, **POOLED)
+
+
+@pytest.mark.parametrize("flag", [0, 1, None, "yes"])
+def test_a_plan_of_a_pooling_is_not_found_for_flags_that_are_none(flag: Any) -> None:
+    x = np.ones((1, 8, 4, 4), np.float32)
+    for value in (False, True):
+        fastcnn.max_pool2d(x, 2, ceil_mode=value, return_indices=value)
+        fastcnn.avg_pool2d(x, 2, ceil_mode=value, count_include_pad=value)
+        functional.adaptive_max_pool2d(x, 2, value)
+    for function, name in (
+        (fastcnn.max_pool2d, "ceil_mode"), (fastcnn.max_pool2d, "return_indices"), (fastcnn.avg_pool2d, "ceil_mode"),
+        (fastcnn.avg_pool2d, "count_include_pad"), (functional.adaptive_max_pool2d, "return_indices"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=f"{name} must be a bool"):
+            function(x, 2, **{name: flag})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"momentum": float("nan")}, {"momentum": float("inf")}, {"momentum": True}, {"eps": float("nan")}, {"eps": True}, {"training": 1},
+     {"relu": 0}, {"return_saved": None}, {"layout": "nchw"}],
+    ids=str,
+)  # fmt: skip
+def test_a_plan_of_batch_norm_is_not_found_for_wrong_numbers_and_flags(wrong: dict[str, Any]) -> None:
+    x, running = np.ones((4, 3), np.float32), (np.zeros(3, np.float32), np.ones(3, np.float32))
+    right: dict[str, Any] = {"training": True, "momentum": 1.0, "eps": 1.0}
+    for _ in range(2):
+        fastcnn.batch_norm(x, *running, **right)
+    with pytest.raises((TypeError, ValueError), match="batch_norm: "):
+        fastcnn.batch_norm(x, *running, **{**right, **wrong})
+
+
+def test_a_plan_of_batch_norm_moves_the_statistics_that_it_is_given() -> None:
+    x = np.array([[1.0], [3.0]])
+    for momentum in (0.5, 0.25):
+        running = np.zeros(1), np.ones(1)
+        fastcnn.batch_norm(x, *running, training=True, momentum=momentum)
+        assert (running[0][0], running[1][0]) == (2 * momentum, 1 + momentum)

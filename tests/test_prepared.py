@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import bf16, registry
+from fastcnn import amx, bf16, machine, registry
 
 OP = registry.operations()["conv2d"]
 CASES = [case for case in OP.problem.CASES if case.problem.N]
@@ -67,6 +67,61 @@ def test_relu_is_the_plain_result_raised_to_0(channels: tuple[int, int], algorit
     assert np.isnan(raised).any()
 
 
+def test_a_depthwise_relu_is_the_plain_result_raised_to_0() -> None:
+    for case in CASES:
+        p = case.problem
+        if OP.variants["depthwise"].refuses(p, "forward") is None:
+            x, weight, bias = OP.problem.arguments(p, "forward", np.float32, np.random.default_rng(2))
+            x.reshape(-1)[5] = np.nan
+            for layout in ("NCHW", "NHWC"):
+                image = x if layout == "NCHW" else np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+                plain, raised = (
+                    fastcnn.prepare_conv2d(weight, bias, **_window(p), algorithm="depthwise", relu=relu)(image, layout=layout)
+                    for relu in (False, True)
+                )
+                np.testing.assert_array_equal(raised, np.maximum(plain, 0), err_msg=f"{case.name} {layout}")
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(("algorithm", "case"), list(OP.accepted("forward", CASES)), ids=lambda value: getattr(value, "name", value))
+def test_a_residual_is_added_before_the_relu(algorithm: str, case, layout: str, relu: bool) -> None:
+    x, weight, bias = OP.problem.arguments(case.problem, "forward", np.float32, np.random.default_rng(0))
+    more = np.random.default_rng(1).standard_normal(case.problem.output_shape).astype(np.float32)
+    more.reshape(-1)[-1] = np.nan
+    want = np.full(case.problem.output_shape, np.nan)
+    OP.run("reference", "forward", case.problem, (x, weight, bias), (want,))
+    want += more
+    prepared = fastcnn.prepare_conv2d(weight, bias, **_window(case.problem), algorithm=algorithm, relu=relu)
+    if layout == "NHWC":
+        x, more, want = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in (x, more, want))
+    tolerance = 2e-2 if OP.variants[algorithm].precision == "medium" else 1e-4
+    before = more.copy()
+    for _ in range(2):  # the second call is a remembered one
+        got = prepared(x, layout=layout, residual=more)
+        np.testing.assert_allclose(got, np.maximum(want, 0) if relu else want, rtol=tolerance, atol=tolerance * np.abs(weight).sum())
+        assert np.isnan(got.reshape(-1)[-1])
+    np.testing.assert_array_equal(more, before)
+    np.testing.assert_array_equal(prepared(x[0], layout=layout, residual=more[0]), prepared(x[:1], layout=layout, residual=more[:1])[0])
+
+
+def test_residuals_of_any_memory_and_on_threads() -> None:
+    rng = np.random.default_rng(6)
+    x, more = rng.standard_normal((2, 30, 31, 64)).astype(np.float32), rng.standard_normal((2, 30, 31, 64)).astype(np.float32)
+    prepared = fastcnn.prepare_conv2d(rng.standard_normal((64, 64, 3, 3)).astype(np.float32) / 24, padding=1, relu=True)
+    want = np.maximum(fastcnn.conv2d(x, prepared.weight, padding=1, layout="NHWC") + more, 0)
+    strided, read_only = np.repeat(more, 2, axis=2)[:, :, ::2], more.copy()
+    read_only.flags.writeable = False
+    for threads in (1, machine.max_threads()):
+        with machine.threads(threads):
+            for term in (more, strided, read_only, more.astype(">f4")):
+                np.testing.assert_allclose(prepared(x, layout="NHWC", residual=term), want, rtol=1e-4, atol=1e-4)
+    planes = prepared(np.ascontiguousarray(x.transpose(0, 3, 1, 2)), residual=more.transpose(0, 3, 1, 2))
+    np.testing.assert_allclose(planes.transpose(0, 2, 3, 1), want, rtol=1e-4, atol=1e-4)
+    views = prepared(x.transpose(0, 3, 1, 2), residual=np.ascontiguousarray(more.transpose(0, 3, 1, 2)))
+    np.testing.assert_allclose(views.transpose(0, 2, 3, 1), want, rtol=1e-4, atol=1e-4)
+
+
 def test_weights_are_its_own() -> None:
     rng = np.random.default_rng(2)
     x, weight, bias = rng.standard_normal((1, 8, 6, 6)), rng.standard_normal((8, 8, 3, 3)), rng.standard_normal(8)
@@ -96,6 +151,9 @@ def test_highest_precision_never_takes_winograd() -> None:
     assert fastcnn.prepare_conv2d(weight, padding=1, precision="highest").variant(problem) in ("direct", "im2col")
 
 
+MEDIUM = "bfloat16" if amx.unavailable() else "amx"  # who computes products of bfloat16
+
+
 @pytest.mark.skipif(bf16.unavailable() is not None, reason=str(bf16.unavailable()))
 def test_medium_precision_packs_bfloat16_once_and_counts_no_packing() -> None:
     rng = np.random.default_rng(5)
@@ -106,9 +164,9 @@ def test_medium_precision_packs_bfloat16_once_and_counts_no_packing() -> None:
         got = prepared(x, layout="NHWC")
         want = fastcnn.conv2d(x, weight, padding=1, layout="NHWC")
         assert np.linalg.norm(got - want) < 3e-3 * np.linalg.norm(want)
-        assert prepared.variant(OP.problem.checked_problem("", (1, 512, size, size), weight.shape, 1, 1, 1, 1)) == "bfloat16"
+        assert prepared.variant(OP.problem.checked_problem("", (1, 512, size, size), weight.shape, 1, 1, 1, 1)) == MEDIUM
     assert len(prepared._packed) == 1
-    assert prepared.variant(OP.problem.checked_problem("", (8, 512, 28, 28), weight.shape, 1, 1, 1, 1)) == "winograd"
+    assert prepared.variant(OP.problem.checked_problem("", (8, 512, 28, 28), weight.shape, 1, 1, 1, 1)) in ("winograd", "amx")
 
 
 def test_calls_from_threads() -> None:
@@ -129,7 +187,7 @@ def test_calls_from_threads() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"stride": 0}, ValueError, "prepare_conv2d: stride must be between 1"),
+        ({"stride": 0}, ValueError, "prepare_conv2d: non-positive stride is not supported: stride must be between 1"),
         ({"padding": "some"}, ValueError, "prepare_conv2d: padding must be"),
         ({"groups": 0}, ValueError, "prepare_conv2d: groups must be between 1"),
         ({"groups": 3}, ValueError, "expected weight to be divisible by 3"),

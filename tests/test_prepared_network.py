@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import bf16
+from fastcnn import amx, bf16
 from fastcnn.layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential, prepare
 from fastcnn.losses import SoftmaxCrossEntropy
 from fastcnn.ops.conv2d import _winograd
@@ -145,7 +145,7 @@ def test_calls_from_threads() -> None:
 @pytest.mark.skipif(bf16.unavailable() is not None, reason=str(bf16.unavailable()))
 def test_medium_packs_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = []
-    variant = fastcnn.ops.conv2d.OPERATION.variants["bfloat16"]
+    variant = fastcnn.ops.conv2d.OPERATION.variants["bfloat16" if amx.unavailable() else "amx"]
     packing = variant.packing
     monkeypatch.setattr(variant, "packing", lambda *arguments: packed.append(arguments) or packing(*arguments))
     predict = prepare(Conv2d(64, 64, 1, rng=0), "medium")

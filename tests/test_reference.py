@@ -65,7 +65,8 @@ def _differentiable(op: Operation, direction: str) -> bool:
         "relu",
         "max_pool2d",
         "batch_norm",
-    )  # corners, or two modes: they have tests of their own
+        "layer_norm",
+    )  # corners, two modes, or gradients of parameters too: they have tests of their own
 
 
 @pytest.mark.parametrize(
@@ -101,16 +102,19 @@ def test_gradients_by_finite_differences(op: Operation, direction: str, case) ->
         numeric[index] = (above - loss()) / (2 * eps)
         moved[index] = kept
     analytic = op.problem.outputs(problem, direction, np.float64)[0]
-    op.run("reference", direction, problem, _backward_arguments(op, direction, dy, forward_arguments), (analytic,))
+    loss()  # the output at the arguments as they are
+    op.run("reference", direction, problem, _backward_arguments(op, direction, dy, forward_arguments, y), (analytic,))
     np.testing.assert_allclose(analytic, numeric, rtol=1e-6, atol=1e-7)
 
 
-def _backward_arguments(op: Operation, direction: str, dy: np.ndarray, forward: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Return the inputs of a backward for the forward's inputs."""
+def _backward_arguments(op: Operation, direction: str, dy: np.ndarray, forward: list[np.ndarray], y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the inputs of a backward for the forward's inputs and output."""
     if direction == "backward_weight":
         return forward[0], dy
-    if op.name == "softmax_cross_entropy":
+    if op.name in ("softmax_cross_entropy", "activation"):
         return dy, *forward
+    if op.name == "softmax":
+        return dy, y
     return (dy, forward[1]) if len(forward) > 1 else (dy,)
 
 

@@ -1,1 +1,1 @@
-"""Whole networks as ONNX models, for tests and benchmarks against other runtimes."""
+"""Whole ONNX models and their layers, beside ONNX Runtime."""

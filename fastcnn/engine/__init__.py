@@ -8,6 +8,7 @@ weight_gradient  tiles of (kernel column, channel) x output channels, summed ove
 planar_gradient  the same of planes with a few channels: vectors run along lines of pixels
 column_gradient  the same of few pixels: a product with columns, written where it belongs
 fused_pool       convolution, ReLU and max-pooling while the rows are in the cache; fused_unpool: backward; pooling: alone
+windows          pooling: maxima and averages over tables of windows, and back; window_simd: its loops over taps
 filters          which taps of a weight a correlation uses, packed in blocks of output channels
 packing          padded channels-last rows, and back; transpositions through registers
 """

@@ -74,7 +74,8 @@ GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 256 * 1024  # input pixels of a job: half of a small L2, the other half is for weights and output
 _OUTPUT_BYTES = 512 * 1024  # written by a job, about: half of a 1 MiB L2
 _LONGEST_SUM = 3072  # terms; longer ones are sums of sums, a kernel row each: 4,608 in one go round to 1.2e-6, in three to half of it
-_FILTER_BYTES = 16 * 1024  # half of a small L1
+_FILTER_BYTES = 128 * 1024  # that a tile finds in L2, as it asks for them ahead; more would push pixels and results out of a small one
+_FAR_BYTES = 32  # of the next weights are asked for in each step of a sum: about what memory delivers meanwhile
 _JOBS = 4  # per thread, at least, where an image can be cut: the last ones to finish then wait little
 
 
@@ -229,7 +230,7 @@ def as_lines(g: Geometry) -> Geometry:
 def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     tile = simd.tile(shape, dtype, adds=True)
     pack_rows, unpack_rows = row_packer(dtype), row_unpacker(dtype)
-    block, height = shape.block, shape.height
+    block, height, share = shape.block, shape.height, _FAR_BYTES // dtype.itemsize
     pack_block = block_packer(block, dtype)
 
     @kernel(specialisation=(shape, dtype.str))
@@ -281,6 +282,9 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                 for t in range(tiles):
                     tall = -(-(width - q) // (tiles - t))  # 13 pixels become 7 + 6
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
+                    # The next block of weights, which may have to come from memory, is asked for by the first tiles of this one.
+                    met = row * tiles + t
+                    far_k = share if met * share < block and k_end < k_last and g.together == 1 and not g.local else 0
                     for i in range(k_end - k):
                         to, w_at, b_at = out + row * y_row + q * y_pixel + i * block, w_block + i * panel, b_block + i * block
                         if in_parts:
@@ -294,6 +298,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                                 panels, w_at + r * reach * block, reach * block, block,
                                 start, to if in_parts else b_at, y_pixel if in_parts else 0, g.relu if r + g.depth >= r_last else 0,
                                 target, to, y_pixel, min(g.depth, r_last - r), reach, g.add if r + g.depth >= r_last else 0, other, to,
+                                w_at + panel + (met * g.R + r) * reach * far_k if far_k > 0 else w_at, far_k,
                             )  # fmt: skip
                     q += tall
             if not g.direct_out:

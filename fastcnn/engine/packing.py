@@ -23,10 +23,17 @@ def transposer(dtype: np.dtype) -> Kernel:
     """
     largest = 16 if machine.isa().vector_bytes // dtype.itemsize >= 16 else 8
     block16, block8, block4 = (simd.transpose_block(size, dtype) for size in (largest, 8, 4))
+    lanes = machine.isa().vector_bytes // dtype.itemsize
+    mix = simd.interleave(lanes, dtype)
 
     @kernel(specialisation=(largest, dtype.str))
     def transpose(x, at, x_pitch, y, to, y_pitch, rows, columns):
         shortest = min(rows, columns)
+        if rows == y_pitch == 3 and columns >= lanes:  # the colours of a picture
+            for j0 in range(0, columns, lanes):
+                j = min(j0, columns - lanes)
+                mix(x, at + j, x_pitch, y, to + 3 * j)
+            return
         if shortest < 4:
             for i in range(rows):
                 for j in range(columns):

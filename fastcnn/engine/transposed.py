@@ -12,9 +12,9 @@ from ..jit import Kernel, kernel
 from .packing import transposer
 
 
-def transpose_each(x: np.ndarray, y: np.ndarray) -> None:
-    """Copy y[n, j, i] = x[n, i, j]; both are C-contiguous."""
-    _bound(x.shape, x.dtype, machine.get_threads())(x.reshape(-1), y.reshape(-1))
+def transposition(shape: tuple[int, int, int], dtype: np.dtype) -> Callable[[np.ndarray, np.ndarray], None]:
+    """Return a function ``(x, y)`` on flat arrays: y[n, j, i] = x[n, i, j] for x of a shape; for the threads that the caller has now."""
+    return _bound(shape, dtype, machine.get_threads())
 
 
 @functools.lru_cache(maxsize=256)

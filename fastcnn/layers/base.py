@@ -163,3 +163,10 @@ def channels_last(layer: Layer, x: np.ndarray) -> np.ndarray:
 def channels_first(x: np.ndarray) -> np.ndarray:
     """Return a view (N, C, H, W) of images (N, H, W, C)."""
     return x.transpose(0, 3, 1, 2)
+
+
+def require_image(name: str, shape: tuple[int, ...], channels: int | None = None) -> None:
+    """Raise ValueError unless `shape`, without the batch axis, is that of an image, of so many channels where they are given."""
+    if len(shape) != 3 or channels not in (None, shape[0]):
+        got = ", ".join(map(str, ("N", *shape)))
+        raise ValueError(f"{name}: input must be (N, {'C' if channels is None else channels}, H, W); got shape ({got})")

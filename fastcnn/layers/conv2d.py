@@ -9,7 +9,7 @@ import numpy as np
 from .. import window
 from ..init import Initializer, initial, torch_default
 from ..ops.conv2d import bias_gradient, conv2d, conv2d_input, conv2d_weight
-from .base import Layer, channels_first, channels_last, generator
+from .base import Layer, channels_first, channels_last, generator, require_image
 
 
 class Conv2d(Layer):
@@ -70,8 +70,9 @@ class Conv2d(Layer):
         return channels_first(conv2d_input(saved.shape, weight, errors, **self.window, precision=self.precision, layout="NHWC")), grads
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        K, _, R, S = self.params["weight"].shape
+        K, C, R, S = self.params["weight"].shape
         w = self.window
+        require_image("Conv2d", shape, C * w["groups"])
         vertical, horizontal = window.axes("Conv2d", (shape[1], shape[2]), (R, S), w["stride"], w["padding"], w["dilation"])
         return K, vertical.output, horizontal.output
 

@@ -1,4 +1,4 @@
-"""Dropout as a layer."""
+"""Dropout as layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..functional.dropout import dropout, dropout2d, dropout_backward
 from .base import Layer, generator
 
 
@@ -23,24 +23,40 @@ class Dropout(Layer):
     N. Srivastava et al., "Dropout", 2014; inverted, so that evaluation needs no scale.
     """
 
+    _function = staticmethod(dropout)
+
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
         super().__init__()
         if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p must be between 0 and 1; got {p}")
+            raise ValueError(f"{type(self).__name__}: p must be between 0 and 1; got {p}")
         self.p = p
         self.rng = generator(rng)
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        x = checks.array("Dropout", "input", x, None)
         if not self.training or self.p == 0:
-            return x, 1
-        scale = np.zeros_like(x)  # keeps the memory order, so that a channels-last image stays one
-        if self.p < 1:
-            np.divide(self.rng.random(x.shape, np.float32) >= self.p, 1 - self.p, out=scale, casting="unsafe")
-        return x * scale, scale
+            return self._function(x, self.p, False), 1
+        return self._function(x, self.p, rng=self.rng, return_mask=True)
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        return (dy * saved if input_gradient else None), {}
+        if not input_gradient:
+            return None, {}
+        return (dy if isinstance(saved, int) else dropout_backward(dy, saved, self.p)), {}
 
     def _describe(self) -> str:
         return f"{self.p}"
+
+
+class Dropout2d(Dropout):
+    """`Dropout` of whole channels of a sample: (N, C, H, W) or (N, C, L).
+
+    Parameters
+    ----------
+    p : float in [0, 1]
+    rng : Generator, seed or None
+
+    References
+    ----------
+    J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015, section 3.2.
+    """
+
+    _function = staticmethod(dropout2d)

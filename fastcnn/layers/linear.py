@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import checks, window
-from ..engine.transposed import transpose_each
+from ..engine.transposed import transposition
 from ..init import Initializer, initial, torch_default
 from ..ops.linear import linear, linear_input, linear_weight
-from .base import Layer, generator
+from ..plans import Plans
+from .base import Layer, channels_first, generator
 
 
 class Linear(Layer):
@@ -47,12 +49,12 @@ class Linear(Layer):
         self.params.update(initial(shape, bias, init, generator(rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        return linear(x, self.params["weight"], self.params.get("bias")), x
+        return linear(x, self.params["weight"], self.params.get("bias"), precision=self.precision), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        dweight, dbias = linear_weight(dy, saved, self.params["weight"])
+        dweight, dbias = linear_weight(dy, saved, self.params["weight"], precision=self.precision)
         grads = {"weight": dweight, "bias": dbias} if "bias" in self.params else {"weight": dweight}
-        return (linear_input(dy, self.params["weight"]) if input_gradient else None), grads
+        return (linear_input(dy, self.params["weight"], precision=self.precision) if input_gradient else None), grads
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         O, I = self.params["weight"].shape
@@ -72,31 +74,54 @@ class Flatten(Layer):
     """(N, C, H, W) to (N, C*H*W), channels slowest, as in torch."""
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        pixels = x.transpose(0, 2, 3, 1) if type(x) is np.ndarray and x.ndim == 4 else None
+        key = None if pixels is None else Plans.key((), pixels)
+        plan = _TO_PLANES.find(key)
+        if plan is not None:
+            return plan(pixels), (x.shape, True)
         x = checks.array("Flatten", "input", x, None, None)
         if x.ndim == 0:
             raise ValueError("Flatten: input must have a batch axis; got a single number")
-        features = len(x), math.prod(x.shape[1:])
+        n, features = len(x), math.prod(x.shape[1:])
         if not _is_transposed(x):
-            return x.reshape(features), (x.shape, False)
-        n, c, h, w = x.shape
-        y = checks.empty("Flatten", features, x.dtype)
-        transpose_each(checks.contiguous(x.transpose(0, 2, 3, 1)).reshape(n, h * w, c), y.reshape(n, c, h * w))
-        return y, (x.shape, True)
+            return x.reshape(n, features), (x.shape, False)
+        _, c, h, w = x.shape
+        plan = _copier(transposition((n, h * w, c), x.dtype), checks.allocator("Flatten", (n, features), x.dtype))
+        _TO_PLANES.remember(key, plan, x)
+        return plan(checks.contiguous(x.transpose(0, 2, 3, 1))), (x.shape, True)
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         shape, transposed = saved
         if not input_gradient:
             return None, {}
-        dy = checks.array("Flatten", "gradient", dy, None, None)
-        if not transposed or dy.dtype not in checks.FLOATS:
-            return dy.reshape(shape), {}
-        n, c, h, w = shape
-        dx = checks.empty_image("Flatten", shape, dy.dtype, "NHWC")
-        transpose_each(checks.contiguous(dy.reshape(n, c, h * w)), dx.transpose(0, 2, 3, 1).reshape(n, h * w, c))
-        return dx, {}
+        key = Plans.key(shape, dy) if transposed else None
+        plan = _TO_PIXELS.find(key)
+        if plan is None:
+            dy = checks.array("Flatten", "gradient", dy, None, None)
+            if not transposed or dy.dtype not in checks.FLOATS:
+                return dy.reshape(shape), {}
+            n, c, h, w = shape
+            plan = _copier(transposition((n, c, h * w), dy.dtype), checks.allocator("Flatten", (n, h, w, c), dy.dtype))
+            _TO_PIXELS.remember(key, plan, dy)
+            dy = checks.contiguous(dy.reshape(shape))
+        return channels_first(plan(dy)), {}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (math.prod(shape),)
+
+
+_TO_PLANES, _TO_PIXELS = Plans(), Plans()
+
+
+def _copier(run: Callable[..., None], allocate: Callable[[], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a plan that copies an array into a new one."""
+
+    def copied(x: np.ndarray) -> np.ndarray:
+        y = allocate()
+        run(x.ravel(), y.ravel())
+        return y
+
+    return copied
 
 
 def _is_transposed(x: np.ndarray) -> bool:

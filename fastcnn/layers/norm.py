@@ -1,4 +1,4 @@
-"""Batch normalisation as layers."""
+"""Normalisations as layers: over the batch, over the axes of a sample, over groups of its channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import checks, window
+from ..functional.normalization import group_norm, group_norm_backward
 from ..ops.batch_norm import batch_norm, batch_norm_backward
+from ..ops.layer_norm import layer_norm, layer_norm_backward
 from .base import Layer, channels_first, channels_last
 
 
@@ -138,3 +140,79 @@ class BatchNorm2d(BatchNorm):
     """Batch normalisation of (N, C, H, W); parameters as of `BatchNorm`, which are those of `torch.nn.BatchNorm2d`."""
 
     _ranks, _takes = (4,), "(N, C, H, W)"
+
+
+class LayerNorm(Layer):
+    """Normalise every sample over its last axes; see `fastcnn.functional.layer_norm`.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        Lengths of these axes.
+    eps : float
+        Added to the variance.
+    elementwise_affine : bool
+        Have a weight (starts at 1) and a bias (at 0) of that shape.
+    dtype : float32 or float64
+    """
+
+    def __init__(self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, *, dtype: Any = np.float32) -> None:
+        super().__init__()
+        sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        self.normalized_shape = tuple(window.integer("LayerNorm", "normalized_shape", size, 1) for size in sizes)
+        self.eps = checks.number("LayerNorm", "eps", eps)
+        if checks.flag("LayerNorm", "elementwise_affine", elementwise_affine):
+            self.params = {"weight": np.ones(self.normalized_shape, dtype), "bias": np.zeros(self.normalized_shape, dtype)}
+
+    def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        return layer_norm(x, self.normalized_shape, self.params.get("weight"), self.params.get("bias"), self.eps), x
+
+    def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        dx, dweight, dbias = layer_norm_backward(dy, saved, self.normalized_shape, self.params.get("weight"), self.eps)
+        return (dx if input_gradient else None), ({"weight": dweight, "bias": dbias} if self.params else {})
+
+    def flops(self, shape: tuple[int, ...]) -> int:
+        return 7 * math.prod(shape)
+
+    def _describe(self) -> str:
+        return f"{self.normalized_shape}" + ("" if self.params else ", elementwise_affine=False")
+
+
+class GroupNorm(Layer):
+    """Normalise every sample over groups of its channels; see `fastcnn.functional.group_norm`.
+
+    Parameters
+    ----------
+    num_groups, num_channels : int
+        Groups, which divide the channels.
+    eps : float
+        Added to the variance.
+    affine : bool
+        Have a weight (starts at 1) and a bias (at 0) of every channel.
+    dtype : float32 or float64
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, dtype: Any = np.float32) -> None:
+        super().__init__()
+        self.num_groups = window.integer("GroupNorm", "num_groups", num_groups, 1)
+        self.num_channels = window.integer("GroupNorm", "num_channels", num_channels, 1)
+        if self.num_channels % self.num_groups:
+            raise ValueError(f"GroupNorm: num_channels must be divisible by num_groups; got {num_channels} and {num_groups}")
+        self.eps = checks.number("GroupNorm", "eps", eps)
+        if checks.flag("GroupNorm", "affine", affine):
+            self.params = {"weight": np.ones(num_channels, dtype), "bias": np.zeros(num_channels, dtype)}
+
+    def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            raise ValueError(f"GroupNorm: input must be (N, {self.num_channels}, ...); got shape {x.shape}")
+        return group_norm(x, self.num_groups, self.params.get("weight"), self.params.get("bias"), self.eps), x
+
+    def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        dx, dweight, dbias = group_norm_backward(dy, saved, self.num_groups, self.params.get("weight"), self.eps)
+        return (dx if input_gradient else None), ({"weight": dweight, "bias": dbias} if self.params else {})
+
+    def flops(self, shape: tuple[int, ...]) -> int:
+        return 7 * math.prod(shape)
+
+    def _describe(self) -> str:
+        return f"{self.num_groups}, {self.num_channels}" + ("" if self.params else ", affine=False")

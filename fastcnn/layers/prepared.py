@@ -38,12 +38,12 @@ class PreparedNetwork:
     Attributes
     ----------
     precision : "highest", "high" or "medium"
-        What its convolutions may use.
+        What its convolutions and fully connected layers may use.
     """
 
     def __init__(self, model: Layer, precision: str) -> None:
         self.precision = precision
-        self._model = _copied(model).eval()
+        self._model = _copied(model).eval().use(precision)
         self._steps = list(_steps(folded(self._model), precision))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:

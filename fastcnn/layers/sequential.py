@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,12 @@ import numpy as np
 from .. import checks
 from . import fused
 from .base import Layer, Self
+
+
+@functools.lru_cache(maxsize=1024)
+def _name_of(position: int, name: str) -> str:
+    """Return a parameter's name in a network; the same word at every step, whose hash is known."""
+    return f"{position}.{name}"
 
 
 class Sequential(Layer):
@@ -38,15 +46,20 @@ class Sequential(Layer):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: argument {position} must be a Layer; got {type(layer).__name__}")
         self.layers = layers
-        self._steps = fused.plan(layers) if self.fuse else [1] * len(layers)
+        ends = list(itertools.accumulate(fused.plan(layers) if self.fuse else [1] * len(layers)))
+        self._runs = [layers[first:end] for first, end in zip([0, *ends], ends, strict=False)]
         self.params = {f"{i}.{name}": param for i, layer in enumerate(layers) for name, param in layer.params.items()}
         self.buffers = {f"{i}.{name}": buffer for i, layer in enumerate(layers) for name, buffer in layer.buffers.items()}
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         saved: list[Any] = []
-        for length in self._steps:
-            x, kept = fused.apply(self.layers[len(saved) : len(saved) + length], x)
-            saved.extend(kept)
+        for run in self._runs:
+            if len(run) == 1:
+                x, kept = run[0].apply(x)
+                saved.append(kept)
+            else:
+                x, several = fused.apply(run, x)
+                saved.extend(several)
         return x, saved
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
@@ -62,7 +75,8 @@ class Sequential(Layer):
                 gradient, own = fused.pull_back(self.layers[i : i + kept.length], kept, gradient, wanted)
             else:
                 gradient, own = self.layers[i].pull_back(kept, gradient, wanted)
-            grads.update({f"{i}.{name}": grad for name, grad in own.items()})
+            for name, grad in own.items():
+                grads[_name_of(i, name)] = grad
         return (gradient if input_gradient else None), grads
 
     def _first_trainable(self) -> int:

@@ -1,4 +1,4 @@
-"""ONNX models on our kernels: the protocol of `onnx.backend.base.Backend`.
+"""ONNX models on our kernels, by the protocol of `onnx.backend.base.Backend`, and networks out as models (`export`).
 
 Needs the onnx package (extra ``fastcnn[onnx]``), which `import fastcnn` does not import.
 
@@ -14,12 +14,9 @@ array([0., 2.], dtype=float32)
 
 from __future__ import annotations
 
-try:
-    import onnx as _onnx  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError("fastcnn.onnx needs the onnx package: pip install 'fastcnn[onnx]'", name="onnx") from error
-
+from . import _required  # noqa: F401  before the others, which import onnx
 from .backend import FastcnnBackend, PreparedModel
+from .export import export
 from .graph import UnsupportedError
 
 is_compatible = FastcnnBackend.is_compatible
@@ -32,6 +29,7 @@ __all__ = [
     "FastcnnBackend",
     "PreparedModel",
     "UnsupportedError",
+    "export",
     "is_compatible",
     "prepare",
     "run_model",

@@ -76,7 +76,7 @@ class Optimizer:
             number, index, shape, dtype = place
             if type(grad) is not np.ndarray or grad.shape != shape or grad.dtype != dtype or not grad.flags.carray:
                 grad = self._readable(name, grad, shape, dtype)
-            kept.append(grad)  # a copy made above lives until the kernel has read it
+            kept.append(grad)  # what was made on the way here lives until the kernel has read it
             addresses[number][index] = address(grad)
         for group, found in zip(self._groups, addresses, strict=True):
             self._step_group(group, found)
@@ -154,20 +154,17 @@ class Optimizer:
         self.state = {name: kept for group in self._groups for name, kept in group.views(self._memory()).items()}
 
     def _step_group(self, group: _Group, addresses: list[int]) -> None:
-        group.addresses[:] = addresses
         if all(addresses):
             counts = [count + 1 for count in group.counts]
         else:
             counts = [count + (place != 0) for count, place in zip(group.counts, addresses, strict=True)]
-        different = set(counts)
-        if len(different) == 1:  # nearly always
-            group.numbers[:] = self._numbers(counts[0])
-        else:
-            rows = {count: self._numbers(max(count, 1)) for count in different}
-            group.numbers[:] = [rows[count] for count in counts]
+        rows = {count: self._numbers(max(count, 1)) for count in set(counts)}
+        numbers = np.array(list(rows.values()) if len(rows) == 1 else [rows[count] for count in counts], np.float64)  # nearly always one
         segments = group.segments
         segments.fetch()
-        segments.launch(self._kernel(segments.dtype), group.streams, segments.addresses, group.addresses, group.numbers, *group.memory)
+        segments.launch(
+            self._kernel(segments.dtype), group.streams, segments.addresses, np.array(addresses, np.int64), numbers, *group.memory
+        )
         segments.store()
         group.counts = counts
 
@@ -203,8 +200,6 @@ class _Group:
     def __init__(self, arrays: dict[str, np.ndarray], memory: tuple[str, ...]) -> None:
         self.segments = Segments(arrays)
         self.counts = [0] * len(arrays)
-        self.addresses = np.zeros(len(arrays), np.int64)
-        self.numbers = np.zeros((len(arrays), 8))
         nothing = np.empty(0, self.segments.dtype)
         self.memory = [self.segments.flat() if name else nothing for name in memory]
         self.streams = 3 + 2 * sum(map(bool, memory))  # elements read and written for each parameter

@@ -6,14 +6,15 @@ A test names the operation, how many samples there are, and how to call our forw
         opinfo.check("nn.functional.conv1d", conv1d, lambda dy, x, w, b=None, *rest, **more: conv1d_backward(dy, x, w, *rest, **more), 10)
 
 The backward is called with the gradient of the output and the sample's arguments, and returns the gradients of the floating-point arrays
-among the positional arguments, in their order (a single array may stand alone); None where there is no such argument.
+among the arguments, in their order (a single array may stand alone); None where there is no such argument.
 """
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,6 +25,13 @@ pytest.importorskip("expecttest", reason="expecttest is not installed: pip insta
 LIMITS = {torch.float32: 1e-5, torch.float64: 1e-12}  # relative to the largest result: gradients of long sums cancel
 
 
+class Limit(NamedTuple):
+    """How far results may differ: relative to the largest of them, or to `least` where that is larger."""
+
+    relative: float
+    least: float
+
+
 def info(name: str, variant: str = "") -> Any:
     """Return PyTorch's description of an operation."""
     from torch.testing._internal.common_methods_invocations import op_db
@@ -32,9 +40,11 @@ def info(name: str, variant: str = "") -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return an argument with NumPy arrays, which may lie in memory as the tensors do, in the place of tensors."""
+    """Return an argument with NumPy arrays, which may lie in memory as the tensors do, in the place of tensors; dtypes likewise."""
     if isinstance(value, torch.Tensor):
         return value.detach().numpy()
+    if isinstance(value, torch.dtype):
+        return np.dtype(str(value).removeprefix("torch."))
     if isinstance(value, (tuple, list)):
         return type(value)(plain(item) for item in value) if type(value) in (tuple, list) else tuple(map(plain, value))
     return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
@@ -42,7 +52,7 @@ def plain(value: Any) -> Any:
 
 def samples(name: str, variant: str = "", dtype: Any = torch.float64) -> Iterator[Any]:
     """Yield PyTorch's samples."""
-    yield from info(name, variant).sample_inputs("cpu", dtype, requires_grad=True)
+    yield from info(name, variant).sample_inputs("cpu", dtype, requires_grad=dtype.is_floating_point)
 
 
 def check(
@@ -53,23 +63,35 @@ def check(
     *,
     variant: str = "",
     dtypes: tuple[Any, ...] = (torch.float32, torch.float64),
+    limits: dict[Any, float] = LIMITS,
+    least: float = 1e-30,
 ) -> None:
-    """Assert that results and gradients are PyTorch's on all samples, of which there must be `count`."""
+    """Assert that results and gradients are PyTorch's on all samples, of which there must be `count`.
+
+    `limits` are relative to the largest result, or to `least` where that is larger: where terms cancel, PyTorch's too are rounding errors.
+    """
     for dtype in dtypes:
         seen = 0
         for sample in samples(name, variant, dtype):
             seen += 1
             with np.errstate(all="ignore"):
-                _check_sample(info(name, variant).op, sample, forward, backward, LIMITS[dtype])
+                _check_sample(info(name, variant).op, sample, forward, backward, Limit(limits.get(dtype, 0.0), least))
         assert seen == count, f"{name}: {seen} samples of {dtype}"
 
 
+@contextlib.contextmanager
+def no_warnings() -> Iterator[None]:
+    """Ignore PyTorch's warnings of what its own samples cost it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _check_sample(
-    op: Callable[..., Any], sample: Any, forward: Callable[..., Any], backward: Callable[..., Any] | None, limit: float
+    op: Callable[..., Any], sample: Any, forward: Callable[..., Any], backward: Callable[..., Any] | None, limit: Limit
 ) -> None:
     tensors = (sample.input, *sample.args)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch's, of what its own samples cost it
+    with no_warnings():
         expected = op(*tensors, **sample.kwargs)
     arguments, options = plain(tensors), plain(sample.kwargs)
     found = forward(*arguments, **options)
@@ -77,7 +99,8 @@ def _check_sample(
     for one, other in zip(found if several else [found], expected if several else [expected], strict=True):
         agree(one, other, limit, f"{sample}: result")
     first = expected[0] if several else expected
-    wanted = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
+    given = (*tensors, *sample.kwargs.values())
+    wanted = [tensor for tensor in given if isinstance(tensor, torch.Tensor) and tensor.requires_grad]
     if backward is None or not first.requires_grad or not wanted:
         return
     dy = torch.randn(first.shape, dtype=first.dtype, generator=torch.Generator().manual_seed(first.numel()))
@@ -90,7 +113,7 @@ def _check_sample(
             agree(one, other, limit, f"{sample}: gradient {number}")
 
 
-def agree(found: Any, expected: Any, limit: float, where: str) -> None:
+def agree(found: Any, expected: Any, limit: Limit | float, where: str) -> None:
     """Assert same shape and dtype, and values within `limit` of the largest; NaN and infinities in the same places."""
     expected = expected.detach().numpy()
     found = np.asarray(found)
@@ -102,20 +125,32 @@ def agree(found: Any, expected: Any, limit: float, where: str) -> None:
     np.testing.assert_array_equal(np.where(finite, 0, found), np.where(finite, 0, expected), err_msg=where)
     scale = float(np.abs(expected[finite]).max(initial=0))
     difference = float(np.abs(found[finite] - expected[finite]).max(initial=0))
-    assert difference <= limit * max(scale, 1e-30), f"{where}: off by {difference} of {scale}"
+    allowed = limit * max(scale, 1e-30) if isinstance(limit, float) else limit.relative * max(scale, limit.least)
+    assert difference <= allowed, f"{where}: off by {difference} of {scale}"
 
 
 def check_errors(
-    name: str, forward: Callable[..., Any], count: int, *, variant: str = "", other_words: dict[str, str] | None = None
+    name: str,
+    forward: Callable[..., Any],
+    count: int,
+    *,
+    variant: str = "",
+    other_words: dict[str, str] | None = None,
+    accepted: tuple[str, ...] = (),
 ) -> None:
-    """Assert that what PyTorch refuses raises ValueError or TypeError in PyTorch's words.
+    """Assert that what PyTorch refuses, in `count` samples, raises ValueError or TypeError in PyTorch's words.
 
     `other_words` maps a regular expression of PyTorch's to ours, where PyTorch's speaks of what is not ours (of tensors on devices, say).
+    `accepted` holds those of PyTorch's that must not be raised, where we compute what PyTorch does not.
     """
     seen = 0
     for error in info(name, variant).error_inputs("cpu"):
         seen += 1
-        sample = error.sample_input
-        with pytest.raises((ValueError, TypeError), match=(other_words or {}).get(error.error_regex, error.error_regex)):
-            forward(*plain((sample.input, *sample.args)), **plain(sample.kwargs))
+        sample, words = error.sample_input, error.error_regex
+        arguments, options = plain((sample.input, *sample.args)), plain(sample.kwargs)
+        if words in accepted:
+            assert np.isfinite(forward(*arguments, **options)).all()
+            continue
+        with pytest.raises((ValueError, TypeError), match=(other_words or {}).get(words, words)):
+            forward(*arguments, **options)
     assert seen == count, f"{name}: {seen} refusals"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import checks
+from ...plans import Plans, on_memory
 from ...registry import Operation
-from ...window import shown
 from . import problem as _problem
+from ._channels import finish
 from .problem import BatchNormProblem
 
 __all__ = ["OPERATION", "BatchNormProblem", "batch_norm", "batch_norm_backward"]
 
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 
+_FORWARD, _BACKWARD = Plans(), Plans()
 _LETTERS = {"NCHW": ("NCHW", "NCL", "NC"), "NHWC": ("NHWC", "NLC", "NC")}
 
 
@@ -90,37 +92,96 @@ def batch_norm(
     array([[-1., -1.],
            [ 1.,  1.]])
     """
+    flags = type(training) is type(relu) is type(return_saved) is bool and type(eps) is type(momentum) is float
+    arguments = int(training is True), int(relu is True), algorithm, layout
+    key = Plans.key(arguments, input, running_mean, running_var, weight, bias) if flags else None
+    known = None if key is None else (eps, key)
+    plan = _FORWARD.find(known)
+    if plan is not None and math.isfinite(momentum):
+        result = plan(input, running_mean, running_var, weight, bias, momentum)
+        return result if return_saved else result[0]
     op = "batch_norm"
     call = _Call(op, checks.layout(op, layout))
+    if _is_nothing(input):
+        y = checks.array(op, "input", input, "N").copy()
+        return (y, np.zeros(0), np.zeros(0)) if return_saved else y
     given = checks.array(op, "input", input, _LETTERS[layout])
     training, relu, saved = (
         checks.flag(op, name, value) for name, value in (("training", training), ("relu", relu), ("return_saved", return_saved))
     )
     x = call.image(given)
-    problem = call.problem(x, training, relu, _number(op, "eps", eps))
-    momentum = _number(op, "momentum", momentum)
-    weight, bias = (call.channel(problem, x, *triple) for triple in (("weight", weight, 1), ("bias", bias, 0)))
+    problem = call.problem(x, training, relu, checks.number(op, "eps", eps))
+    momentum = checks.number(op, "momentum", momentum)
+    parameters = [call.channel(problem, x, *triple) for triple in (("weight", weight, 1), ("bias", bias, 0))]
     if (running_mean is None) != (running_var is None):
         raise ValueError(f"{op}: running_mean and running_var must both be arrays or both be None; got one of each")
     if running_mean is None and not training:
         raise ValueError(f"{op}: running_mean and running_var must be given in evaluation; got None")
     if training:
-        _require_room(op, running_mean, running_var)
+        checks.changeable(op, "running_mean", running_mean)
+        checks.changeable(op, "running_var", running_var)
     running = [call.channel(problem, x, *triple) for triple in (("running_mean", running_mean, 0), ("running_var", running_var, 1))]
     if training and problem.pixels == 1:
         raise ValueError(f"{op}: input must have more than one value per channel in training; got shape {given.shape}")
     if training and not problem.eps > 0:
         raise ValueError(f"{op}: eps must be positive in training; got {problem.eps}")
     run = OPERATION.choose(problem, "forward", algorithm)
-    y = checks.empty_image(op, problem.output_shape, x.dtype, call.memory(given))
-    mean, variance = np.zeros(problem.C), np.zeros(problem.C)
-    with np.errstate(all="ignore"):  # infinities and NaN are data
-        if y.size:
-            run(problem, checks.dense_as(x, call.memory(given)), weight, bias, *running, y, mean, variance)
-            if training and running_mean is not None:
-                _update(problem, momentum, (running_mean, running_var), (mean, variance))
-        result = call.result(y, given)
-        return (result, mean, 1 / np.sqrt(variance + problem.eps)) if saved else result
+    memory = call.memory(given)
+    y = checks.empty_image(op, problem.output_shape, x.dtype, memory)
+    images, mean, variance = (checks.dense_as(x, memory), y), np.zeros(problem.C), np.zeros(problem.C)
+    arrays = (images[0], *parameters, *running, y, mean, variance)
+    if y.size:
+        run(problem, *arrays)
+    finished = _finisher(problem, training and running_mean is not None and y.size > 0, x.dtype)
+    inverse = finished(*running, mean, variance, momentum)
+    if training and running_mean is not None:
+        for own, theirs in zip(running, (running_mean, running_var), strict=True):
+            if own is not theirs:
+                theirs[...] = own
+    result = call.result(y, given)
+    if y.size and known is not None:
+        allocate = checks.allocator(op, result.shape, x.dtype)
+        plan = _forward_plan(on_memory(run, problem, arrays, images), finished, allocate, problem.C)
+        _FORWARD.remember(known, plan, input, running_mean, running_var, weight, bias)
+    return (result, mean, inverse) if saved else result
+
+
+def _forward_plan(
+    compute: Callable[..., None], finished: Callable[..., np.ndarray], allocate: Callable[[], np.ndarray], channels: int
+) -> Callable[..., Any]:
+    """Return a plan of (input, running mean and variance, weight, bias, momentum), those per channel arrays or None."""
+    dtype = allocate().dtype
+    zeros, ones = np.zeros(channels, dtype), np.ones(channels, dtype)
+
+    def planned(
+        input: np.ndarray, running_mean: Any, running_var: Any, weight: Any, bias: Any, momentum: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        y, mean, variance = allocate(), np.empty(channels), np.empty(channels)
+        first, second = (zeros, ones) if running_mean is None else (running_mean, running_var)
+        compute(
+            input.ravel(), ones if weight is None else weight, zeros if bias is None else bias, first, second, y.ravel(), mean, variance
+        )
+        return y, mean, finished(first, second, mean, variance, momentum)
+
+    return planned
+
+
+def _finisher(problem: BatchNormProblem, update: bool, dtype: np.dtype) -> Callable[..., np.ndarray]:
+    """Return a function of (running mean and variance, mean, variance, momentum) that returns 1 / sqrt(variance + eps).
+
+    With `update` it also moves the running statistics towards the batch's.
+    """
+    eps, share = problem.eps, problem.pixels / (problem.pixels - 1) if update else 0.0
+    numbers, nothing = np.empty(0), np.empty(0, dtype)
+    run = finish.bound(1, numbers, nothing, nothing, numbers, numbers, numbers, work=8.0 * problem.C)
+
+    def finished(running_mean: np.ndarray, running_var: np.ndarray, mean: np.ndarray, variance: np.ndarray, momentum: float) -> np.ndarray:
+        inverse = np.empty(mean.size)
+        running = (running_mean, running_var) if update else (nothing, nothing)
+        run(np.array((eps, 1 - momentum, momentum, momentum * share)), *running, mean, variance, inverse)
+        return inverse
+
+    return finished
 
 
 def batch_norm_backward(
@@ -160,8 +221,18 @@ def batch_norm_backward(
     TypeError, ValueError
         The message names the argument, what was expected and what arrived.
     """
+    flags = type(training) is type(relu) is bool
+    arguments = int(training is True), int(relu is True), algorithm, layout
+    key = Plans.key(arguments, grad_output, input, mean, inverse_deviation, weight, bias) if flags else None
+    plan = _BACKWARD.find(key)
+    if plan is not None:
+        gradients: tuple[np.ndarray, np.ndarray, np.ndarray] = plan(grad_output, input, mean, inverse_deviation, weight, bias)
+        return gradients
     op = "batch_norm_backward"
     call = _Call(op, checks.layout(op, layout))
+    if _is_nothing(input):
+        dx = checks.array(op, "input", input, "N").copy()
+        return dx, dx.copy(), dx.copy()
     given = checks.array(op, "input", input, _LETTERS[layout])
     errors = checks.array(op, "grad_output", grad_output, _LETTERS[layout])
     checks.same_dtype(op, grad_output=errors, input=given)
@@ -178,9 +249,38 @@ def batch_norm_backward(
     memory = call.memory(given)
     dx = checks.empty_image(op, problem.input_shape, x.dtype, memory)
     dweight, dbias = np.zeros(problem.C, x.dtype), np.zeros(problem.C, x.dtype)
+    arrays = (checks.dense_as(dy, memory), checks.dense_as(x, memory), *parameters, *saved, dx, dweight, dbias)
     if dx.size:
-        run(problem, checks.dense_as(dy, memory), checks.dense_as(x, memory), *parameters, *saved, dx, dweight, dbias)
-    return call.result(dx, given), dweight, dbias
+        run(problem, *arrays)
+    result = call.result(dx, given)
+    if dx.size and key is not None and mean.dtype == inverse_deviation.dtype == np.float64:
+        allocate = checks.allocator(op, result.shape, x.dtype)
+        plan = _backward_plan(on_memory(run, problem, arrays, (arrays[1], dx)), allocate, problem.C)
+        _BACKWARD.remember(key, plan, grad_output, input, mean, inverse_deviation, weight, bias)
+    return result, dweight, dbias
+
+
+def _backward_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray], channels: int) -> Callable[..., Any]:
+    """Return a plan of (grad_output, input, mean, inverse deviation, weight, bias), the last two arrays or None."""
+    dtype = allocate().dtype
+    zeros, ones = np.zeros(channels, dtype), np.ones(channels, dtype)
+
+    def planned(
+        grad_output: np.ndarray, input: np.ndarray, mean: np.ndarray, inverse: np.ndarray, weight: Any, bias: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        dx, dweight, dbias = allocate(), np.empty(channels, dtype), np.empty(channels, dtype)
+        compute(
+            grad_output.ravel(), input.ravel(), ones if weight is None else weight, zeros if bias is None else bias, mean, inverse,
+            dx.ravel(), dweight, dbias,
+        )  # fmt: skip
+        return dx, dweight, dbias
+
+    return planned
+
+
+def _is_nothing(input: Any) -> bool:
+    """Whether the input is an array of shape (0,), which torch lets pass without channels."""
+    return getattr(input, "shape", None) == (0,)
 
 
 class _Call(NamedTuple):
@@ -226,21 +326,6 @@ class _Call(NamedTuple):
         return checks.contiguous(array)
 
 
-def _number(op: str, name: str, value: Any) -> float:
-    """Return a checked finite number."""
-    if type(value) is float and math.isfinite(value):
-        return value
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{op}: {name} must be a float; got {type(value).__name__}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{op}: {name} must be finite; got {shown(value)}")
-    return number
-
-
 def _require_room(op: str, *running: Any) -> None:
     """Raise where the running statistics cannot be changed in place."""
     for name, value in zip(("running_mean", "running_var"), running, strict=True):
@@ -248,11 +333,3 @@ def _require_room(op: str, *running: Any) -> None:
             raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
         if value is not None and not value.flags.writeable:
             raise ValueError(f"{op}: {name} must be writeable, as training changes it; got a read-only array")
-
-
-def _update(problem: BatchNormProblem, momentum: float, running: tuple[np.ndarray, ...], batch: tuple[np.ndarray, ...]) -> None:
-    """Move the running statistics towards those of a batch."""
-    shares = momentum, momentum * problem.pixels / (problem.pixels - 1)
-    for old, new, share in zip(running, batch, shares, strict=True):
-        old *= 1 - momentum
-        old += share * new

@@ -28,9 +28,10 @@ class Geometry(NamedTuple):
     parts: int
     run: int  # pixels, or planes, of a job that normalises or writes dx
     runs: int
+    eps: float = 0.0
 
 
-GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
+GEOMETRY = np.dtype([(name, np.float64 if name == "eps" else np.int64) for name in Geometry._fields])
 
 
 def of_pixels(pixels: int, C: int) -> Geometry:
@@ -47,11 +48,3 @@ def of_planes(N: int, C: int, area: int) -> Geometry:
     row = min(max(2 ** (max(area, 1).bit_length() - 3), _VECTORS), _ROW)
     part = max(1, _PLANES // max(area, 1))
     return Geometry(N, C, area, row, part, -(-N // part), part, -(-N * C // part))
-
-
-def counts(geometry: Geometry) -> np.ndarray:
-    """Return how many values of a channel each part holds, in float64."""
-    step = geometry.part * geometry.area
-    sizes = np.full(geometry.parts, step, np.float64)
-    sizes[-1] = geometry.N * geometry.area - (geometry.parts - 1) * step
-    return sizes

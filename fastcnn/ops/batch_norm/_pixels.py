@@ -1,7 +1,7 @@
 """Kernels for channels-last images: a run of pixels, each of C neighbouring values.
 
-All kernels take ``(job, geometry, a, b, c, table, parts)``, so that one compiled loop over jobs serves them. `table` holds the rows that
-`_tables` names, each of `group` repetitions of the channels; `parts` (float64) two rows of C sums for each job.
+All kernels take the arguments that `_channels` lists, so that one compiled loop over jobs serves them. A row of `table` is `group`
+repetitions of the channels here; `parts` has two rows of C sums for each job.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _add_up(sums, group, total):
 
 
 @kernel
-def moments(job, geometry, x, unused_b, unused_c, table, parts):
+def moments(job, geometry, x, unused_b, unused_c, table, parts, weight, bias, first, second, mean, deviation):
     """Write mean and sum of squared deviations of a part's channels.
 
     Sums are of x - pivot, at first the rounded mean of 16 pixels from all over the part. Should a pivot turn out to lie two deviations or
@@ -41,36 +41,36 @@ def moments(job, geometry, x, unused_b, unused_c, table, parts):
     g = geometry[0]
     C, group = g.C, g.group
     width = group * C
-    first = job * g.part
-    count = min(g.part, g.N - first)
-    mean, squares = parts[2 * job * C : (2 * job + 1) * C], parts[(2 * job + 1) * C : (2 * job + 2) * C]
+    begin = job * g.part
+    count = min(g.part, g.N - begin)
+    middle, squares = parts[2 * job * C : (2 * job + 1) * C], parts[(2 * job + 1) * C : (2 * job + 2) * C]
     rows = np.empty(3 * width, x.dtype)
     pivot, total, square = rows[:width], rows[width : 2 * width], rows[2 * width :]
     step = (count + _SAMPLES - 1) // _SAMPLES
     samples = (count + step - 1) // step
     for c in range(C):
-        mean[c] = 0
-    for p in range(first, first + count, step):
+        middle[c] = 0
+    for p in range(begin, begin + count, step):
         pixel = x[p * C : (p + 1) * C]
         for c in range(C):
-            mean[c] += pixel[c] / samples
+            middle[c] += pixel[c] / samples
     for _ in range(2):
         for j in range(group):
             repetition = pivot[j * C : (j + 1) * C]
             for c in range(C):
-                repetition[c] = mean[c]
+                repetition[c] = middle[c]
         for i in range(width):
             total[i], square[i] = 0, 0
-        add_moments(x, first * C, count * C, 0, 1, pivot, total, square)
-        _add_up(total, group, mean)
+        add_moments(x, begin * C, count * C, 0, 1, pivot, total, square)
+        _add_up(total, group, middle)
         _add_up(square, group, squares)
         far = 0
         for c in range(C):
-            deviation = mean[c] / count
-            rest = squares[c] - mean[c] * deviation
-            far += deviation * deviation * count > 4 * rest
+            distance = middle[c] / count
+            rest = squares[c] - middle[c] * distance
+            far += distance * distance * count > 4 * rest
             squares[c] = 0 if rest < 0 else rest
-            mean[c] = pivot[c] + deviation
+            middle[c] = pivot[c] + distance
         if far == 0:
             break
 
@@ -80,15 +80,15 @@ def normalise(relu: bool) -> Any:
     """Return the kernel y = (x - centre) * scale + shift, raised to 0 with `relu`."""
 
     @kernel(specialisation=("normalise", relu))
-    def normalised(job, geometry, x, y, unused_c, table, parts):
+    def normalised(job, geometry, x, y, unused_c, table, parts, weight, bias, first, second, mean, deviation):
         g = geometry[0]
         zero = x.dtype.type(0)
         width = g.group * g.C
         # From the end: what the statistics read last still lies in the second cache.
-        first = (g.runs - 1 - job) * g.run * g.C
-        last = min(first + g.run * g.C, x.size)
+        begin = (g.runs - 1 - job) * g.run * g.C
+        last = min(begin + g.run * g.C, x.size)
         centre, scale, shift = table[:width], table[width : 2 * width], table[2 * width : 3 * width]
-        for start in range(first, last, width):
+        for start in range(begin, last, width):
             source, target = x[start : min(start + width, last)], y[start : min(start + width, last)]
             for i in range(source.size):
                 value = (source[i] - centre[i]) * scale[i] + shift[i]
@@ -104,21 +104,21 @@ def products(relu: bool) -> Any:
     """Return the kernel that writes the sums of dy and of dy * (x - centre) of a part's channels."""
 
     @kernel(specialisation=("products", relu))
-    def summed(job, geometry, dy, x, unused_c, table, parts):
+    def summed(job, geometry, dy, x, unused_c, table, parts, weight, bias, first, second, mean, deviation):
         g = geometry[0]
         C, group = g.C, g.group
         width = group * C
-        first = job * g.part * C
-        last = min(first + g.part * C, x.size)
+        begin = job * g.part * C
+        last = min(begin + g.part * C, x.size)
         rows = np.empty(2 * width, x.dtype)
         total, product = rows[:width], rows[width:]
         for i in range(width):
             total[i], product[i] = 0, 0
         centre, scale, shift = table[:width], table[width : 2 * width], table[2 * width : 3 * width]
         if relu:
-            add_products_where_positive(dy, x, first, last - first, 0, 1, centre, scale, shift, total, product)
+            add_products_where_positive(dy, x, begin, last - begin, 0, 1, centre, scale, shift, total, product)
         else:
-            add_products(dy, x, first, last - first, 0, 1, centre, total, product)
+            add_products(dy, x, begin, last - begin, 0, 1, centre, total, product)
         _add_up(total, group, parts[2 * job * C : (2 * job + 1) * C])
         _add_up(product, group, parts[(2 * job + 1) * C : (2 * job + 2) * C])
 
@@ -130,15 +130,15 @@ def gradient(relu: bool, training: bool) -> Any:
     """Return the kernel dx = dy * factor + ((x - centre) * slope + offset); without the bracket in evaluation."""
 
     @kernel(specialisation=("gradient", relu, training))
-    def input_gradient(job, geometry, dy, x, dx, table, parts):
+    def input_gradient(job, geometry, dy, x, dx, table, parts, weight, bias, first, second, mean, deviation):
         g = geometry[0]
         zero = x.dtype.type(0)
         width = g.group * g.C
-        first = (g.runs - 1 - job) * g.run * g.C
-        last = min(first + g.run * g.C, x.size)
+        begin = (g.runs - 1 - job) * g.run * g.C
+        last = min(begin + g.run * g.C, x.size)
         centre, scale, shift = table[:width], table[width : 2 * width], table[2 * width : 3 * width]
         factor, slope, offset = table[3 * width : 4 * width], table[4 * width : 5 * width], table[5 * width : 6 * width]
-        for start in range(first, last, width):
+        for start in range(begin, last, width):
             end = min(start + width, last)
             errors, source, target = dy[start:end], x[start:end], dx[start:end]
             for i in range(target.size):

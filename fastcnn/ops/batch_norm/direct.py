@@ -7,20 +7,20 @@ threads.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ... import checks, machine
-from ...jit import Kernel
+from ...jit import in_turn
 from ...workspace import workspace
-from . import _pixels, _planes
-from ._geometry import GEOMETRY, counts, of_pixels, of_planes
+from . import _channels, _pixels, _planes
+from ._geometry import GEOMETRY, Geometry, of_pixels, of_planes
 from .problem import BatchNormProblem
 
 WARNS = False
+_SMALL_PLANE, _WIDEST = 256, 2**15  # elements
 
 
 def forward(
@@ -35,15 +35,8 @@ def forward(
     variance: np.ndarray,
 ) -> None:
     """Find mean and variance, then normalise; x and y share a memory format."""
-    plan = _plan(problem, checks.is_channels_last(x) and checks.is_channels_last(y), x.dtype, machine.get_threads())
-    source, target = checks.flat(x), checks.flat(y)
-    with np.errstate(all="ignore"):  # infinities and NaN are data
-        if problem.training:
-            _statistics(plan, source, mean, variance)
-        else:
-            mean[...], variance[...] = running_mean, running_var
-        table = _table(plan, 3, mean, weight / np.sqrt(variance + problem.eps), bias)
-    plan.normalise(plan.record, source, target, source, table.reshape(-1), _NONE)
+    run = plan(problem, "forward", (checks.is_channels_last(x), checks.is_channels_last(y)), x.dtype)
+    run(checks.flat(x), weight, bias, running_mean, running_var, checks.flat(y), mean, variance)
 
 
 def backward_input(
@@ -59,109 +52,84 @@ def backward_input(
     dbias: np.ndarray,
 ) -> None:
     """Sum dy and dy * (x - mean), then combine them with both images; dy, x and dx share a memory format."""
-    plan = _plan(problem, all(map(checks.is_channels_last, (dy, x, dx))), x.dtype, machine.get_threads())
-    with np.errstate(all="ignore"):
-        scale = weight * inverse
-        table = _table(plan, 6, mean, scale, bias)
-        centre, images = table[0, 0, :, 0], (*map(checks.flat, (dy, x, dx)), table.reshape(-1))
-        parts = np.empty((len(plan.pixels), 2, problem.C, plan.spread))
-        plan.products(plan.record, *images, parts.reshape(-1))
-        total, product = parts.sum(axis=(0, 3))
-        product = (product + (centre - mean) * total) * inverse  # the kernel's centre is rounded to the images' dtype
-        dweight[...], dbias[...] = product, total
-        slope = product * inverse * scale / -problem.pixels
-        _fill(table, 3, scale, slope, (centre - mean) * slope - scale * total / problem.pixels)
-    plan.gradient(plan.record, *images, _NONE)
+    run = plan(problem, "backward_input", (checks.is_channels_last(x), checks.is_channels_last(dx)), x.dtype)
+    run(checks.flat(dy), checks.flat(x), weight, bias, mean, inverse, checks.flat(dx), dweight, dbias)
 
 
-_NONE = np.empty(0)
-_SMALL_PLANE, _WIDEST = 256, 2**15  # elements
-
-
-class _Plan:
-    """How a problem is computed on arrays of one memory format and dtype, for the threads that the caller has.
-
-    Attributes
-    ----------
-    record : Geometry as the kernels take it
-    repetitions : int
-        Of the channels in a row of the kernels' table.
-    spread : int
-        Columns that the kernels take for channels of their own, for each channel.
-    pixels, shares : (parts, 1, 1) float64
-        Values of a channel in each part, and the same as shares of all.
-    """
-
-    def __init__(self, p: BatchNormProblem, last: bool, dtype: np.dtype) -> None:
-        area, self.spread = p.H * p.W, 1
-        kernels: Any = _pixels
-        if last:
-            g = of_pixels(p.pixels, p.C)
-        elif area <= _SMALL_PLANE and p.C * area <= _WIDEST:  # each place in an image as a channel: long loops, not many short ones
-            g, self.spread = of_pixels(p.N, p.C * area), area
-        else:
-            g, kernels = of_planes(p.N, p.C, area), _planes
-        self.record, self.dtype = np.array([g], GEOMETRY), dtype
-        self.repetitions = g.group if kernels is _pixels else 1
-        self.pixels = counts(g)[:, None, None]
-        self.shares = self.pixels / p.pixels
-        sums = g.parts if kernels is _pixels else g.parts * g.C
-        self._problem, self._kernels, self._jobs = p, kernels, (sums, g.runs)
-
-    @functools.cached_property
-    def moments(self) -> Callable[..., None]:
-        return self._bound(self._kernels.moments, self._jobs[0])
-
-    @functools.cached_property
-    def normalise(self) -> Callable[..., None]:
-        return self._bound(self._kernels.normalise(self._problem.relu), self._jobs[1])
-
-    @functools.cached_property
-    def products(self) -> Callable[..., None]:
-        return self._bound(self._kernels.products(self._problem.relu), self._jobs[0])
-
-    @functools.cached_property
-    def gradient(self) -> Callable[..., None]:
-        return self._bound(self._kernels.gradient(self._problem.relu, self._problem.training), self._jobs[1])
-
-    def _bound(self, kernel: Kernel, jobs: int) -> Callable[..., None]:
-        p, image = self._problem, np.empty(0, self.dtype)
-        return kernel.bound(jobs, self.record, image, image, image, image, _NONE, work=8.0 * p.pixels * p.C)
+def plan(problem: BatchNormProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype) -> Callable[..., None]:
+    """Return a direction for arrays of known memory."""
+    make = _forward if direction == "forward" else _backward
+    return make(problem, all(channels_last), dtype, machine.get_threads())
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan(problem: BatchNormProblem, last: bool, dtype: np.dtype, threads: int) -> _Plan:
-    return _Plan(problem, last, dtype)
+def _forward(p: BatchNormProblem, last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    g, kernels = _geometry(p, last)
+    sums = [(kernels.moments, _sums(g, kernels), 1)] if p.training else []
+    launch = _launcher(p, g, kernels, [*sums, (_channels.prepare(p.training), 1, 0), (kernels.normalise(p.relu), g.runs, 1)], 3, dtype)
+
+    def run(
+        x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: np.ndarray, second: np.ndarray,
+        y: np.ndarray, mean: np.ndarray, variance: np.ndarray,
+    ) -> None:  # fmt: skip
+        launch(x, y, x, weight, bias, first, second, mean, variance)
+
+    return run
 
 
-def _statistics(plan: _Plan, x: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> None:
-    """Write the mean and the biased variance of every channel, both float64."""
-    parts = np.empty((len(plan.pixels), 2, mean.size, plan.spread))
-    plan.moments(plan.record, x, x, x, x, parts.reshape(-1))
-    means, squares = parts[:, 0], parts[:, 1]
-    (plan.shares * means).sum(axis=(0, 2), out=mean)
-    means -= mean[:, None]
-    means *= means
-    means *= plan.pixels
-    means += squares
-    means.sum(axis=(0, 2), out=variance)
-    variance *= plan.shares[0, 0, 0] / plan.pixels[0, 0, 0]  # over all pixels
+@functools.lru_cache(maxsize=1024)
+def _backward(p: BatchNormProblem, last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    g, kernels = _geometry(p, last)
+    steps = [
+        (_channels.restore, 1, 0), (kernels.products(p.relu), _sums(g, kernels), 1),
+        (_channels.combine, 1, 0), (kernels.gradient(p.relu, p.training), g.runs, 1),
+    ]  # fmt: skip
+    launch = _launcher(p, g, kernels, steps, 6, dtype)
+
+    def run(
+        dy: np.ndarray, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, mean: np.ndarray, inverse: np.ndarray,
+        dx: np.ndarray, dweight: np.ndarray, dbias: np.ndarray,
+    ) -> None:  # fmt: skip
+        launch(dy, x, dx, weight, bias, dweight, dbias, mean, inverse)
+
+    return run
 
 
-def _table(plan: _Plan, rows: int, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Return a table (rows, repetitions, C, spread) for the kernels with centre, scale and shift in its first rows.
+def _geometry(p: BatchNormProblem, last: bool) -> tuple[Geometry, Any]:
+    """Return how images of one memory format are cut into jobs, and the module whose kernels do them."""
+    area = p.H * p.W
+    kernels: Any = _pixels
+    if last:
+        g = of_pixels(p.pixels, p.C)
+    elif area <= _SMALL_PLANE and p.C * area <= _WIDEST:  # each place in an image as a channel: long loops, not many short ones
+        g = of_pixels(p.N, p.C * area)
+    else:
+        g, kernels = of_planes(p.N, p.C, area), _planes
+    return g._replace(eps=p.eps), kernels
 
-    The centre is the mean rounded to the images' dtype, so that x - centre is exact where it matters, near the mean; what was rounded off
-    is in the shift.
+
+def _sums(g: Geometry, kernels: Any) -> int:
+    """Return the jobs of a pass that sums."""
+    return g.parts if kernels is _pixels else g.parts * g.C
+
+
+def _launcher(
+    p: BatchNormProblem, g: Geometry, kernels: Any, steps: list[tuple[Any, int, int]], rows: int, dtype: np.dtype
+) -> Callable[..., None]:
+    """Return a launch of `steps`, each (kernel, jobs, whether it passes over the images), on a table of `rows`.
+
+    It takes the arguments of `_channels` but geometry, table and parts.
     """
-    shape = rows, plan.repetitions, scale.size, plan.spread
-    table = workspace(math.prod(shape), plan.dtype).reshape(shape)  # begins at a cache line: a fifth of the time of a pass in the cache
-    _fill(table, 0, mean, scale)
-    _fill(table, 2, shift + (table[0, 0, :, 0] - mean) * scale)
-    return table
+    record, width = np.array([g], GEOMETRY), g.C * (g.group if kernels is _pixels else 1)
+    image, numbers = np.empty(0, dtype), np.empty(0)
+    work = 8.0 * p.pixels * p.C
+    run = in_turn(
+        [(kernel, jobs, work * passes) for kernel, jobs, passes in steps],
+        record, *[image] * 4, numbers, *[image] * 4, numbers, numbers,
+    )  # fmt: skip
 
+    def launch(a: np.ndarray, b: np.ndarray, c: np.ndarray, *channels: np.ndarray) -> None:
+        table = workspace(rows * width, dtype)  # begins at a cache line: a fifth of the time of a pass in the cache
+        run(record, a, b, c, table, np.empty(2 * g.parts * g.C), *channels)
 
-def _fill(table: np.ndarray, first: int, *channels: np.ndarray) -> None:
-    """Write values per channel to rows of a table."""
-    for row, values in enumerate(channels, first):
-        table[row] = values[:, None]
+    return launch

@@ -21,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 # The candidates of automatic choice, which compares their costs; `bench.peers` shows the choice beside the measured times.
-OPERATION = Operation(__name__, ("winograd", "depthwise", "grouped", "direct", "bfloat16", "im2col", "reference"), _problem)
+OPERATION = Operation(__name__, ("winograd", "depthwise", "grouped", "direct", "bfloat16", "amx", "im2col", "reference"), _problem)
 
 _FORWARD, _INPUT, _WEIGHT = Plans(), Plans(), Plans()
 
@@ -91,8 +91,8 @@ def conv2d(
         return result
     call = _Call("conv2d", *arguments[:-1], checks.layout("conv2d", layout))
     x, unbatched = call.image("input", input)
-    w = checks.array(call.op, "weight", weight, "KCRS")
-    b = None if bias is None else checks.array(call.op, "bias", bias, "K")
+    w = checks.convolved(call.op, "weight", weight, "KCRS")
+    b = None if bias is None else checks.convolved(call.op, "bias", bias, "K")
     dtype = checks.same_dtype(call.op, input=x, weight=w, bias=b)
     problem = call.problem(x.shape, w.shape)
     if b is None:
@@ -226,10 +226,11 @@ def conv2d_backward(
         The message names the argument, what was expected and what arrived.
     """
     call = _Call("conv2d_backward", stride, padding, dilation, groups, algorithm, precision, checks.layout("conv2d_backward", layout))
-    w, dy = checks.array(call.op, "weight", weight, "KCRS"), call.image("grad_output", grad_output)[0]
+    w, dy = checks.convolved(call.op, "weight", weight, "KCRS"), call.image("grad_output", grad_output)[0]
     checks.same_dtype(call.op, weight=w, grad_output=dy)  # before anything is computed; the rest is checked below
-    dweight = _weight_gradient(call, input, w.shape, grad_output)
-    dx = _input_gradient(call, np.shape(input), w, grad_output)
+    x = checks.array(call.op, "input", input, (call.layout, call.layout[1:]))
+    dweight = _weight_gradient(call, x, w.shape, grad_output)
+    dx = _input_gradient(call, x.shape, w, grad_output)
     return dx, dweight, _bias_gradient(call, grad_output)
 
 
@@ -279,8 +280,8 @@ def prepare_conv2d(
     array([0.67, 1.  , 0.67], dtype=float32)
     """
     call = _Call("prepare_conv2d", stride, padding, dilation, groups, algorithm, precision)
-    w = checks.contiguous(checks.array(call.op, "weight", weight, "KCRS"))
-    b = np.zeros(len(w), w.dtype) if bias is None else checks.contiguous(checks.array(call.op, "bias", bias, "K"))
+    w = checks.contiguous(checks.convolved(call.op, "weight", weight, "KCRS"))
+    b = np.zeros(len(w), w.dtype) if bias is None else checks.contiguous(checks.convolved(call.op, "bias", bias, "K"))
     checks.same_dtype(call.op, weight=w, bias=b)
     checks.same_shape(call.op, "bias", b, w.shape[:1], "one per filter of the weight")
     if not isinstance(algorithm, str) or algorithm not in ("auto", *OPERATION.variants):
@@ -330,7 +331,7 @@ class _Call(NamedTuple):
     def image(self, name: str, value: Any, unbatched: bool | None = None) -> tuple[np.ndarray, bool]:
         """Return (a batch of images as an (N, C, H, W) view, whether it was a single image)."""
         batched = {False: self.layout, True: self.layout[1:]}
-        array = checks.array(self.op, name, value, tuple(batched.values()) if unbatched is None else batched[unbatched])
+        array = checks.convolved(self.op, name, value, tuple(batched.values()) if unbatched is None else batched[unbatched])
         single = array.ndim == 3
         return checks.channels_first(array[None] if single else array, self.layout), single
 
@@ -362,7 +363,7 @@ def _input_gradient(call: _Call, input_size: Any, weight: Any, grad_output: Any,
     dy, unbatched = call.image("grad_output", grad_output)
     letters = call.layout[1:] if unbatched else call.layout
     sizes = dict(zip(letters, checks.shape(call.op, "input_size", input_size, letters), strict=True))
-    w = checks.array(call.op, "weight", weight, "KCRS")
+    w = checks.convolved(call.op, "weight", weight, "KCRS")
     dtype = checks.same_dtype(call.op, weight=w, grad_output=dy)
     problem = call.problem(tuple(sizes.get(letter, 1) for letter in "NCHW"), w.shape)
     checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
@@ -415,5 +416,5 @@ def _weight_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray
 def _bias_gradient(call: _Call, grad_output: Any) -> np.ndarray:
     dy, _ = call.image("grad_output", grad_output)
     if dy.shape[1] == 0:
-        raise ValueError(f"{call.op}: grad_output must have at least one channel; got shape {np.shape(grad_output)}")
+        raise ValueError(f"{call.op}: grad_output must have at least one channel; got (N, K, P, Q) = {dy.shape}")
     return sum_over_pixels(checks.dense(dy))

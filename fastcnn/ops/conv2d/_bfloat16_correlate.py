@@ -16,9 +16,9 @@ from ... import bf16
 from ...engine.correlate import GEOMETRY, Geometry, _cut
 from ...engine.filters import Filters, record
 from ...engine.packing import row_unpacker
+from ...engine.words import FLOAT32, block_packer, filter_packer, word_packer
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._bfloat16_packing import FLOAT32, block_packer, filter_packer, word_packer
 
 _RESIDENT_BYTES = 512 * 1024  # of weights: half of a 1 MiB L2
 _FEW_CALLS = 32  # of the tile with the same block of weights

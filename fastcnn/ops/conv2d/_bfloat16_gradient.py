@@ -16,10 +16,9 @@ import numpy as np
 
 from ... import bf16, checks, machine
 from ...engine.filters import unpack_gradient, unpacker
-from ...engine.packing import clear, row_packer
+from ...engine.words import FLOAT32, pair_packer
 from ...jit import Kernel, kernel
 from ...machine import TileShape, tile_shape
-from ._bfloat16_packing import FLOAT32
 from .problem import Conv2dProblem, work
 
 
@@ -145,57 +144,9 @@ def _units(p: Conv2dProblem, rows: int) -> Iterator[Unit]:
 
 
 @functools.cache
-def _pair_packer() -> Kernel:
-    """Return a kernel that rounds a row of two images to words.
-
-    ``pack(x, at_a, at_b, x_c, x_h, x_w, H, W, C, row_a, row_b, first_column, columns, scratch, none, out, to, block, pixel, panel)``:
-    column j and channel c go to out[to + c // block * panel + j * pixel + c % block]; a negative `at_b`, a row or a column outside the
-    image stands for zeros. `scratch` holds 2 * columns * C floats where x is planes, `none` is C zeros.
-    """
-    pairs = bf16.pairs()
-    pack_rows = row_packer(FLOAT32)
-
-    @kernel
-    def pack(x, at_a, at_b, x_c, x_h, x_w, H, W, C, row_a, row_b, first_column, columns, scratch, none, out, to, block, pixel, panel):
-        first, last = min(columns, max(0, -first_column)), max(0, min(columns, W - first_column))
-        if row_a < 0 or row_a >= H:
-            row_a = -1
-        if at_b < 0 or row_b < 0 or row_b >= H:
-            at_b, row_b = 0, -1
-        if first >= last or (row_a < 0 and row_b < 0):
-            first = last = columns
-        a, b, ao, bo, step_a, step_b = none, none, 0, 0, 0, 0
-        if x_c != 1:
-            if first < last:
-                pack_rows(x, at_a, x_c, x_h, x_w, H, W, C, row_a, first_column, scratch, 1, columns, C)
-                pack_rows(x, at_b, x_c, x_h, x_w, H, W, C, row_b, first_column, scratch[columns * C :], 1, columns, C)
-                a, b, ao, bo, step_a, step_b = scratch, scratch, first * C, (columns + first) * C, C, C
-        else:
-            if row_a >= 0:
-                a, ao, step_a = x, at_a + row_a * x_h + (first_column + first) * x_w, x_w
-            if row_b >= 0:
-                b, bo, step_b = x, at_b + row_b * x_h + (first_column + first) * x_w, x_w
-        for c in range(0, C, block):
-            start = to + c // block * panel
-            clear(out, start, start + first * pixel)
-            clear(out, start + last * pixel, start + columns * pixel)
-        if block == pixel == C == step_a == step_b:
-            pairs(a, ao, b, bo, (last - first) * C, out, to + first * pixel)
-        else:
-            for j in range(last - first):
-                for c in range(0, C, block):
-                    count, word = min(block, C - c), to + c // block * panel + (first + j) * pixel
-                    pairs(a, ao + j * step_a + c, b, bo + j * step_b + c, count, out, word)
-                    if count < pixel:
-                        clear(out, word + count, word + pixel)
-
-    return pack
-
-
-@functools.cache
 def _kernel(shape: TileShape) -> Kernel:
     tile = bf16.tile(shape)
-    pack_pair, unpack = _pair_packer(), unpacker(FLOAT32)
+    pack_pair, unpack = pair_packer(), unpacker(FLOAT32)
     block, height = shape.block, shape.height
 
     @kernel(specialisation=shape)

@@ -5,30 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from ... import checks
-from ...jit import kernel
-
-_CHUNK = 2048  # pixels summed one by one; the sums of chunks are summed after them, which also rounds less
+from ...engine.column_sums import column_sums
 
 
 def sum_over_pixels(dy: np.ndarray) -> np.ndarray:
     """Return the sums (K,) of a `checks.dense` array (N, K, P, Q)."""
-    K = dy.shape[1]
-    if not checks.is_channels_last(dy):  # NumPy is fast along contiguous planes only
+    N, K, P, Q = dy.shape
+    total = np.empty(K, dy.dtype)
+    if checks.is_channels_last(dy):
+        column_sums((N * P * Q, K), dy.dtype)(checks.flat(dy), total)
+    else:  # NumPy is fast along contiguous planes
         with np.errstate(over="ignore", invalid="ignore"):
-            return dy.sum(axis=(2, 3)).sum(axis=0)
-    pixels = checks.flat(dy).reshape(-1, K)
-    partial = np.empty((-(-len(pixels) // _CHUNK), K), dy.dtype)
-    _sum_chunk.launch(len(partial), pixels, partial, work=8.0 * pixels.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return partial.sum(axis=0)
-
-
-@kernel
-def _sum_chunk(job, pixels, partial):
-    total = partial[job]
-    for k in range(total.size):
-        total[k] = 0
-    for row in range(job * _CHUNK, min(len(pixels), (job + 1) * _CHUNK)):
-        pixel = pixels[row]
-        for k in range(total.size):
-            total[k] += pixel[k]
+            dy.sum(axis=(2, 3)).sum(axis=0, out=total)
+    return total

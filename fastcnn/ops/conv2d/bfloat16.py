@@ -1,4 +1,4 @@
-"""Direct convolution in bfloat16: factors rounded to 8 bits, sums in float32, at twice the peak of float32.
+"""Direct convolution in bfloat16: factors rounded to 8 bits, sums in float32, on AMD at twice the peak of float32.
 
 Arrays are float32 on either side; they are rounded on the way into the cache, as part of the copy that padding needs. Products of random
 numbers come out with a relative error of 2.4e-3 (Frobenius); subnormal numbers count as 0. float64 arrays are left to `direct`.
@@ -15,11 +15,10 @@ import numpy as np
 from ... import bf16, checks, machine
 from ...engine.correlate import geometry_of, limit
 from ...engine.filters import all_taps
-from ...engine.phases import phases_of
-from . import direct, im2col
+from ...engine.words import weight_packer
+from . import _phases, direct
 from ._bfloat16_correlate import correlation, share_inside
 from ._bfloat16_gradient import weight_gradient
-from ._bfloat16_packing import weight_packer
 from .problem import Conv2dProblem
 
 PRECISION = "medium"
@@ -35,13 +34,13 @@ def refuses(problem: Conv2dProblem) -> str | None:
 
 
 def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
-    """Return what `direct` costs, at half the time per product; a term without a partner is paired with 0.
+    """Return what `direct` costs, at the speed of the instruction; a term without a partner is paired with 0.
 
     Where the weights are `packed`, no time goes to taps outside of the image.
     """
     p = problem
     terms = {"forward": p.C, "backward_input": p.K, "backward_weight": p.N * p.P}[direction]
-    paired = direct.cost(problem, direction, packed) / 1.8 * (terms + terms % 2) / max(terms, 1)
+    paired = direct.cost(problem, direction, packed) / bf16.speed() * (terms + terms % 2) / max(terms, 1)
     return paired * share_inside(p.P, p.R, p.stride_h, p.top, p.H) * share_inside(p.Q, p.S, p.stride_w, p.left, p.W) if packed else paired
 
 
@@ -57,18 +56,7 @@ def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, d
     """Correlate dy with the flipped taps of each phase of the stride, pairs of output channels a word."""
     if dy.dtype == np.float64:
         return direct.backward_input(problem, dy, weight, dx)
-    # The zeros around dy times Inf are NaN; im2col has no such products. Whichever is smaller tells: the weight, or the result.
-    before = weight.size <= dx.size
-    if before and not np.isfinite(weight.sum()):
-        return im2col.backward_input(problem, dy, weight, dx)
-    phases, complete = _backward_input(problem, checks.is_channels_last(dy), checks.is_channels_last(dx), machine.get_threads())
-    if not complete:
-        dx[...] = 0
-    for run in phases:
-        run(checks.flat(dy), weight.reshape(-1), None, checks.flat(dx))
-    if not before and not np.isfinite(dx.sum()):
-        im2col.backward_input(problem, dy, weight, dx)
-    return None
+    return _phases.backward_input(problem, dy, weight, dx, _backward_input)
 
 
 def backward_weight(problem: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> None:
@@ -103,12 +91,10 @@ def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed:
 
 
 @functools.lru_cache(maxsize=1024)
-def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, threads: int) -> tuple[list[Callable[..., None]], bool]:
-    """Return a correlation per phase of the stride, and whether together they write every pixel."""
+def _backward_input(p: Conv2dProblem, dy_last: bool, dx_last: bool, threads: int) -> _phases.Runs:
     sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
     geometry = geometry_of(sizes, (p.input_shape, dx_last), (p.output_shape, dy_last), p.groups)
-    runs = [correlation(phase.geometry, phase.filters) for phase in phases_of(geometry, p.weight_shape)]
-    return runs, p.stride_h <= p.R and p.stride_w <= p.S
+    return _phases.correlations(p, geometry, correlation)
 
 
 @functools.lru_cache(maxsize=1024)

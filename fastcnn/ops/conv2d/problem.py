@@ -86,19 +86,8 @@ def checked_problem(
     op: str, x: tuple[int, ...], w: tuple[int, ...], stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Conv2dProblem:
     """Return the problem of an input of shape x (N, C, H, W) and a weight of shape w; TypeError or ValueError where they do not fit."""
-    groups = window.integer(op, "groups", groups, 1)
-    (N, C, H, W), (K, per_group, R, S) = x, w
-    if min(K, per_group, R, S) == 0:
-        raise ValueError(f"{op}: weight must have no size 0; got shape {w}")
-    if per_group * groups != C:
-        raise ValueError(
-            f"{op}: Given groups={groups}, weight of size {list(w)}, expected input{list(x)} to have {per_group * groups} "
-            f"channels, but got {C} channels instead"
-        )
-    if K % groups:
-        raise ValueError(f"{op}: Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got {list(w)}")
-    vertical, horizontal = window.axes(op, (H, W), (R, S), stride, padding, dilation)
-    return Conv2dProblem.from_axes(N, C, K, vertical, horizontal, groups)
+    (vertical, horizontal), groups = window.convolution(op, x, w, stride, padding, dilation, groups)
+    return Conv2dProblem.from_axes(x[0], x[1], w[0], vertical, horizontal, groups)
 
 
 def work(problem: Conv2dProblem, direction: str) -> int:

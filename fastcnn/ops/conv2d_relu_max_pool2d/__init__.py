@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import checks
-from ...plans import Plans
+from ...plans import Plans, on_memory
 from ...registry import PRECISIONS, Operation
 from ..conv2d import checked_problem
 from . import problem as _problem
@@ -18,7 +18,7 @@ from .problem import Conv2dReluMaxPool2dProblem, checked_pool
 
 __all__ = ["OPERATION", "Conv2dReluMaxPool2dProblem", "conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_backward"]
 
-OPERATION = Operation(__name__, ("direct", "sparse", "unfused_high", "unfused", "unfused_medium", "reference"), _problem)
+OPERATION = Operation(__name__, ("direct", "sparse", "unfused_high", "unfused", "unfused_medium", "amx", "reference"), _problem)
 _FORWARD, _BACKWARD = Plans(), Plans()
 
 
@@ -94,22 +94,23 @@ def conv2d_relu_max_pool2d(
     y = checks.empty_image(call.op, problem.output_shape, dtype, layout)
     winners = checks.empty_image(call.op, problem.output_shape, np.uint8, layout)
     if y.size:
-        run(problem, checks.dense(x), checks.contiguous(w), checks.contiguous(b), y, winners)
+        arrays = checks.dense(x), checks.contiguous(w), checks.contiguous(b), y, winners
+        run(problem, *arrays)
         if key is not None and not unbatched:
-            _FORWARD.remember(key, _forward_plan(call, problem, run, dtype), input, weight, bias)
+            compute = on_memory(run, problem, arrays, images=(arrays[0], y))
+            _FORWARD.remember(key, _forward_plan(call, problem, compute, dtype), input, weight, bias)
     return (call.result(y, unbatched), call.result(winners, unbatched)) if wanted else call.result(y, unbatched)
 
 
-def _forward_plan(call: _Call, problem: Conv2dReluMaxPool2dProblem, run: Callable[..., None], dtype: np.dtype) -> Callable[..., Any]:
+def _forward_plan(call: _Call, problem: Conv2dReluMaxPool2dProblem, compute: Callable[..., None], dtype: np.dtype) -> Callable[..., Any]:
     """Return a plan of a batch, its weight and bias or None."""
     N, K, P, Q = problem.output_shape
-    shape, zeros, layout = (N, P, Q, K) if call.layout == "NHWC" else (N, K, P, Q), np.zeros(K, dtype), call.layout
+    shape, zeros = (N, P, Q, K) if call.layout == "NHWC" else (N, K, P, Q), np.zeros(K, dtype)
     allocate, allocate_winners = checks.allocator(call.op, shape, dtype), checks.allocator(call.op, shape, np.uint8)
 
     def planned(input: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         y, winners = allocate(), allocate_winners()
-        images = [checks.channels_first(image, layout) for image in (input, y, winners)]
-        run(problem, images[0], weight, zeros if bias is None else bias, *images[1:])
+        compute(input.ravel(), weight.ravel(), zeros if bias is None else bias, y.ravel(), winners.ravel())
         return y, winners
 
     return planned
@@ -179,41 +180,46 @@ def conv2d_relu_max_pool2d_backward(
     problem = call.problem(x.shape, w.shape)
     for argument, array in (("grad_output", dy), ("winners", places), ("output", y)):
         checks.same_shape(call.op, argument, array, problem.output_shape, "the forward's output as (N, K, P, Q)")
-    gradients = _gradients(call, problem, checks.flag(call.op, "input_gradient", input_gradient), dtype)
-    images = (checks.dense(image) for image in (dy, places, y, x))
-    dx, dweight, dbias = gradients(*images, checks.contiguous(w))
-    if key is not None and not unbatched:
-        _BACKWARD.remember(key, _backward_plan(gradients, layout), grad_output, winners, output, input, weight)
+    wanted, check = checks.flag(call.op, "input_gradient", input_gradient), _winner_check(call.op, problem)
+    check(places)
+    dy, places, y, x = (checks.dense(image) for image in (dy, places, y, x))
+    dweight, dbias = checks.empty(call.op, problem.weight_shape, dtype), np.empty(problem.conv.K, dtype)
+    weight_gradient, arrays = call.choose(problem, "backward_weight"), (x, dy, y, places, dweight, dbias)
+    weight_gradient(problem, *arrays)
+    dx = checks.empty_image(call.op, problem.input_shape, dtype, layout) if wanted else None
+    if dx is not None:
+        run, inputs = call.choose(problem, "backward_input"), (dy, y, places, checks.contiguous(w), dx)
+        if dx.size:
+            run(problem, *inputs)
+    if key is not None and not unbatched and dy.size and x.size:
+        plans = [on_memory(weight_gradient, problem, arrays, images=(x, dy))]
+        if dx is not None:
+            plans.append(on_memory(run, problem, inputs, images=(dy, dx)))
+        _BACKWARD.remember(key, _backward_plan(call, problem, check, plans, dtype), grad_output, winners, output, input, weight)
     return None if dx is None else call.result(dx, unbatched), dweight, dbias
 
 
-def _gradients(call: _Call, problem: Conv2dReluMaxPool2dProblem, wanted: bool, dtype: np.dtype) -> Callable[..., Any]:
-    """Return a function of dense (N, C, H, W) images (dy, winners, y, x) and the weight that returns dx (or None), dweight and dbias."""
-    weight_gradient = call.choose(problem, "backward_weight")
-    input_gradient = call.choose(problem, "backward_input") if wanted else None
+def _backward_plan(
+    call: _Call, problem: Conv2dReluMaxPool2dProblem, check: Callable[..., None], plans: list[Callable[..., None]], dtype: np.dtype
+) -> Callable[..., Any]:
+    """Return a plan of batches in the call's layout (dy, winners, y, x) and the weight; `plans` compute dweight and, if wanted, dx."""
+    K, channels_last = problem.conv.K, call.layout == "NHWC"
+    N, C, H, W = problem.input_shape
     allocate = checks.allocator(call.op, problem.weight_shape, dtype)
+    allocate_input = checks.allocator(call.op, (N, H, W, C) if channels_last else (N, C, H, W), dtype)
+    layout, weight_gradient = call.layout, plans[0]
+    input_gradient = plans[1] if len(plans) > 1 else None
 
-    def gradients(dy: np.ndarray, places: np.ndarray, y: np.ndarray, x: np.ndarray, w: np.ndarray) -> Any:
-        _check_winners(call.op, problem, places)
-        dweight, dbias = allocate(), np.empty(problem.conv.K, dtype)
-        weight_gradient(problem, x, dy, y, places, dweight, dbias)
+    def planned(dy: np.ndarray, winners: np.ndarray, y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> Any:
+        check(checks.channels_first(winners, layout))
+        dweight, dbias = allocate(), np.empty(K, dtype)
+        errors, values, places = dy.ravel(), y.ravel(), winners.ravel()
+        weight_gradient(x.ravel(), errors, values, places, dweight.ravel(), dbias)
         if input_gradient is None:
             return None, dweight, dbias
-        dx = checks.empty_image(call.op, problem.input_shape, dtype, call.layout)
-        if dx.size:
-            input_gradient(problem, dy, y, places, w, dx)
+        dx = allocate_input()
+        input_gradient(errors, values, places, weight.ravel(), dx.ravel())
         return dx, dweight, dbias
-
-    return gradients
-
-
-def _backward_plan(gradients: Callable[..., Any], layout: str) -> Callable[..., Any]:
-    """Return a plan of batches in `layout` and the weight."""
-
-    def planned(*arrays: np.ndarray) -> Any:
-        *images, w = arrays
-        dx, dweight, dbias = gradients(*[checks.channels_first(image, layout) for image in images], w)
-        return dx if dx is None or layout == "NCHW" else dx.transpose(0, 2, 3, 1), dweight, dbias
 
     return planned
 
@@ -249,21 +255,30 @@ def in_one_pass(
     N, H, W, C = input_shape
     arguments = window["stride"], window["padding"], window["dilation"], window["groups"]
     problem = _Call("conv2d_relu_max_pool2d", arguments, pool, "auto", precision, "NHWC").problem((N, C, H, W), weight_shape)
-    return OPERATION.candidates(problem, "forward", precision)[0][0] == "direct"
+    return OPERATION.candidates(problem, "forward", precision)[0][0] in ("direct", "amx")
 
 
-def _check_winners(op: str, problem: Conv2dReluMaxPool2dProblem, winners: np.ndarray) -> None:
+def _winner_check(op: str, problem: Conv2dReluMaxPool2dProblem) -> Callable[[np.ndarray], None]:
+    """Return a function that raises ValueError for winners (N, K, P, Q) that are no pixels of their windows, or not of the image."""
     pool = problem.pool
     last = pool.R * pool.S - 1
-    if winners.size and winners.max() > last:
-        raise ValueError(f"{op}: winners must be between 0 and {last}, the last pixel of a window; got {winners.max()}")
     rows = np.arange(pool.P) * pool.stride_h - pool.pad_h
     columns = np.arange(pool.Q) * pool.stride_w - pool.pad_w
-    if rows[0] >= 0 and columns[0] >= 0 and rows[-1] + pool.R <= pool.H and columns[-1] + pool.S <= pool.W:
-        return
-    h, w = rows[:, None] + winners // pool.S, columns + winners % pool.S
-    if winners.size and (h.min() < 0 or w.min() < 0 or h.max() >= pool.H or w.max() >= pool.W):
-        raise ValueError(f"{op}: winners must lie in the image of {pool.H} x {pool.W} pixels before pooling; one lies in the padding")
+    inside = rows[0] >= 0 and columns[0] >= 0 and rows[-1] + pool.R <= pool.H and columns[-1] + pool.S <= pool.W
+
+    def check(winners: np.ndarray) -> None:
+        if not winners.size:
+            return
+        largest = np.maximum.reduce(winners.ravel("K"))  # in the order of the memory, which winners.max() is not
+        if largest > last:
+            raise ValueError(f"{op}: winners must be between 0 and {last}, the last pixel of a window; got {largest}")
+        if inside:
+            return
+        h, w = rows[:, None] + winners // pool.S, columns + winners % pool.S
+        if h.min() < 0 or w.min() < 0 or h.max() >= pool.H or w.max() >= pool.W:
+            raise ValueError(f"{op}: winners must lie in the image of {pool.H} x {pool.W} pixels before pooling; one lies in the padding")
+
+    return check
 
 
 def _call(op: str, window: tuple[Any, ...], pool: tuple[Any, ...], algorithm: Any, precision: Any, layout: Any) -> _Call:

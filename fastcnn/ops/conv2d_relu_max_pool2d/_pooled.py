@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from ... import checks
+from ...engine.column_sums import column_sums
 from ...engine.pooling import pooler, unpooler
 from ...jit import Kernel, kernel
 from ..max_pool2d import MaxPool2dProblem
+from .problem import Conv2dReluMaxPool2dProblem
 
 GEOMETRY = np.dtype([(name, np.int64) for name in MaxPool2dProblem._fields])
-
-_CHUNK = 256  # rows of pixels summed one by one; the sums of chunks are summed after them, which also rounds less
 
 
 def channels_last_memory(image: np.ndarray) -> np.ndarray:
@@ -21,24 +22,21 @@ def channels_last_memory(image: np.ndarray) -> np.ndarray:
     return image if checks.is_channels_last(image) else np.ascontiguousarray(image.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
-def sum_of_passed(dy: np.ndarray, y: np.ndarray, total: np.ndarray) -> None:
-    """Sum dy where y is not <= 0 over images and pixels; both have channels-last memory."""
-    errors, values = (checks.flat(a).reshape(-1, a.shape[1] * a.shape[3]) for a in (dy, y))  # long rows: pixels of few channels are slow
-    partial = np.empty((-(-len(errors) // _CHUNK), errors.shape[1]), total.dtype)
-    _sum_chunk.launch(len(partial), errors, values, partial, work=8.0 * errors.size)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total[...] = partial.sum(axis=0).reshape(-1, total.size).sum(axis=0)
+def into_channels_last(run: Callable[..., None], y: np.ndarray, winners: np.ndarray) -> None:
+    """Call run(y, winners) on flat channels-last memory: that of the images themselves, or of others that are copied to them."""
+    last = checks.is_channels_last(y), checks.is_channels_last(winners)
+    pooled, places = (a if is_last else channels_last_memory(np.empty_like(a)) for a, is_last in zip((y, winners), last, strict=True))
+    run(checks.flat(pooled), checks.flat(places))
+    if not last[0]:
+        y[...] = pooled
+    if not last[1]:
+        winners[...] = places
 
 
-@kernel
-def _sum_chunk(job, errors, values, partial):
-    total, zero = partial[job], partial.dtype.type(0)
-    for k in range(total.size):
-        total[k] = zero
-    for row in range(job * _CHUNK, min(len(errors), (job + 1) * _CHUNK)):
-        error, value = errors[row], values[row]
-        for k in range(total.size):
-            total[k] += zero if value[k] <= zero else error[k]
+def passed_summer(problem: Conv2dReluMaxPool2dProblem, dtype: np.dtype) -> Callable[..., None]:
+    """Return a function ``(dy, y, total)`` on flat channels-last arrays that sums dy where y is not <= 0 over images and pixels."""
+    N, K, P, Q = problem.output_shape
+    return column_sums((N * P, Q * K), dtype, True)  # long rows: pixels of few channels are slow
 
 
 def windows_refuse(pool: MaxPool2dProblem) -> str | None:
@@ -52,17 +50,21 @@ def windows_refuse(pool: MaxPool2dProblem) -> str | None:
     return None
 
 
-def pool_images(pool: MaxPool2dProblem, x: np.ndarray, y: np.ndarray, winners: np.ndarray) -> None:
-    """Pool what is positive in x; all three have channels-last memory."""
-    run = _image_pooler((pool.R, pool.S) == (2, 2), x.dtype)
-    run.launch(pool.N * pool.P, np.array([pool], GEOMETRY), *map(checks.flat, (x, y, winners)), work=8.0 * x.size)
+def image_pooler(pool: MaxPool2dProblem, dtype: np.dtype) -> Callable[..., None]:
+    """Return a function ``(x, y, winners)`` on flat channels-last arrays that pools what is positive in x."""
+    sample, sizes = np.empty(0, dtype), np.array([pool], GEOMETRY)
+    work = 8.0 * pool.N * pool.H * pool.W * pool.C
+    run = _image_pooler((pool.R, pool.S) == (2, 2), dtype).bound(pool.N * pool.P, sizes, sample, sample, np.empty(0, np.uint8), work=work)
+    return lambda x, y, winners: run(sizes, x, y, winners)
 
 
-def unpool_images(pool: MaxPool2dProblem, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, dx: np.ndarray) -> None:
-    """Unpool dy where y is not <= 0; all four have channels-last memory."""
-    run = _image_unpooler((pool.R, pool.S) == (2, 2), dy.dtype)
-    sizes = np.array([pool], GEOMETRY), np.array([pool.R, pool.S])
-    run.launch(pool.N, *sizes, *map(checks.flat, (dy, y, winners, dx)), work=8.0 * dx.size)
+def image_unpooler(pool: MaxPool2dProblem, dtype: np.dtype) -> Callable[..., None]:
+    """Return a function ``(dy, y, winners, dx)`` on flat channels-last arrays that unpools dy where y is not <= 0."""
+    sample, sizes, window = np.empty(0, dtype), np.array([pool], GEOMETRY), np.array([pool.R, pool.S])
+    work = 8.0 * pool.N * pool.H * pool.W * pool.C
+    places = np.empty(0, np.uint8)
+    run = _image_unpooler((pool.R, pool.S) == (2, 2), dtype).bound(pool.N, sizes, window, sample, sample, places, sample, work=work)
+    return lambda dy, y, winners, dx: run(sizes, window, dy, y, winners, dx)
 
 
 @functools.cache

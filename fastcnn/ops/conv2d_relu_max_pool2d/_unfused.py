@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from ... import checks
 from .. import conv2d_relu as _conv2d_relu
 from ..conv2d import OPERATION as CONVOLUTION
 from ..max_pool2d import OPERATION as POOLING
-from ._pooled import channels_last_memory, pool_images, sum_of_passed, unpool_images, windows_refuse
+from ._pooled import channels_last_memory, image_pooler, image_unpooler, passed_summer, windows_refuse
 from .problem import Conv2dReluMaxPool2dProblem
 
 # Vector multiply-adds per pixel before pooling, measured: windows that follow one another in channels-last memory, and all others.
@@ -37,7 +41,7 @@ def forward(
     if last and windows_refuse(pool) is None:
         dense = _empty(p.output_shape, y.dtype, True)
         CONVOLUTION.choose(p, "forward", precision=precision)(p, x, weight, bias, dense)
-        return pool_images(pool, dense, y, winners)
+        return image_pooler(pool, y.dtype)(*map(checks.flat, (dense, y, winners)))
     dense = _empty(p.output_shape, y.dtype, last)
     indices = _empty(pool.output_shape, np.dtype(np.int64), last)
     _conv2d_relu.OPERATION.choose(p, "forward", precision=precision)(p, x, weight, bias, dense)
@@ -74,7 +78,45 @@ def backward_weight(
     """Unpool the gradient, then sum over the pixels; a bias gathers what passed each window."""
     errors = _unpooled(problem, dy, y, winners)
     CONVOLUTION.choose(problem.conv, "backward_weight", precision=precision)(problem.conv, x, errors, dweight)
-    sum_of_passed(channels_last_memory(dy), channels_last_memory(y), dbias)
+    passed_summer(problem, dy.dtype)(*(checks.flat(channels_last_memory(a)) for a in (dy, y)), dbias)
+
+
+def plan(
+    problem: Conv2dReluMaxPool2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype, precision: str
+) -> Callable[..., None] | None:
+    """Return a direction on flat arrays, where windows follow one another, all pooled arrays are channels-last and conv2d has a plan."""
+    conv, pool = problem
+    x_last, pooled_last = channels_last[::-1] if direction == "backward_input" else channels_last
+    convolution: Any = CONVOLUTION.choose(conv, direction, precision=precision)
+    if not pooled_last or windows_refuse(pool) is not None or convolution.plan is None or 0 in problem.output_shape:
+        return None
+    compute = convolution.plan(conv, channels_last=(x_last, True) if direction != "backward_input" else (True, x_last), dtype=dtype)
+    if compute is None:
+        return None
+    allocate = checks.allocator("conv2d_relu_max_pool2d", (math.prod(pool.input_shape),), dtype)
+    if direction == "forward":
+        pool_images = image_pooler(pool, dtype)
+
+        def forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, winners: np.ndarray) -> None:
+            dense = allocate()
+            compute(x, weight, bias, dense)
+            pool_images(dense, y, winners)
+
+        return forward
+    unpool_images, sums = image_unpooler(pool, dtype), passed_summer(problem, dtype)
+
+    def backward_input(dy: np.ndarray, y: np.ndarray, winners: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
+        errors = allocate()
+        unpool_images(dy, y, winners, errors)
+        compute(errors, weight, dx)
+
+    def backward_weight(x: np.ndarray, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, dweight: np.ndarray, dbias: np.ndarray) -> None:
+        errors = allocate()
+        unpool_images(dy, y, winners, errors)
+        compute(x, errors, dweight)
+        sums(dy, y, dbias)
+
+    return backward_input if direction == "backward_input" else backward_weight
 
 
 def _unpooled(problem: Conv2dReluMaxPool2dProblem, dy: np.ndarray, y: np.ndarray, winners: np.ndarray) -> np.ndarray:
@@ -83,7 +125,7 @@ def _unpooled(problem: Conv2dReluMaxPool2dProblem, dy: np.ndarray, y: np.ndarray
     dy, y, winners = (channels_last_memory(a) for a in (dy, y, winners))
     if windows_refuse(pool) is None:
         errors = _empty(pool.input_shape, dy.dtype, True)
-        unpool_images(pool, dy, y, winners, errors)
+        image_unpooler(pool, dy.dtype)(*map(checks.flat, (dy, y, winners, errors)))
         return errors
     rows, columns = _origins(problem)
     places = winners.astype(np.int64)

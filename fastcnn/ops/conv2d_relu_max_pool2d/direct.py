@@ -11,13 +11,14 @@ from collections.abc import Callable
 import numpy as np
 
 from ... import checks, machine
-from ...engine.correlate import Geometry, geometry_of, tile_effort
-from ...engine.filters import Taps, all_taps, filter_effort, flipped
-from ...engine.fused_pool import Window, pooled_correlation
+from ...engine.correlate import tile_effort
+from ...engine.filters import all_taps, filter_effort
+from ...engine.fused_pool import pooled_correlation
 from ...engine.fused_unpool import unpooled_correlation, unpooled_weight_gradient
-from ..conv2d import OPERATION, Conv2dProblem
+from ..conv2d import OPERATION
 from . import unfused
-from ._pooled import channels_last_memory, sum_of_passed, windows_refuse
+from ._geometry import backward_geometry, flipped_taps, forward_geometry, window_of
+from ._pooled import channels_last_memory, into_channels_last, passed_summer, windows_refuse
 from .problem import Conv2dReluMaxPool2dProblem
 
 _CONVOLUTION = OPERATION.variants["direct"]
@@ -54,13 +55,7 @@ def forward(
 ) -> None:
     """Correlate a few rows of a block of channels, raise them to 0, pool them."""
     run = _forward(problem, checks.is_channels_last(x), x.dtype, machine.get_threads())
-    last = checks.is_channels_last(y), checks.is_channels_last(winners)
-    pooled, places = (a if is_last else channels_last_memory(np.empty_like(a)) for a, is_last in zip((y, winners), last, strict=True))
-    run(checks.flat(x), weight.reshape(-1), bias, checks.flat(pooled), checks.flat(places))
-    if not last[0]:
-        y[...] = pooled
-    if not last[1]:
-        winners[...] = places
+    into_channels_last(lambda *images: run(checks.flat(x), weight.reshape(-1), bias, *images), y, winners)
 
 
 def backward_input(
@@ -89,39 +84,39 @@ def backward_weight(
     run = _backward_weight(problem, checks.is_channels_last(x), x.dtype, machine.get_threads())
     errors, values, places = (channels_last_memory(a) for a in (dy, y, winners))
     run(checks.flat(x), checks.flat(errors), checks.flat(values), checks.flat(places), dweight)
-    sum_of_passed(errors, values, dbias)
+    passed_summer(problem, x.dtype)(checks.flat(errors), checks.flat(values), dbias)
+
+
+def plan(
+    problem: Conv2dReluMaxPool2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype
+) -> Callable[..., None] | None:
+    """Return a direction on flat arrays, where the pooled ones are channels-last; backward-input looks at its weights first."""
+    x_last, pooled_last = channels_last
+    if direction == "backward_input" or not pooled_last:
+        return None
+    key = problem, x_last, dtype, machine.get_threads()
+    if direction == "forward":
+        return _forward(*key)
+    gradient, sums = _backward_weight(*key), passed_summer(problem, dtype)
+
+    def run(x: np.ndarray, dy: np.ndarray, y: np.ndarray, winners: np.ndarray, dweight: np.ndarray, dbias: np.ndarray) -> None:
+        gradient(x, dy, y, winners, dweight.reshape(problem.weight_shape))
+        sums(dy, y, dbias)
+
+    return run
 
 
 @functools.lru_cache(maxsize=1024)
 def _forward(problem: Conv2dReluMaxPool2dProblem, x_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     p = problem.conv
-    return pooled_correlation(_geometry(problem, x_last), _window(problem), all_taps(p.weight_shape), dtype)
+    return pooled_correlation(forward_geometry(problem, x_last), window_of(problem), all_taps(p.weight_shape), dtype)
 
 
 @functools.lru_cache(maxsize=1024)
 def _backward_input(problem: Conv2dReluMaxPool2dProblem, dx_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    p = problem.conv
-    vertical, horizontal = Taps(0, 1, p.R), Taps(0, 1, p.S)
-    sizes = p.R, p.S, 1, 1, p.R - 1 - p.top, p.S - 1 - p.left
-    geometry = geometry_of(sizes, (p.output_shape, True), (p.input_shape, dx_last))
-    n, c, h, w = checks.strides_of(problem.output_shape, True)
-    geometry = geometry._replace(x_n=n, x_c=c, x_h=h, x_w=w)
-    return unpooled_correlation(geometry, _window(problem), flipped(p.weight_shape, vertical, horizontal), dtype)
+    return unpooled_correlation(backward_geometry(problem, dx_last), window_of(problem), flipped_taps(problem), dtype)
 
 
 @functools.lru_cache(maxsize=1024)
 def _backward_weight(problem: Conv2dReluMaxPool2dProblem, x_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    return unpooled_weight_gradient(_geometry(problem, x_last), _window(problem), dtype)
-
-
-def _geometry(problem: Conv2dReluMaxPool2dProblem, x_last: bool) -> Geometry:
-    """Return the forward correlation, with the strides of the pooled output."""
-    p: Conv2dProblem = problem.conv
-    sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
-    geometry = geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, True), relu=True)
-    n, c, h, w = checks.strides_of(problem.output_shape, True)
-    return geometry._replace(y_n=n, y_c=c, y_h=h, y_w=w)
-
-
-def _window(problem: Conv2dReluMaxPool2dProblem) -> Window:
-    return Window(problem.pool.R, problem.pool.S)
+    return unpooled_weight_gradient(forward_geometry(problem, x_last), window_of(problem), dtype)

@@ -71,6 +71,17 @@ def backward_weight(
     run(checks.flat(x), errors, values, places, dweight, dbias)
 
 
+def plan(
+    problem: Conv2dReluMaxPool2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype
+) -> Callable[..., None] | None:
+    """Return a direction on flat arrays, where there are any pooled ones and they are channels-last."""
+    x_last, pooled_last = channels_last if direction == "backward_weight" else channels_last[::-1]
+    if not pooled_last or 0 in problem.output_shape:
+        return None
+    make = _backward_weight if direction == "backward_weight" else _backward_input
+    return make(problem, x_last, dtype, machine.get_threads())
+
+
 @functools.lru_cache(maxsize=1024)
 def _backward_weight(problem: Conv2dReluMaxPool2dProblem, x_last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
     return weight_gradient(_pooled(problem, x_last), dtype)

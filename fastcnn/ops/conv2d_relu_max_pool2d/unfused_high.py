@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from . import _unfused
@@ -41,3 +43,10 @@ def backward_weight(
 ) -> None:
     """Unpool the gradient, then sum over the pixels."""
     _unfused.backward_weight(problem, x, dy, y, winners, dweight, dbias, "high")
+
+
+def plan(
+    problem: Conv2dReluMaxPool2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype
+) -> Callable[..., None] | None:
+    """Return a direction on flat arrays, where there is one."""
+    return _unfused.plan(problem, direction, channels_last, dtype, "high")

@@ -11,7 +11,7 @@ from ...registry import Operation
 from . import problem as _problem
 from .problem import Im2colProblem
 
-__all__ = ["OPERATION", "Im2colProblem", "col2im", "im2col"]
+__all__ = ["OPERATION", "Im2colProblem", "col2im", "col2im_backward", "im2col", "im2col_backward"]
 
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 
@@ -42,14 +42,43 @@ def im2col(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     ----------
     K. Chellapilla, S. Puri & P. Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006, section 3.
     """
-    x = checks.array("im2col", "input", input, ("NCHW", "CHW"))
-    batch = x if x.ndim == 4 else x[None]
-    problem = _window_problem("im2col", batch.shape, kernel_size, dilation, padding, stride)
-    columns = checks.empty("im2col", problem.columns_shape, x.dtype)
-    run = OPERATION.choose(problem, "forward", algorithm)
-    if columns.size:
-        run(problem, checks.dense(batch), columns)
-    return columns if x.ndim == 4 else columns[0]
+    return _columns("im2col", "input", input, kernel_size, dilation, padding, stride, algorithm)
+
+
+def im2col_backward(
+    grad_output: Any,
+    input_shape: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Return the gradient of `im2col` with respect to its input: `col2im`, as each is the other's adjoint.
+
+    Parameters
+    ----------
+    grad_output : (N, C*R*S, P*Q) or (C*R*S, P*Q) float32 or float64
+    input_shape : (N, C, H, W) or (C, H, W)
+        Shape of the forward's input.
+    kernel_size, dilation, padding, stride, algorithm
+        As given to `im2col`.
+
+    Returns
+    -------
+    ndarray of shape `input_shape`
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, what was expected and what arrived.
+    """
+    op = "im2col_backward"
+    dy = checks.array(op, "grad_output", grad_output, ("NLP", "LP"))
+    shape = checks.shape(op, "input_shape", input_shape, "NCHW" if dy.ndim == 3 else "CHW")
+    problem = _window_problem(op, shape if dy.ndim == 3 else (1, *shape), kernel_size, dilation, padding, stride)
+    return _image(op, "grad_output", dy, problem, algorithm)
 
 
 def col2im(
@@ -76,17 +105,69 @@ def col2im(
         Also where the columns do not fit the windows that the other arguments describe.
     """
     columns = checks.array("col2im", "input", input, ("NLP", "LP"))
-    batch = columns if columns.ndim == 3 else columns[None]
+    N, rows, _ = columns.shape if columns.ndim == 3 else (1, *columns.shape)
     height, width = window.pair("col2im", "output_size", output_size, 1)
     R, S = window.pair("col2im", "kernel_size", kernel_size, 1)
-    if batch.shape[1] % (R * S) or batch.shape[1] == 0:
-        raise ValueError(f"col2im: input must have a multiple of kernel height x width = {R * S} rows; got {batch.shape[1]}")
-    shape = (batch.shape[0], batch.shape[1] // (R * S), height, width)
-    problem = _window_problem("col2im", shape, (R, S), dilation, padding, stride)
-    expected = f"windows {problem.P} x {problem.Q} of output_size {(height, width)}"
-    checks.same_shape("col2im", "input", batch, problem.columns_shape, expected)
-    x = checks.empty("col2im", shape, columns.dtype)
-    run = OPERATION.choose(problem, "backward_input", algorithm, "col2im")
+    if rows % (R * S) or rows == 0:
+        raise ValueError(f"col2im: input must have a multiple of kernel height x width = {R * S} rows; got {rows}")
+    problem = _window_problem("col2im", (N, rows // (R * S), height, width), (R, S), dilation, padding, stride)
+    return _image("col2im", "input", columns, problem, algorithm)
+
+
+def col2im_backward(
+    grad_output: Any,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+    *,
+    algorithm: str = "auto",
+) -> np.ndarray:
+    """Return the gradient of `col2im` with respect to its input: `im2col`, as each is the other's adjoint.
+
+    Parameters
+    ----------
+    grad_output : (N, C, H, W) or (C, H, W) float32 or float64
+    output_size, kernel_size, dilation, padding, stride, algorithm
+        As given to `col2im`.
+
+    Returns
+    -------
+    (N, C*R*S, P*Q) ndarray of the same dtype
+        Or (C*R*S, P*Q) for an unbatched gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Also where the gradient does not have the output's size.
+    """
+    op = "col2im_backward"
+    dy = checks.array(op, "grad_output", grad_output, ("NCHW", "CHW"))
+    size = window.pair(op, "output_size", output_size, 1)
+    checks.same_shape(op, "grad_output", dy, (*dy.shape[:-2], *size), "the size of the forward's output")
+    return _columns(op, "grad_output", dy, kernel_size, dilation, padding, stride, algorithm)
+
+
+def _columns(op: str, name: str, image: Any, kernel_size: Any, dilation: Any, padding: Any, stride: Any, algorithm: Any) -> np.ndarray:
+    """Return the windows of an image, or of a batch, as columns."""
+    x = checks.array(op, name, image, ("NCHW", "CHW"))
+    batch = x if x.ndim == 4 else x[None]
+    problem = _window_problem(op, batch.shape, kernel_size, dilation, padding, stride)
+    columns = checks.empty(op, problem.columns_shape, x.dtype)
+    run = OPERATION.choose(problem, "forward", algorithm, op)
+    if columns.size:
+        run(problem, checks.dense(batch), columns)
+    return columns if x.ndim == 4 else columns[0]
+
+
+def _image(op: str, name: str, columns: np.ndarray, problem: Im2colProblem, algorithm: Any) -> np.ndarray:
+    """Return the image, or the batch, to which columns add up."""
+    batch = columns if columns.ndim == 3 else columns[None]
+    expected = f"windows {problem.P} x {problem.Q} of output_size {(problem.H, problem.W)}"
+    checks.same_shape(op, name, batch, problem.columns_shape, expected)
+    x = checks.empty(op, problem.input_shape, columns.dtype)
+    run = OPERATION.choose(problem, "backward_input", algorithm, op)
     if x.size:
         run(problem, checks.contiguous(batch), x)
     return x if columns.ndim == 3 else x[0]

@@ -49,6 +49,17 @@ def backward_weight(problem: LinearProblem, x: np.ndarray, dy: np.ndarray, dweig
     _backward_weight(problem, x.dtype, machine.get_threads())(x.reshape(-1), dy.reshape(-1), weight)
 
 
+def plan(problem: LinearProblem, direction: str, channels_last: tuple[()], dtype: np.dtype) -> Callable[..., None]:
+    """Return a direction on flat arrays."""
+    key = problem, dtype, machine.get_threads()
+    if direction == "forward":
+        return _forward(*key)
+    if direction == "backward_weight":
+        return _backward_weight(*key)
+    run = _backward_input(*key)
+    return lambda dy, weight, dx: run(dy, weight, None, dx)
+
+
 def _pixels(N: int, inputs: int, outputs: int) -> Geometry:
     return geometry_of((1, 1, 1, 1, 0, 0), ((N, inputs, 1, 1), True), ((N, outputs, 1, 1), True))
 

@@ -1,114 +1,72 @@
-"""Max-pooling by straight loops: over planes for NCHW images, over channels (in vectors) for channels-last ones."""
+"""Max-pooling in one pass: over pixels in vectors of channels, or over planes."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from ... import checks
-from ...jit import kernel
+from ... import checks, machine
+from ...engine import windows
 from .problem import MaxPool2dProblem
 
-GEOMETRY = np.dtype([(name, np.int64) for name in MaxPool2dProblem._fields])
+WARNS = False
 
 
 def forward(problem: MaxPool2dProblem, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> None:
     """Pool every image (channels-last) or plane (NCHW); x, y and indices share a memory format."""
-    arrays = checks.flat(x), checks.flat(y), checks.flat(indices), _lowest(x.dtype)
-    work = 8.0 * y.size * problem.R * problem.S
-    if checks.is_channels_last(x) and checks.is_channels_last(y):
-        _pool_channels.launch(problem.N * problem.P, _geometry(problem), *arrays, work=work)
-    else:
-        _pool_planes.launch(problem.N * problem.C, _geometry(problem), *arrays, work=work)
+    last = checks.is_channels_last(x) and checks.is_channels_last(y)
+    places = checks.flat(indices) if problem.with_indices else indices
+    plan(problem, "forward", (last, last), x.dtype)(checks.flat(x), checks.flat(y), places)
 
 
 def backward_input(problem: MaxPool2dProblem, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray) -> None:
     """Add every gradient to the pixel that its window chose."""
     last = checks.is_channels_last(dx) and checks.is_channels_last(dy)  # an image of one pixel or channel is in both formats
-    jobs = problem.N if last else problem.N * problem.C
-    geometry = np.array([problem._replace(C=problem.C if last else 1)], GEOMETRY)
-    _route.launch(jobs, geometry, checks.flat(dy), checks.flat(indices), checks.flat(dx), work=8.0 * (dx.size + dy.size))
+    plan(problem, "backward_input", (last, last), dx.dtype)(checks.flat(dy), checks.flat(indices), checks.flat(dx))
 
 
-def _geometry(problem: MaxPool2dProblem) -> np.ndarray:
-    return np.array([problem], GEOMETRY)
+def plan(problem: MaxPool2dProblem, direction: str, channels_last: tuple[bool, bool], dtype: np.dtype) -> Callable[..., None]:
+    """Return the direction as a function of flat memory."""
+    return (_forward if direction == "forward" else _backward)(problem, all(channels_last), dtype, machine.get_threads())
 
 
-def _lowest(dtype: np.dtype) -> np.ndarray:
-    return np.array([-np.inf if dtype.kind == "f" else np.iinfo(dtype).min], dtype)
+@functools.lru_cache(maxsize=512)  # tables and all take 60 us to make
+def _forward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    p = problem
+    if p.adaptive:
+        rows, columns = windows.adaptive(p.H, p.P), windows.adaptive(p.W, p.Q)
+    else:
+        rows = windows.sliding(p.H, p.R, p.stride_h, p.pad_h, p.dilation_h, p.P)
+        columns = windows.sliding(p.W, p.S, p.stride_w, p.pad_w, p.dilation_w, p.Q)
+    images, size = _images(p, last)
+    run: Any
+    if windows.strips()[2] <= size.C and p.H * p.W < 2**31 and not machine.jit_is_disabled():
+        run, units = windows.pixel_pooler(dtype, p.with_indices), images * p.P
+    else:
+        run, units = windows.pool_places if p.with_indices else windows.pool_rows, images
+    elements = p.N * p.C * (p.H * p.W + p.P * p.Q)
+    jobs, sizes = size.cut(units, elements)
+    lowest = np.array([-np.inf if dtype.kind == "f" else np.iinfo(dtype).min], dtype)
+    data, places = np.empty(0, dtype), np.empty(0, np.int64)
+    bound = run.bound(jobs, sizes, rows, columns, data, data, places, lowest, work=8.0 * elements)
+    return lambda x, y, indices: bound(sizes, rows, columns, x, y, indices, lowest)
 
 
-@kernel(inline=True)
-def _taps_inside(origin, size, taps, dilation):
-    """Return (first, last) of the taps at origin + tap * dilation that lie in an axis of `size`: first <= tap < last."""
-    return max(0, -(origin // dilation)), min(taps, (size - 1 - origin) // dilation + 1)
+@functools.lru_cache(maxsize=512)
+def _backward(problem: MaxPool2dProblem, last: bool, dtype: np.dtype, threads: int) -> Callable[..., None]:
+    images, size = _images(problem, last)
+    elements = problem.N * problem.C * (problem.H * problem.W + problem.P * problem.Q)
+    jobs, sizes = size.cut(images, elements)
+    data = np.empty(0, dtype)
+    bound = windows.route.bound(jobs, sizes, data, np.empty(0, np.int64), data, work=8.0 * elements)
+    return lambda dy, indices, dx: bound(sizes, dy, indices, dx)
 
 
-@kernel
-def _pool_channels(job, geometry, x, y, indices, lowest):
-    """One output row of one image, all its channels; y and indices hold the best so far."""
-    g = geometry[0]
-    C, H, W = g.C, g.H, g.W  # in registers: as a field it would be read again after every store, and the loop stay scalar
-    n, p = job // g.P, job % g.P
-    top = p * g.stride_h - g.pad_h
-    first_r, last_r = _taps_inside(top, H, g.R, g.dilation_h)
-    for q in range(g.Q):
-        left = q * g.stride_w - g.pad_w
-        first_s, last_s = _taps_inside(left, W, g.S, g.dilation_w)
-        out = (job * g.Q + q) * C
-        best, place = y[out : out + C], indices[out : out + C]
-        if first_r >= last_r or first_s >= last_s:
-            for c in range(C):
-                best[c], place[c] = lowest[0], -1
-        for r in range(first_r, last_r):
-            for s in range(first_s, last_s):
-                at = (top + r * g.dilation_h) * W + left + s * g.dilation_w
-                first = (n * H * W + at) * C
-                pixel = x[first : first + C]
-                if r == first_r and s == first_s:
-                    for c in range(C):
-                        best[c], place[c] = pixel[c], at
-                else:
-                    for c in range(C):
-                        value = pixel[c]
-                        better = (value > best[c]) | (value != value)  # NaN wins
-                        best[c] = value if better else best[c]
-                        place[c] = at if better else place[c]
-
-
-@kernel
-def _pool_planes(job, geometry, x, y, indices, lowest):
-    """One channel of one image."""
-    g = geometry[0]
-    H, W = g.H, g.W
-    plane, out = job * H * W, job * g.P * g.Q
-    for p in range(g.P):
-        top = p * g.stride_h - g.pad_h
-        first_r, last_r = _taps_inside(top, H, g.R, g.dilation_h)
-        for q in range(g.Q):
-            left = q * g.stride_w - g.pad_w
-            first_s, last_s = _taps_inside(left, W, g.S, g.dilation_w)
-            best, place = lowest[0], -1
-            for r in range(first_r, last_r):
-                row = (top + r * g.dilation_h) * W + left
-                for s in range(first_s, last_s):
-                    value = x[plane + row + s * g.dilation_w]
-                    if place < 0 or value > best or value != value:
-                        best, place = value, row + s * g.dilation_w
-            y[out], indices[out] = best, place
-            out += 1
-
-
-@kernel
-def _route(job, geometry, dy, indices, dx):
-    """One image of C interleaved channels, or one plane (C = 1)."""
-    g = geometry[0]
-    C, area = g.C, g.P * g.Q
-    size = g.H * g.W * C
-    image = dx[job * size : (job + 1) * size]
-    for i in range(image.size):
-        image[i] = 0
-    for pixel in range(job * area, (job + 1) * area):
-        errors, places = dy[pixel * C : (pixel + 1) * C], indices[pixel * C : (pixel + 1) * C]
-        for c in range(C):
-            if places[c] >= 0:
-                image[places[c] * C + c] += errors[c]
+def _images(problem: MaxPool2dProblem, last: bool) -> tuple[int, windows.Size]:
+    """Return how many images there are, and their size: planes are images of one channel."""
+    p = problem
+    images, C = (p.N, p.C) if last else (p.N * p.C, 1)
+    return images, windows.Size(C, p.H, p.W, p.P, p.Q, p.dilation_h, p.dilation_w)

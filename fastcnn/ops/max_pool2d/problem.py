@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...registry import Case
+from ...window import largest_share
 
 
 class MaxPool2dProblem(NamedTuple):
     """All integers of y[n,c,p,q] = max over r,s of x[n, c, p*stride + r*dilation - pad, ...]; the padding counts as -inf.
 
-    P and Q are given, as `ceil_mode` may add a window that reaches beyond the padding.
+    P and Q are given, as `ceil_mode` may add a window that reaches beyond the padding. `adaptive` windows share the image instead: rows
+    from floor(p H / P) to ceil((p + 1) H / P), at most R of them, and columns likewise. Forward leaves `indices` out where it is to be
+    without: they are an empty array then.
     """
 
     N: int
@@ -29,6 +32,8 @@ class MaxPool2dProblem(NamedTuple):
     pad_w: int = 0
     dilation_h: int = 1
     dilation_w: int = 1
+    adaptive: bool = False
+    with_indices: bool = True
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -50,7 +55,8 @@ def work(problem: MaxPool2dProblem, direction: str) -> int:
 def traffic(problem: MaxPool2dProblem, direction: str, dtype: Any) -> int:
     """Bytes of both images and of the indices."""
     images = int(np.prod(problem.input_shape) + np.prod(problem.output_shape))
-    return images * np.dtype(dtype).itemsize + int(np.prod(problem.output_shape)) * 8
+    indices = int(np.prod(problem.output_shape)) * 8 if problem.with_indices else 0
+    return images * np.dtype(dtype).itemsize + indices
 
 
 def reduction(problem: MaxPool2dProblem, direction: str) -> int:
@@ -65,16 +71,23 @@ def arguments(problem: MaxPool2dProblem, direction: str, dtype: Any, rng: np.ran
         return (x,)
     from . import reference
 
-    y, indices = outputs(problem, "forward", dtype)
-    reference.forward(problem, x, y, indices)
+    both = problem._replace(with_indices=True)
+    y, indices = outputs(both, "forward", dtype)
+    reference.forward(both, x, y, indices)
     return rng.standard_normal(problem.output_shape).astype(dtype), indices
 
 
 def outputs(problem: MaxPool2dProblem, direction: str, dtype: Any) -> tuple[np.ndarray, ...]:
     """Return empty arrays for (y, indices) or (dx,)."""
     if direction == "forward":
-        return np.empty(problem.output_shape, dtype), np.empty(problem.output_shape, np.int64)
+        return np.empty(problem.output_shape, dtype), np.empty(problem.output_shape if problem.with_indices else 0, np.int64)
     return (np.empty(problem.input_shape, dtype),)
+
+
+def adaptive(N: int, C: int, H: int, W: int, P: int, Q: int, with_indices: bool = True) -> MaxPool2dProblem:
+    """Return the problem of P x Q windows that share an image evenly."""
+    R, S = largest_share(H, P), largest_share(W, Q)
+    return MaxPool2dProblem(N, C, H, W, R, S, P, Q, 1, 1, adaptive=True, with_indices=with_indices)
 
 
 _P = MaxPool2dProblem
@@ -92,9 +105,17 @@ CASES = [
     Case("window-in-padding", _P(1, 2, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2)),
     Case("whole-image", _P(3, 2, 5, 4, 5, 4, 1, 1, 5, 4)),
     Case("row", _P(1, 2, 1, 31, 1, 4, 1, 14, 1, 2)),
+    Case("channels-100", _P(2, 100, 6, 5, 3, 3, 3, 3, 2, 2, 1, 1)),
+    Case("adaptive", adaptive(2, 19, 7, 8, 3, 5)),
+    Case("adaptive-more-than-pixels", adaptive(1, 3, 4, 3, 7, 5)),
+    Case("values-alone", _P(2, 83, 7, 6, 3, 3, 4, 3, 2, 2, 1, 1, with_indices=False)),
+    Case("values-alone-few", _P(2, 3, 9, 8, 3, 2, 4, 4, 2, 2, 1, 0, with_indices=False)),
+    Case("values-alone-dilated-padding", _P(1, 9, 1, 1, 2, 2, 1, 1, 1, 1, 1, 1, 2, 2, with_indices=False)),
+    Case("values-alone-adaptive", adaptive(1, 40, 5, 7, 2, 3, with_indices=False)),
 ]
 BENCH = [
     Case("mnist-24x24x24", _P(64, 24, 24, 24, 2, 2, 12, 12, 2, 2)),
     Case("mnist-32x10x10", _P(64, 32, 10, 10, 2, 2, 5, 5, 2, 2)),
     Case("resnet-stem", _P(1, 64, 112, 112, 3, 3, 56, 56, 2, 2, 1, 1)),
+    Case("resnet-stem-values", _P(1, 64, 112, 112, 3, 3, 56, 56, 2, 2, 1, 1, with_indices=False)),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 def forward(problem: Any, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> None:
     """Y = maximum of the window; indices = its place h*W + w, the first one of equals; NaN is greater than all.
 
-    A window that holds no pixel at all gives the lowest value of the dtype and index -1.
+    A window that holds no pixel at all gives the lowest value of the dtype and index -1. Indices are left out where not asked for.
     """
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     for n, c, p, q in np.ndindex(*y.shape):
@@ -19,7 +21,9 @@ def forward(problem: Any, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> 
             value = x[n, c, h, w]
             if place < 0 or value > best or np.isnan(value):
                 best, place = value, h * problem.W + w
-        y[n, c, p, q], indices[n, c, p, q] = best, place
+        y[n, c, p, q] = best
+        if problem.with_indices:
+            indices[n, c, p, q] = place
 
 
 def backward_input(problem: Any, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray) -> None:
@@ -34,7 +38,14 @@ def backward_input(problem: Any, dy: np.ndarray, indices: np.ndarray, dx: np.nda
 def _pixels(problem: Any, p: int, q: int) -> list[tuple[int, int]]:
     """Return the pixels (h, w) of a window that lie in the image, row by row."""
     g = problem
+    if g.adaptive:
+        return [(h, w) for h in _share(p, g.P, g.H) for w in _share(q, g.Q, g.W)]
     top, left = p * g.stride_h - g.pad_h, q * g.stride_w - g.pad_w
     rows = [h for h in range(g.H) if h in range(top, top + g.R * g.dilation_h, g.dilation_h)]
     columns = [w for w in range(g.W) if w in range(left, left + g.S * g.dilation_w, g.dilation_w)]
     return [(h, w) for h in rows for w in columns]
+
+
+def _share(window: int, windows: int, size: int) -> range:
+    """Return the elements of an axis that belong to one of some windows that share it."""
+    return range(math.floor(Fraction(window * size, windows)), math.ceil(Fraction((window + 1) * size, windows)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import checks
-from ...plans import Plans
+from ...plans import Plans, on_memory
 from ...registry import Operation
 from . import problem as _problem
 from .problem import ReluProblem
@@ -47,18 +47,20 @@ def relu(input: Any, *, algorithm: str = "auto") -> np.ndarray:
     memory = checks.memory_order(x)
     y = checks.empty("relu", memory.shape, x.dtype)
     run, problem = OPERATION.choose(ReluProblem(x.size), "forward", algorithm), ReluProblem(x.size)
-    run(problem, memory.reshape(-1), y.reshape(-1))
-    _FORWARD.remember(key, _plan("relu", run, problem, y), input)
+    arrays = memory.reshape(-1), y.reshape(-1)
+    run(problem, *arrays)
+    if key is not None:
+        _FORWARD.remember(key, _plan("relu", on_memory(run, problem, arrays), y), input)
     return checks.like(y, x)
 
 
-def _plan(op: str, run: Callable[..., None], problem: ReluProblem, result: np.ndarray) -> Callable[..., np.ndarray]:
+def _plan(op: str, compute: Callable[..., None], result: np.ndarray) -> Callable[..., np.ndarray]:
     """Return a plan of arrays as large as `result`, which it returns anew."""
     allocate = checks.allocator(op, result.shape, result.dtype)
 
     def planned(*arrays: np.ndarray) -> np.ndarray:
         y = allocate()
-        run(problem, *[array.ravel() for array in arrays], y.ravel())
+        compute(*[array.ravel() for array in arrays], y.ravel())
         return y
 
     return planned
@@ -97,6 +99,8 @@ def relu_backward(grad_output: Any, input: Any, *, algorithm: str = "auto") -> n
     dx = checks.empty("relu_backward", memory.shape, x.dtype)
     problem = ReluProblem(x.size)
     run = OPERATION.choose(problem, "backward_input", algorithm, "relu_backward")
-    run(problem, errors.reshape(-1), memory.reshape(-1), dx.reshape(-1))
-    _BACKWARD.remember(key, _plan("relu_backward", run, problem, dx), grad_output, input)
+    arrays = errors.reshape(-1), memory.reshape(-1), dx.reshape(-1)
+    run(problem, *arrays)
+    if key is not None:
+        _BACKWARD.remember(key, _plan("relu_backward", on_memory(run, problem, arrays), dx), grad_output, input)
     return checks.like(dx, x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...jit import kernel
@@ -19,6 +21,12 @@ def forward(problem: ReluProblem, x: np.ndarray, y: np.ndarray) -> None:
 def backward_input(problem: ReluProblem, dy: np.ndarray, x: np.ndarray, dx: np.ndarray) -> None:
     """Pass dy where x is not <= 0."""
     _backward.launch(-(-x.size // _CHUNK), dy, x, dx, work=8.0 * x.size)
+
+
+def plan(problem: ReluProblem, direction: str, channels_last: tuple[()], dtype: np.dtype) -> Callable[..., None]:
+    """Return a direction bound to its kernel."""
+    run, arrays = (_forward, 2) if direction == "forward" else (_backward, 3)
+    return run.bound(-(-problem.size // _CHUNK), *[np.empty(0, dtype)] * arrays, work=8.0 * problem.size)
 
 
 @kernel

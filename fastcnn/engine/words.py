@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ... import bf16
-from ...engine.filters import CHUNK, Filters, all_taps, gatherer, record
-from ...engine.packing import clear, row_packer
-from ...jit import Kernel, kernel
-from ...machine import tile_shape
+from .. import amx, bf16
+from ..jit import Kernel, kernel
+from ..machine import tile_shape
+from .filters import CHUNK, Filters, all_taps, gatherer, record
+from .packing import clear, row_packer
 
 FLOAT32 = np.dtype(np.float32)
 _STRIP = 32  # pixels of planes that are transposed at once
@@ -48,9 +48,63 @@ def word_packer() -> Kernel:
             source, to = at + h * x_h + (first_column + first) * x_w, row + first * pitch
             if x_w == C and 2 * pitch == C:
                 neighbours(x, source, (last - first) * C, out, to)
+            elif pitch == 16 and C <= 32:  # whole vectors, whose last words are of the next pixel; behind the last pixel nothing is read
+                whole = min(last - first, (x.size - source - 32) // x_w + 1)
+                for j in range(whole):
+                    neighbours(x, source + j * x_w, 32, out, to + j * 16)
+                for j in range(max(0, whole), last - first):
+                    neighbours(x, source + j * x_w, C, out, to + j * 16)
             else:
                 for j in range(last - first):
                     neighbours(x, source + j * x_w, C, out, to + j * pitch)
+
+    return pack
+
+
+@functools.cache
+def pair_packer() -> Kernel:
+    """Return a kernel that rounds a row of two images to words.
+
+    ``pack(x, at_a, at_b, x_c, x_h, x_w, H, W, C, row_a, row_b, first_column, columns, scratch, none, out, to, block, pixel, panel)``:
+    column j and channel c go to out[to + c // block * panel + j * pixel + c % block]; a negative `at_b`, a row or a column outside the
+    image stands for zeros. `scratch` holds 2 * columns * C floats where x is planes, `none` is C zeros.
+    """
+    pairs = bf16.pairs()
+    pack_rows = row_packer(FLOAT32)
+
+    @kernel
+    def pack(x, at_a, at_b, x_c, x_h, x_w, H, W, C, row_a, row_b, first_column, columns, scratch, none, out, to, block, pixel, panel):
+        first, last = min(columns, max(0, -first_column)), max(0, min(columns, W - first_column))
+        if row_a < 0 or row_a >= H:
+            row_a = -1
+        if at_b < 0 or row_b < 0 or row_b >= H:
+            at_b, row_b = 0, -1
+        if first >= last or (row_a < 0 and row_b < 0):
+            first = last = columns
+        a, b, ao, bo, step_a, step_b = none, none, 0, 0, 0, 0
+        if x_c != 1:
+            if first < last:
+                pack_rows(x, at_a, x_c, x_h, x_w, H, W, C, row_a, first_column, scratch, 1, columns, C)
+                pack_rows(x, at_b, x_c, x_h, x_w, H, W, C, row_b, first_column, scratch[columns * C :], 1, columns, C)
+                a, b, ao, bo, step_a, step_b = scratch, scratch, first * C, (columns + first) * C, C, C
+        else:
+            if row_a >= 0:
+                a, ao, step_a = x, at_a + row_a * x_h + (first_column + first) * x_w, x_w
+            if row_b >= 0:
+                b, bo, step_b = x, at_b + row_b * x_h + (first_column + first) * x_w, x_w
+        for c in range(0, C, block):
+            start = to + c // block * panel
+            clear(out, start, start + first * pixel)
+            clear(out, start + last * pixel, start + columns * pixel)
+        if block == pixel == C == step_a == step_b:
+            pairs(a, ao, b, bo, (last - first) * C, out, to + first * pixel)
+        else:
+            for j in range(last - first):
+                for c in range(0, C, block):
+                    count, word = min(block, C - c), to + c // block * panel + (first + j) * pixel
+                    pairs(a, ao + j * step_a + c, b, bo + j * step_b + c, count, out, word)
+                    if count < pixel:
+                        clear(out, word + count, word + pixel)
 
     return pack
 
@@ -63,7 +117,7 @@ def filter_packer(filters: Filters, block: int, groups: int = 1) -> Callable[[np
     run = _packer(block).bound(jobs, taps, np.empty(0, FLOAT32), np.empty(0, np.int32), work=16.0 * size)
 
     def pack(weight: np.ndarray) -> np.ndarray:
-        packed = np.empty(size, np.int32)
+        packed = amx.empty(size)
         run(taps, weight, packed)
         return packed
 
