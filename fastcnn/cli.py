@@ -180,12 +180,14 @@ def _convolution(
 
 
 def _onnx(argv: Sequence[str]) -> int:
+    from .extras import require
+
     try:
-        from .onnx.command import main as onnx
-    except ModuleNotFoundError as error:
-        if error.name != "onnx":
-            raise
+        require("onnx", "ONNX", "onnx", "fastcnn.onnx")
+    except ImportError as error:
         raise _Mistake(error) from error
+    from .onnx.command import main as onnx
+
     return onnx(argv)
 
 

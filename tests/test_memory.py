@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -117,3 +118,14 @@ def test_threads_share_nothing():
 def test_sizes_are_rounded_up_by_a_seventh_at_most():
     for size in range(2**14, 2**14 + 5000, 7):
         assert size <= memory._size_class(size) <= size * 8 / 7
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_stored_arrays_are_copies_that_stay(dtype: type) -> None:
+    originals = [np.arange(size).astype(dtype).reshape(shape) for size, shape in ((6, (2, 3)), (0, (0,)), (100_000, (100_000,)))]
+    copies = [memory.stored(array) for _ in range(400) for array in originals]  # more than one store holds
+    for i, copy in enumerate(copies):
+        np.testing.assert_array_equal(copy, originals[i % 3])
+        assert copy.ctypes.data % 64 == 0
+        assert copy.flags.c_contiguous
+    assert not any(np.shares_memory(one, other) for one, other in itertools.pairwise(copies))

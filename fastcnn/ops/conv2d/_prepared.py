@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ... import checks, memory
 from ...engine.correlate import limit
 from ...registry import PRECISIONS, Operation, Variant
 from .problem import Conv2dProblem
@@ -125,7 +125,7 @@ class PreparedConv2d:
         key, pack = variant.packing(problem, self.weight.dtype)
         packed = self._packed.get((variant.name, key))
         if packed is None:
-            packed = self._packed[variant.name, key] = pack(self._flat_weight)
+            packed = self._packed[variant.name, key] = memory.stored(pack(self._flat_weight))
         return packed
 
     def _residual(self, op: str, residual: Any, y: np.ndarray, layout: str, unbatched: bool) -> np.ndarray:
