@@ -44,7 +44,7 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
     gradient summed over 100,000 pixels in many calls rounds as the sum of these calls' sums does, five times less than one long sum.
 
     One that `adds` has five more parameters, ``add, other, oo, far, far_k``: where add is 1, other[oo + m*y_m + v] is added before it is
-    limited; and w[far + i*far_k] is asked for in step i of the sum, which may be any address, for tiles to come.
+    limited; and what lies at the address far + i*far_k, in bytes, is asked for in step i of the sum, for tiles to come.
 
     Notes
     -----
@@ -74,7 +74,7 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
             x0, w0, y0 = data(1, x, xo), data(6, w, wo), data(14, y, yo)
             start0 = data(10, start, so)
             other0 = data(20, *residual[1:3]) if residual else None
-            far0 = data(6, w, residual[3]) if residual else None
+            far0 = b.inttoptr(residual[3], ir.IntType(8).as_pointer()) if residual else None
             fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(vector, [vector] * 3), fma_name)
             pointer = ir.IntType(8).as_pointer()
             prefetch_type = ir.FunctionType(ir.VoidType(), [pointer, i32, i32, i32])

@@ -230,7 +230,7 @@ def as_lines(g: Geometry) -> Geometry:
 def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
     tile = simd.tile(shape, dtype, adds=True)
     pack_rows, unpack_rows = row_packer(dtype), row_unpacker(dtype)
-    block, height, share = shape.block, shape.height, _FAR_BYTES // dtype.itemsize
+    block, height, itemsize = shape.block, shape.height, dtype.itemsize
     pack_block = block_packer(block, dtype)
 
     @kernel(specialisation=(shape, dtype.str))
@@ -265,6 +265,8 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
         in_parts = g.depth < g.R
         start = target if in_parts else bias  # sums in parts begin with the bias in their place
         tiles = -(-width // height)
+        x_far, w_far = image.ctypes.data, panels.ctypes.data
+        in_line = g.in_place == 1 and g.R * g.S == 1 and step == g.C
         for k in range(k_first, k_last, g.together):
             k_end = min(k + g.together, k_last)
             w_block, b_block = 0 if g.local else (group * g.blocks + k) * panel, (group * g.blocks + k) * block
@@ -284,7 +286,12 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                     at = origin + (row * g.stride_h + r_first) * pitch + q * step
                     # The next block of weights, which may have to come from memory, is asked for by the first tiles of this one.
                     met = row * tiles + t
-                    far_k = share if met * share < block and k_end < k_last and g.together == 1 and not g.local else 0
+                    far, far_k, far_block = w_far, 0, 0
+                    if met * _FAR_BYTES < block * itemsize and k_end < k_last and g.together == 1 and not g.local:
+                        far, far_k = w_far + (w_block + panel) * itemsize + met * g.R * reach * _FAR_BYTES, _FAR_BYTES
+                    elif in_line and k == k_first:  # pixels of the next tile
+                        far_k = tall * itemsize // (k_end - k)
+                        far, far_block = x_far + (at + tall * step) * itemsize, far_k * reach
                     for i in range(k_end - k):
                         to, w_at, b_at = out + row * y_row + q * y_pixel + i * block, w_block + i * panel, b_block + i * block
                         if in_parts:
@@ -298,7 +305,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                                 panels, w_at + r * reach * block, reach * block, block,
                                 start, to if in_parts else b_at, y_pixel if in_parts else 0, g.relu if r + g.depth >= r_last else 0,
                                 target, to, y_pixel, min(g.depth, r_last - r), reach, g.add if r + g.depth >= r_last else 0, other, to,
-                                w_at + panel + (met * g.R + r) * reach * far_k if far_k > 0 else w_at, far_k,
+                                far + r * reach * far_k + i * far_block, far_k,
                             )  # fmt: skip
                     q += tall
             if not g.direct_out:
