@@ -83,7 +83,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _pytest(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "bench", "-p", "no:cacheprovider", "--suite", "quick", *options]
-    env = {**os.environ, "PYTHONPATH": str(root)}
+    env = {**{k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}, "PYTHONPATH": str(root)}  # a run of its own
     return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=120)
 
 

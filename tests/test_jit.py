@@ -83,7 +83,7 @@ def test_second_process_reads_the_cache(tmp_path: Path) -> None:
     assert files
     seconds = min(_seconds(_python(CONV, NUMBA_CACHE_DIR=str(tmp_path))) for _ in range(3))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == files, "compiled again"
-    assert seconds < min(1.0, _seconds(first))
+    assert seconds < min(2.0, _seconds(first) / 2)  # 0.4 s alone; other tests run beside it
 
 
 def test_kernels_call_kernels_of_other_processes(tmp_path: Path) -> None:
