@@ -1,5 +1,6 @@
 """High-performance CNN kernels for CPUs, in NumPy and Numba: `torch.nn.functional`'s operations on NumPy arrays."""
 
+from . import functional
 from .machine import get_threads, set_threads, threads
 from .ops.avg_pool2d import avg_pool2d, avg_pool2d_backward
 from .ops.batch_norm import batch_norm, batch_norm_backward
@@ -31,6 +32,7 @@ __all__ = [
     "conv2d_relu_max_pool2d",
     "conv2d_relu_max_pool2d_backward",
     "conv2d_weight",
+    "functional",
     "get_threads",
     "im2col",
     "im2col_backward",
