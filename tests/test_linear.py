@@ -1,0 +1,37 @@
+"""Which variant serves a fully connected layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastcnn import machine
+from fastcnn.ops.linear import OPERATION, LinearProblem
+
+SIZES = [(N, I, O) for N in (1, 8, 64, 192, 256, 1024) for I, O in ((800, 256), (256, 10))]
+
+
+@pytest.mark.parametrize("direction", OPERATION.directions)
+@pytest.mark.parametrize(("N", "I", "O"), SIZES)
+def test_a_training_never_wakes_the_threads_of_blas(N: int, I: int, O: int, direction: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They spin when they are done, and the kernels that follow get half of the cores."""
+    if machine.tiles_available():
+        pytest.skip(str(machine.tiles_available()))
+    monkeypatch.setattr(machine, "max_threads", lambda: 2)
+    problem = LinearProblem(N, I, O)
+    small = (9216 if N == 1 else 2**19) > N * I * O
+    (name, _), *_ = OPERATION.candidates(problem, direction, "high")
+    assert small or name != "blas"
+
+
+def test_blas_serves_a_row_of_a_large_matrix() -> None:
+    """To read the weight takes far longer than what BLAS's threads cost afterwards, and its sums round less."""
+    (name, _), *_ = OPERATION.candidates(LinearProblem(1, 25088, 4096), "forward", "high")
+    assert name == "blas"
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward_input"])
+def test_few_rows_need_no_copy_of_the_weight(direction: str) -> None:
+    if machine.tiles_available():
+        pytest.skip(str(machine.tiles_available()))
+    (name, _), *_ = OPERATION.candidates(LinearProblem(8, 800, 256), direction, "high")
+    assert name == "rows"
