@@ -13,7 +13,7 @@ SIZES = [(N, I, O) for N in (1, 8, 64, 192, 256, 1024) for I, O in ((800, 256), 
 @pytest.mark.parametrize("direction", OPERATION.directions)
 @pytest.mark.parametrize(("N", "I", "O"), SIZES)
 def test_a_training_never_wakes_the_threads_of_blas(N: int, I: int, O: int, direction: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They spin when they are done, and the kernels that follow get half of the cores."""
+    """They spin when they are done, and the kernels that follow get half of the cores; behind a single row only small ones follow."""
     if machine.tiles_available():
         pytest.skip(str(machine.tiles_available()))
     monkeypatch.setattr(machine, "max_threads", lambda: 2)
