@@ -39,8 +39,10 @@ class Plans:
         That is where an argument is no int, word, None or tuple of them, or where an array is no plain ndarray, or not aligned,
         writable and C-contiguous. An array that is left out is None.
         """
-        if not (_PLAIN.issuperset(map(type, arguments)) or all(map(_is_plain, arguments))):
-            return None
+        if not _PLAIN.issuperset(map(type, arguments)):
+            for value in arguments:
+                if type(value) not in _PLAIN and not _is_plain(value):
+                    return None
         key = [arguments, machine.thread_limit(), tuning.state()]
         for array in arrays:
             if type(array) is np.ndarray:
@@ -67,7 +69,7 @@ class Plans:
 
 
 def _is_plain(value: Any) -> bool:
-    return type(value) in _PLAIN or (type(value) is tuple and all(map(_is_plain, value)))
+    return type(value) in _PLAIN or (type(value) is tuple and (_PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value))))
 
 
 def forward_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarray], filters: int) -> Callable[..., np.ndarray]:
