@@ -11,18 +11,19 @@ from .problem import LinearProblem
 _PER_WEIGHT = {"forward": 3.0, "backward_input": 1.5, "backward_weight": 1.0}
 
 
-# OpenBLAS gives larger products than these to threads of its own, which then spin on the cores that our next kernels want: a network
-# of 256 images at a time trained at the rate of one core. What follows a single row is small, and on one core anyway.
-_ALONE = 2**19  # multiply-adds
-_SPINNING = 8e5  # vector multiply-adds: 200 us
+# OpenBLAS gives larger products than these to threads of its own, which then spin for 2^26 cycles on the cores that our next kernels
+# want: a network of 256 images at a time trained at the rate of one core, and ResNet-50 took 60 ms on two cores, as on one.
+_ALONE, _ROW_ALONE = 2**19, 9216  # multiply-adds
+_SPINNING = 4e7  # vector multiply-adds: half of that time
 
 
 def cost(problem: LinearProblem, direction: str) -> float:
     """Products at 85 % of the peak, and the copies; one row costs a pass over the weight; what its threads do afterwards."""
     N, I, O = problem
+    alone = (_ROW_ALONE if N == 1 else _ALONE) > N * I * O
+    spinning = 0.0 if alone or machine.max_threads() == 1 else _SPINNING
     if N == 1:
-        return I * O * (0.2 if direction != "backward_weight" else 4.0)
-    spinning = 0.0 if machine.max_threads() == 1 or N * I * O < _ALONE else _SPINNING
+        return I * O * (0.2 if direction != "backward_weight" else 4.0) + spinning
     return N * I * O / 16 / 0.85 + _PER_WEIGHT[direction] * I * O + spinning
 
 
