@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from fastcnn import machine
+from fastcnn import linear, linear_backward, machine
 from fastcnn.ops.linear import OPERATION, LinearProblem
 
 SIZES = [(N, I, O) for N in (1, 8, 64, 192, 256, 1024) for I, O in ((800, 256), (256, 10), (2048, 1000))]
@@ -35,3 +36,13 @@ def test_few_rows_need_no_copy_of_the_weight(direction: str) -> None:
         pytest.skip(str(machine.tiles_available()))
     (name, _), *_ = OPERATION.candidates(LinearProblem(8, 800, 256), direction, "high")
     assert name == "rows"
+
+
+@pytest.mark.parametrize("sizes", [(3, 0, 2), (1, 0, 2), (3, 2, 0), (0, 3, 2), (3, 0, 0), (0, 0, 0)])
+def test_products_of_nothing(sizes: tuple[int, int, int]) -> None:
+    N, I, O = sizes
+    x, weight, bias, dy = np.ones((N, I)), np.ones((O, I)), np.arange(float(O)), np.ones((N, O))
+    for _ in range(2):  # the second call is a remembered one
+        np.testing.assert_array_equal(linear(x, weight, bias), x @ weight.T + bias)
+        for gradient, want in zip(linear_backward(dy, x, weight), (dy @ weight, dy.T @ x, dy.sum(axis=0)), strict=True):
+            np.testing.assert_array_equal(gradient, want)

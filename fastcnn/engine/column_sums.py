@@ -28,7 +28,9 @@ def column_sums(shape: tuple[int, int], dtype: np.dtype, passed: bool = False) -
 
 @functools.lru_cache(maxsize=1024)
 def _column_sums(rows: int, width: int, dtype: np.dtype, passed: bool, threads: int) -> Callable[..., None]:
-    chunk = max(1, min(_LONGEST, _ELEMENTS // max(width, 1)))
+    if width == 0:
+        return lambda *_: None
+    chunk = max(1, min(_LONGEST, _ELEMENTS // width))
     chunks = max(1, -(-rows // chunk))
     sizes, sample = np.array([rows, width, chunk]), np.empty(0, dtype)
     steps = [(_chunk_summer(passed), chunks, 8.0 * rows * width), (_add_up, 1, 0.0)]

@@ -23,8 +23,8 @@ _SLOWER = 1.25  # than the tile's estimate: vectors are of rows, of which there 
 
 
 def refuses(problem: LinearProblem) -> str | None:
-    """Tiles are machine code."""
-    return machine.tiles_available()
+    """Tiles are machine code, and want something to multiply."""
+    return "there is nothing to multiply" if 0 in problem else machine.tiles_available()
 
 
 def cost(problem: LinearProblem, direction: str) -> float:
@@ -51,8 +51,6 @@ def plan(problem: LinearProblem, direction: str, channels_last: tuple[()], dtype
 
 @functools.lru_cache(maxsize=1024)
 def _forward(p: LinearProblem, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    if p.N == 0:
-        return lambda *_: None
     geometry = geometry_of(_POINTWISE, ((1, p.I, p.O, 1), True), ((1, p.N, p.O, 1), False))
     multiply = correlation(geometry, all_taps((p.N, p.I, 1, 1)), dtype)
 
@@ -67,8 +65,6 @@ def _forward(p: LinearProblem, dtype: np.dtype, threads: int) -> Callable[..., N
 
 @functools.lru_cache(maxsize=1024)
 def _backward_input(p: LinearProblem, dtype: np.dtype, threads: int) -> Callable[..., None]:
-    if p.N == 0:
-        return lambda *_: None
     geometry = geometry_of(_POINTWISE, ((1, p.O, 1, p.I), False), ((1, p.N, 1, p.I), False))
     if planar.suits(geometry, False, dtype.itemsize):
         multiply, start = planar.correlation(geometry, False, dtype), np.zeros(p.N, dtype)

@@ -18,8 +18,8 @@ _ONE = Taps(0, 1, 1)
 
 
 def refuses(problem: LinearProblem) -> str | None:
-    """Tiles are machine code."""
-    return machine.tiles_available()
+    """Tiles are machine code, and want something to multiply."""
+    return "there is nothing to multiply" if 0 in problem else machine.tiles_available()
 
 
 def cost(problem: LinearProblem, direction: str) -> float:
