@@ -15,7 +15,7 @@ import numpy as np
 from .. import machine
 
 
-class _Emitter:
+class Emitter:
     """Emits the body of an intrinsic over windows of vectors of `lanes` elements."""
 
     def __init__(self, dtype: np.dtype, lanes: int, context: Any, builder: Any, sig: Any, args: Any) -> None:
@@ -87,7 +87,7 @@ def window_maximum(vectors: int, lanes: int, dtype: np.dtype, places: bool) -> A
     from numba.extending import intrinsic
 
     def emit(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        e = _Emitter(dtype, lanes, context, b, sig, args)
+        e = Emitter(dtype, lanes, context, b, sig, args)
         _, first, rows, row_step, columns, column_step, _, to, _, start, row_place, column_place = args
         narrow = ir.IntType(32)
 
@@ -137,7 +137,7 @@ def window_sum(vectors: int, lanes: int, dtype: np.dtype) -> Any:
     fma_name = f"llvm.{'fma' if machine.has_fma() else 'fmuladd'}.v{lanes}f{8 * dtype.itemsize}"
 
     def emit(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        e = _Emitter(dtype, lanes, context, b, sig, args)
+        e = Emitter(dtype, lanes, context, b, sig, args)
         _, first, rows, row_step, columns, column_step, _, ro, _, co, divisor, _, to = args
         fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(e.vector, [e.vector] * 3), fma_name)
         one = ir.Constant(e.i64, 1)
@@ -191,7 +191,7 @@ def run_sum(lanes: int, dtype: np.dtype) -> Any:
     @intrinsic
     def total(typingctx, x, first, steps, rest):
         def emit(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            e = _Emitter(dtype, lanes, context, b, sig, args)
+            e = Emitter(dtype, lanes, context, b, sig, args)
             _, first, steps, rest = args
             width, zero = ir.Constant(e.i64, lanes), ir.Constant(e.vector, [0.0] * lanes)
 

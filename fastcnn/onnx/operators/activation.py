@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import checks, functional
 from .._kernels import erf
 from ..graph import Node
 from .registry import Inputs, Run, axis_of, operator, plain, refuse
@@ -77,12 +78,16 @@ def gelu(node: Node, inputs: Inputs) -> Run:
 
 def log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
     """Return log(softmax(x)) along an axis."""
+    if x.dtype in checks.FLOATS:
+        return functional.log_softmax(x, axis)
     shifted = x - x.max(axis, keepdims=True)
     result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
     return result
 
 
 def _softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    if x.dtype in checks.FLOATS:
+        return functional.softmax(x, axis)
     powers = np.exp(x - x.max(axis, keepdims=True))
     powers /= powers.sum(axis, keepdims=True)
     return powers

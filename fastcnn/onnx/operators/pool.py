@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ... import checks
-from ...window import Axis
+from ...functional import adaptive_avg_pool2d
 from .. import _kernels
 from ..graph import Node
 from . import window as windows
@@ -83,8 +83,9 @@ def global_average_pool(node: Node, inputs: Inputs) -> Run:
     """Bind the mean of every plane."""
     x = inputs[0]
     if _kernels.suits(x):
-        whole = Window(tuple(Axis(size, size, 1, 0, 0, 1) for size in x.shape[2:]), (1, 1))
-        return _average(x, whole, np.full((1, 1), 1 / math.prod(x.shape[2:]), x.dtype))
+        if checks.is_channels_last(x):
+            return lambda x: adaptive_avg_pool2d(x.transpose(0, 2, 3, 1), 1, layout="NHWC").transpose(0, 3, 1, 2)
+        return lambda x: adaptive_avg_pool2d(x, 1)
     axes = tuple(range(2, inputs[0].ndim))
     return lambda x: x.mean(axes, keepdims=True, dtype=x.dtype)
 

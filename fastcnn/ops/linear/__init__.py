@@ -19,7 +19,7 @@ __all__ = ["OPERATION", "LinearProblem", "linear", "linear_backward"]
 
 # `fastcnn compare linear` shows tiles level with OpenBLAS or ahead, by 2.4 times at most, but for a few rows of a large matrix. And
 # OpenBLAS's idle threads spin, which slows the kernels that follow.
-OPERATION = Operation(__name__, ("tile", "rows", "blas", "amx", "reference"), _problem)
+OPERATION = Operation(__name__, ("tile", "rows", "dot", "blas", "amx", "reference"), _problem)
 _FORWARD, _INPUT, _WEIGHT = Plans(), Plans(), Plans()
 
 

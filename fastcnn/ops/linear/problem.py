@@ -55,11 +55,14 @@ CASES = [
     Case("empty-batch", LinearProblem(0, 3, 2)),
     Case("primes", LinearProblem(7, 31, 13)),
     Case("one-row", LinearProblem(1, 257, 10)),
+    Case("whole-vectors", LinearProblem(3, 128, 21)),
+    Case("few-rows", LinearProblem(2, 301, 37)),
     Case("one-output", LinearProblem(33, 17, 1)),
     Case("mnist", LinearProblem(64, 800, 256)),
 ]
 BENCH = [
     Case("mnist-800-256", LinearProblem(256, 800, 256)),
     Case("mnist-256-10", LinearProblem(256, 256, 10)),
+    Case("mnist-row-800-256", LinearProblem(1, 800, 256)),
     Case("vgg-4096-1000", LinearProblem(1, 4096, 1000)),
 ]
