@@ -196,8 +196,10 @@ class PReLU(Layer):
         return prelu(x, self.params["weight"]), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        if not (input_gradient or self.trainable):
+            return None, {}
         dx, dweight = prelu_backward(dy, saved, self.params["weight"])
-        return (dx if input_gradient else None), {"weight": dweight}
+        return (dx if input_gradient else None), ({"weight": dweight} if self.trainable else {})
 
     def flops(self, shape: tuple[int, ...]) -> int:
         return math.prod(shape)

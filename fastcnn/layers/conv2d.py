@@ -62,8 +62,10 @@ class Conv2d(Layer):
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         errors, weight = channels_last(self, dy), self.params["weight"]
-        grads = {"weight": conv2d_weight(saved, weight.shape, errors, **self.window, precision=self.precision, layout="NHWC")}
-        if "bias" in self.params:
+        grads = {}
+        if self.trainable:
+            grads["weight"] = conv2d_weight(saved, weight.shape, errors, **self.window, precision=self.precision, layout="NHWC")
+        if self.trainable and "bias" in self.params:
             grads["bias"] = bias_gradient(errors, "NHWC")
         if not input_gradient:
             return None, grads

@@ -52,8 +52,10 @@ class Linear(Layer):
         return linear(x, self.params["weight"], self.params.get("bias"), precision=self.precision), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        dweight, dbias = linear_weight(dy, saved, self.params["weight"], precision=self.precision)
-        grads = {"weight": dweight, "bias": dbias} if "bias" in self.params else {"weight": dweight}
+        grads = {}
+        if self.trainable:
+            dweight, dbias = linear_weight(dy, saved, self.params["weight"], precision=self.precision)
+            grads = {"weight": dweight, "bias": dbias} if "bias" in self.params else {"weight": dweight}
         return (linear_input(dy, self.params["weight"], precision=self.precision) if input_gradient else None), grads
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
