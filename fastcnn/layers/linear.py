@@ -26,9 +26,9 @@ class Linear(Layer):
     dtype : float32 or float64
     rng : Generator, seed or None
         For the initial values.
-    init : callable
-        Draws the weight from (shape, rng, dtype): see `fastcnn.init`. By default weight and bias are torch's; with any other the bias
-        begins at 0.
+    init : str or callable
+        A name of `fastcnn.init.INITIALIZERS`, or what draws the weight from (shape, rng, dtype). By default weight and bias are torch's;
+        with any other the bias begins at 0.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Linear(Layer):
         *,
         dtype: Any = np.float32,
         rng: np.random.Generator | int | None = None,
-        init: Initializer = torch_default,
+        init: Initializer | str = torch_default,
     ) -> None:
         super().__init__()
         shape = (
             window.integer("Linear", "out_features", out_features, 1),
             window.integer("Linear", "in_features", in_features, 1),
         )
-        self.params.update(initial(shape, bias, init, generator(rng), dtype))
+        self.params.update(initial("Linear", shape, bias, init, generator(rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         return linear(x, self.params["weight"], self.params.get("bias"), precision=self.precision), x
