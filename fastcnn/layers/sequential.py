@@ -83,7 +83,7 @@ class Sequential(Layer):
         """Return the first layer whose gradient anybody needs."""
         return next((i for i, layer in enumerate(self.layers) if layer.params and layer.trainable), len(self.layers))
 
-    @property  # type: ignore[override]
+    @property
     def trainable(self) -> bool:
         """Whether training changes any of the layers; assigned, it is passed on to all of them, as by `freeze` and `unfreeze`."""
         return any(layer.trainable for layer in self.layers if layer.params)
