@@ -92,8 +92,8 @@ def fit(
     checkpoint : path or Checkpoint, optional
         Where to save what `resume` needs: a path means every 10 seconds, after epochs, at Ctrl-C and at the end.
     resume : bool
-        Go on from `checkpoint`: model, optimiser and settings must be made as before, and come to the same weights as without interruption.
-        A run that had finished is only loaded.
+        Go on from `checkpoint`: model (with the same layers frozen), optimiser and settings must be made as before, and come to the same
+        weights as without interruption. What a callback froze on the way it must freeze again. A run that had finished is only loaded.
 
     Returns
     -------
