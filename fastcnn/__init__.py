@@ -1,6 +1,7 @@
 """High-performance CNN kernels for CPUs, in NumPy and Numba: `torch.nn.functional`'s operations on NumPy arrays."""
 
 from . import functional
+from .gradients import gradient_check, numerical_gradient
 from .machine import get_threads, set_threads, threads
 from .ops.avg_pool2d import avg_pool2d, avg_pool2d_backward
 from .ops.batch_norm import batch_norm, batch_norm_backward
@@ -34,12 +35,14 @@ __all__ = [
     "conv2d_weight",
     "functional",
     "get_threads",
+    "gradient_check",
     "im2col",
     "im2col_backward",
     "linear",
     "linear_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "numerical_gradient",
     "prepare_conv2d",
     "relu",
     "relu_backward",

@@ -34,7 +34,7 @@ LAYERS = [
     {"engine"},
     {"ops"},
     {"functional"},
-    {"layers", "optim", "losses", "init", "schedules", "models", "data"},
+    {"layers", "optim", "losses", "init", "schedules", "models", "data", "gradients"},
     {"train", "compare", "explain", "report", "cli", "info", "warmup", "onnx", "adapters", "weights", "__main__"},
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -17,6 +17,7 @@ from fastcnn.layers import (
     Dropout2d,
     Flatten,
     GroupNorm,
+    Identity,
     Layer,
     LayerNorm,
     Linear,
@@ -26,6 +27,7 @@ from fastcnn.layers import (
     ReLU,
     Sequential,
     Softmax,
+    Step,
     activation,
     prepare,
 )
@@ -54,6 +56,8 @@ LAYERS = {
     "global-avg-pool": (AdaptiveAvgPool2d(1), (2, 3, 5, 4)),
     "relu": (ReLU(), (3, 7)),
     "relu-images": (ReLU(), (2, 3, 4, 2)),
+    "identity": (Identity(), (3, 7)),
+    "step": (Step(), (2, 3, 4, 2)),
     "linear": (Linear(5, 4, dtype=np.float64, rng=2), (3, 5)),
     "linear-no-bias": (Linear(5, 1, bias=False, dtype=np.float64, rng=2), (1, 5)),
     "flatten": (Flatten(), (2, 3, 2, 2)),
@@ -243,6 +247,21 @@ def test_every_activation_has_a_layer() -> None:
     assert all(kind.__name__ in fastcnn.layers.__all__ for kind in kinds)
     assert repr(activation.ELU(0.5)) == "ELU(alpha=0.5)"
     assert repr(activation.ELU(1)) == "ELU()"
+
+
+def test_identity_and_step() -> None:
+    x = np.array([[-2.0, -0.0, 0.0, 1e-30, np.nan]], np.float32)
+    step, same = Step(), Identity("ignored", also=1)
+    np.testing.assert_array_equal(step(x), np.array([[0, 0, 0, 1, np.nan]], np.float32), strict=True)
+    np.testing.assert_array_equal(step.backward(np.ones_like(x)), np.zeros_like(x), strict=True)
+    assert step.backward(x, input_gradient=False) is None
+    assert same(x) is x
+    assert same.backward(x) is x
+    assert same.backward(x, input_gradient=False) is None
+    images = np.ones((1, 4, 4, 3), np.float32).transpose(0, 3, 1, 2)
+    assert step(images).transpose(0, 2, 3, 1).flags.c_contiguous
+    with pytest.raises(ValueError, match=r"Step: gradient must have shape \(1, 3, 4, 4\) \(the output's\); got \(1, 5\)"):
+        step.backward(x)
 
 
 def test_a_prepared_network_has_them() -> None:

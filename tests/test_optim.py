@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 
 from fastcnn import machine, optim
-from fastcnn.optim import SGD, Adagrad, Adam, AdamW, RMSprop, WeightAverage, clip_grad_norm
+from fastcnn.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    RMSprop,
+    WeightAverage,
+    clip_grad_norm,
+    l1_penalty,
+    l2_penalty,
+)
 from fastcnn.optim._segments import CHUNK
 from fastcnn.schedules import OneCycle
 
@@ -45,6 +58,62 @@ def test_weight_decay_is_an_l2_penalty() -> None:
     assert w[0] == pytest.approx(2 - 0.1 * (1 + 0.5 * 2))
 
 
+def test_l1_pulls_towards_0_and_leaves_it_alone() -> None:
+    w = np.array([2.0, -3.0, 0.0, -0.0])
+    SGD({"w": w}, lr=0.1, l1=0.5).step({"w": np.array([0.0, 1.0, 0.0, 0.0])})
+    np.testing.assert_allclose(w, [2 - 0.1 * 0.5, -3 - 0.1 * (1 - 0.5), 0, 0])
+
+
+def test_penalties_have_the_gradient_that_is_added() -> None:
+    """A step without a gradient is one along the penalty's, by central differences of its value."""
+    rng = np.random.default_rng(0)
+    params = {"a": rng.standard_normal((3, 2)), "b": rng.standard_normal(4)}
+    before = {name: w.copy() for name, w in params.items()}
+    optimizer = SGD(params, lr=1.0, weight_decay=0.3, l1=0.2)
+    squares, sizes = (sum(float(f(w).sum()) for w in params.values()) for f in (np.square, np.abs))
+    assert l2_penalty(params, 0.3) == pytest.approx(0.15 * squares)
+    assert l1_penalty(params, 0.2) == pytest.approx(0.2 * sizes)
+    assert optimizer.penalty() == pytest.approx(0.15 * squares + 0.2 * sizes)
+    slopes = {}
+    for name, w in params.items():
+        slopes[name] = np.empty(w.shape)
+        for index in np.ndindex(w.shape):
+            values = []
+            for eps in (1e-5, -1e-5):
+                w[index] = before[name][index] + eps
+                values.append(optimizer.penalty())
+            w[index] = before[name][index]
+            slopes[name][index] = (values[0] - values[1]) / 2e-5
+    optimizer.step({name: np.zeros(w.shape) for name, w in params.items()})
+    for name, w in params.items():
+        np.testing.assert_allclose(w, before[name] - slopes[name], rtol=1e-6)
+    assert AdamW(params, weight_decay=0.3).penalty() == 0
+    assert AdamW(params, weight_decay=0.3, l1=0.2).penalty() == NAdam(params, weight_decay=1, l1=0.2, decoupled_weight_decay=True).penalty()
+    assert l2_penalty({}, 1.0) == 0
+    with pytest.raises(TypeError, match="l1_penalty: l1 must be a float; got str"):
+        l1_penalty(params, "1")
+
+
+def test_nadams_momentum_follows_what_is_assigned() -> None:
+    """The product of momenta of a parameter that joins late, and after betas have changed, is that of its own steps."""
+    w, late = np.ones(1), np.ones(1)
+    optimizer = NAdam({"w": w, "late": late}, lr=0.1)
+    for _ in range(3):
+        optimizer.step({"w": np.ones(1)})
+    optimizer.step({"w": np.ones(1), "late": np.ones(1)})
+    assert late[0] == pytest.approx(_after_one(0.9))
+    optimizer.betas = (0.5, 0.999)
+    fresh = np.ones(1)
+    NAdam({"w": fresh}, lr=0.1, betas=(0.5, 0.999)).step({"w": np.ones(1)})
+    assert fresh[0] == pytest.approx(_after_one(0.5))
+    assert optimizer._product(4) == pytest.approx(np.prod([0.5 * (1 - 0.5 * 0.96 ** (t * 4e-3)) for t in (1, 2, 3, 4)]))
+
+
+def _after_one(beta: float) -> float:
+    now, following = (beta * (1 - 0.5 * 0.96 ** (t * 4e-3)) for t in (1, 2))
+    return 1 - 0.1 * ((1 - now) / (1 - now) + following / (1 - now * following) * (1 - beta))
+
+
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.7, 0.9)])
 def test_adam(betas: tuple[float, float]) -> None:
     m = v = np.zeros(2)
@@ -71,13 +140,15 @@ class Reference:
     def __init__(self, make: Any, w: np.ndarray, **settings: Any) -> None:
         self.make, self.w, self.t, self.s = make, w.astype(np.float64), 0, settings
         self.m = self.v = self.top = self.buffer = np.zeros(w.shape)
+        self.product = 1.0
         self.sum = np.full(w.shape, settings.get("initial_accumulator_value", 0.0))
 
     def step(self, g: np.ndarray, lr: float) -> None:
         get, g = self.s.get, g.astype(np.float64)
         self.t += 1
         decay = get("weight_decay", 0.01 if self.make is AdamW else 0)
-        if self.make is AdamW:
+        g = g + get("l1", 0) * np.sign(self.w)
+        if self.make is AdamW or get("decoupled_weight_decay"):
             self.w = self.w * (1 - lr * decay)
         else:
             g = g + decay * self.w
@@ -97,6 +168,24 @@ class Reference:
             u = g / (np.sqrt(self.v - self.m**2 if get("centered") else self.v) + get("eps", 1e-8))
             self.buffer = get("momentum", 0) * self.buffer + u
             self.w = self.w - lr * self.buffer
+        elif self.make is Adadelta:
+            rho, eps = get("rho", 0.9), get("eps", 1e-6)
+            self.v = rho * self.v + (1 - rho) * g**2
+            delta = np.sqrt(self.buffer + eps) / np.sqrt(self.v + eps) * g
+            self.buffer = rho * self.buffer + (1 - rho) * delta**2
+            self.w = self.w - lr * delta
+        elif self.make is Adamax:
+            one, two = get("betas", (0.9, 0.999))
+            self.m, self.top = one * self.m + (1 - one) * g, np.maximum(two * self.top, abs(g) + get("eps", 1e-8))
+            self.w = self.w - lr / (1 - one**self.t) * self.m / self.top
+        elif self.make is NAdam:
+            (one, two), psi = get("betas", (0.9, 0.999)), get("momentum_decay", 4e-3)
+            now, following = (one * (1 - 0.5 * 0.96 ** (t * psi)) for t in (self.t, self.t + 1))
+            self.product *= now
+            self.m, self.v = one * self.m + (1 - one) * g, two * self.v + (1 - two) * g**2
+            root = np.sqrt(self.v / (1 - two**self.t)) + get("eps", 1e-8)
+            self.w = self.w - lr * (1 - now) / (1 - self.product) * g / root
+            self.w = self.w - lr * following / (1 - self.product * following) * self.m / root
         else:
             self.sum = self.sum + g**2
             self.w = self.w - lr / (1 + (self.t - 1) * get("lr_decay", 0)) * g / (np.sqrt(self.sum) + get("eps", 1e-10))
@@ -117,6 +206,14 @@ SETTINGS: list[tuple[Any, dict[str, Any]]] = [
     (RMSprop, {"centered": True}),
     (Adagrad, {}),
     (Adagrad, {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5, "eps": 1e-3}),
+    (Adadelta, {}),
+    (Adadelta, {"rho": 0.7, "eps": 1e-3, "weight_decay": 0.1}),
+    (Adamax, {}),
+    (Adamax, {"betas": (0.7, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
+    (NAdam, {}),
+    (NAdam, {"betas": (0.7, 0.9), "eps": 1e-3, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    (NAdam, {"weight_decay": 0.3, "decoupled_weight_decay": True}),
+    *((make, {"l1": 0.2, "weight_decay": 0.05}) for make in (SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, Adamax, NAdam)),
 ]
 IDS = [f"{make.__name__}-{'-'.join(settings) or 'defaults'}" for make, settings in SETTINGS]
 SHAPES = {"a": (3, 2, 3, 3), "b": (1,), "c": (), "d": (0, 4), "e": (17, 5), "f": (2 * CHUNK + 77,)}  # parts of vectors, lines and jobs
@@ -300,6 +397,14 @@ def test_errors() -> None:
         RMSprop({}, alpha=1)
     with pytest.raises(ValueError, match="Adagrad: eps"):
         Adagrad({}, eps=0)
+    with pytest.raises(ValueError, match="Adadelta: rho"):
+        Adadelta({}, rho=1.0)
+    with pytest.raises(ValueError, match="NAdam: momentum_decay"):
+        NAdam({}, momentum_decay=-1)
+    with pytest.raises(ValueError, match="Adamax: betas"):
+        Adamax({}, betas=(0.9, 1.0))
+    with pytest.raises(ValueError, match="SGD: l1 must not be negative, and must be finite; got -1"):
+        SGD({}, 1, l1=-1)
     with pytest.raises(TypeError, match="'w' must have dtype float32 or float64; got int64"):
         SGD({"w": np.ones(2, np.int64)}, 1)
     with pytest.raises(ValueError, match="read-only"):
@@ -369,7 +474,7 @@ def test_clip_grad_norm(dtype: Any) -> None:
 
 def test_public_names() -> None:
     assert all(hasattr(optim, name) for name in optim.__all__)
-    assert repr(SGD({}, 0.5)) == "SGD(momentum=0.0, dampening=0.0, nesterov=False, lr=0.5, weight_decay=0.0)"
+    assert repr(SGD({}, 0.5)) == "SGD(momentum=0.0, dampening=0.0, nesterov=False, lr=0.5, weight_decay=0.0, l1=0.0)"
 
 
 def test_one_cycle_cosine_has_torchs_values() -> None:

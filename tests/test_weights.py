@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastcnn import weights
-from fastcnn.layers import BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
+from fastcnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sequential
 
 FORMATS = ["npz", "safetensors"]
 
@@ -90,6 +90,55 @@ def test_precision_is_the_models() -> None:
     np.testing.assert_array_equal(other.params["0.weight"], net.params["0.weight"].astype(np.float32))
     weights.load_into(other, {name: a.astype(np.float16) if a.dtype.kind == "f" else a for name, a in _trained(3).state_dict().items()})
     assert other.params["0.weight"].dtype == np.float32
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_float16_weights_at_rest(ending: str, tmp_path: Path) -> None:
+    """Half the bytes; what is loaded are the weights rounded to 11 bits, in the model's dtype; predictions hardly differ."""
+    net = Sequential(Flatten(), Linear(36, 200, rng=0), ReLU(), BatchNorm1d(200), Linear(200, 10, rng=1))
+    x = np.random.default_rng(3).standard_normal((8, 1, 6, 6)).astype(np.float32)
+    net(x)
+    whole, half = tmp_path / f"whole.{ending}", tmp_path / f"half.{ending}"
+    weights.save(whole, net)
+    weights.save(half, net, dtype="float16")
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    found = weights.load(half)
+    for name, value in net.state_dict().items():
+        expected = value.astype(np.float16) if value.dtype == np.float32 else value
+        np.testing.assert_array_equal(found[name], expected, strict=True)
+    assert found["3.num_batches_tracked"] == 1
+    for dtype in (np.float32, np.float64):
+        other = Sequential(Flatten(), Linear(36, 200, dtype=dtype), ReLU(), BatchNorm1d(200, dtype=dtype), Linear(200, 10, dtype=dtype))
+        assert weights.load_into(other, half) == ([], [])
+        for name, value in other.params.items():
+            assert value.dtype == dtype
+            np.testing.assert_array_equal(value, found[name])
+            normal = np.abs(value) > 6.2e-5
+            np.testing.assert_allclose(value[normal], net.params[name][normal], rtol=2**-11)
+        got, want = other.eval()(x.astype(dtype)), net.eval()(x)
+        assert 0 < np.linalg.norm(got - want) / np.linalg.norm(want) < 2e-3
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_what_float16_cannot_hold_is_refused_by_name(ending: str, tmp_path: Path) -> None:
+    path, net = tmp_path / f"a.{ending}", _trained()
+    net.buffers["2.running_var"][1:] = 65504, -7e4  # the largest that float16 has, and one beyond
+    message = r"save: 2\.running_var must lie within \+-65504 to be saved as float16; got 1 beyond it, up to 70000"
+    with pytest.raises(ValueError, match=message):
+        weights.save(path, net, dtype="float16")
+    assert not path.exists()
+    with pytest.raises(ValueError, match=r"save: a must lie within \+-3\.40282e\+38 to be saved as float32; got 2"):
+        weights.save(path, {"a": np.array([1e39, 1, -1e300])}, dtype="float32")
+    values = np.array([np.inf, -np.inf, np.nan, -0.0, 65519.0, 1e-9], np.float32)  # 65519 rounds to 65504
+    weights.save(path, {"a": values, "b": np.array([2**40])}, dtype="float16")
+    found = weights.load(path)
+    np.testing.assert_array_equal(found["a"], np.array([np.inf, -np.inf, np.nan, -0.0, 65504, 0], np.float16), strict=True)
+    assert found["b"][0] == 2**40
+    weights.save(path, {"a": np.ones(2, np.float16)}, dtype="float64")
+    assert weights.load(path)["a"].dtype == np.float64
+    for other in ("bfloat16", np.float16):
+        with pytest.raises(ValueError, match=r"save: dtype must be one of \('float16', 'float32', 'float64'\)"):
+            weights.save(path, {}, dtype=other)
 
 
 def test_differences_are_all_listed_and_nothing_is_loaded() -> None:

@@ -1,4 +1,4 @@
-"""Activations as layers: ReLU, those of the table of `fastcnn.ops.activation`, PReLU, and softmax."""
+"""Activations as layers: ReLU, those of the table of `fastcnn.ops.activation`, identity, step, PReLU, and softmax."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import window
+from .. import checks, window
 from ..functional.activation import prelu, prelu_backward
 from ..ops.activation import ACTIVATIONS, FUNCTIONS, settings
 from ..ops.relu import relu, relu_backward
@@ -175,6 +175,42 @@ class Threshold(Activation):
     name = "threshold"
 
 
+class Identity(Layer):
+    """Return x: what stands where a model offers a choice of activations and none is wanted. Takes any arguments, as torch's does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        return x, ()
+
+    def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        return (dy if input_gradient else None), {}
+
+
+class Step(Layer):
+    """Heaviside's function, the perceptron's: 1 where x > 0, else 0 (NaN stays). Its gradient is 0, so nothing before it learns.
+
+    References
+    ----------
+    F. Rosenblatt, "The Perceptron", 1958; `torch.heaviside` with values of 0.
+    """
+
+    def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        x = checks.array("Step", "input", x, None)
+        return np.heaviside(x, x.dtype.type(0)), x.shape
+
+    def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        if not input_gradient:
+            return None, {}
+        dy = checks.array("Step", "gradient", dy, None)
+        checks.same_shape("Step", "gradient", dy, saved, "the output's")
+        return np.zeros_like(dy), {}
+
+    def flops(self, shape: tuple[int, ...]) -> int:
+        return math.prod(shape)
+
+
 class PReLU(Layer):
     """x where x > 0, else weight x, with one weight or one of every channel that is learnt; see `fastcnn.functional.prelu`.
 
@@ -196,8 +232,10 @@ class PReLU(Layer):
         return prelu(x, self.params["weight"]), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        if not (input_gradient or self.trainable):
+            return None, {}
         dx, dweight = prelu_backward(dy, saved, self.params["weight"])
-        return (dx if input_gradient else None), {"weight": dweight}
+        return (dx if input_gradient else None), ({"weight": dweight} if self.trainable else {})
 
     def flops(self, shape: tuple[int, ...]) -> int:
         return math.prod(shape)

@@ -24,16 +24,20 @@ class Layer:
     Attributes
     ----------
     params : dict of str to ndarray
-        Trainable arrays under torch's names (``weight``, ``bias``); optimisers change them in place.
+        What is trained, under torch's names (``weight``, ``bias``); optimisers change the arrays in place.
     grads : dict of str to ndarray
-        Gradients of the last `backward`, under the names of `params`.
+        Gradients of the last `backward`, under the names of `params`; those of frozen layers are missing.
     buffers : dict of str to ndarray
         What a layer keeps besides and no optimiser trains (``running_mean``), under torch's names; changed in place.
     training : bool
         Whether layers such as `Dropout` behave as in training; see `train` and `eval`.
     precision : "highest", "high" or "medium"
         What operations may use, forward and backward, as of `fastcnn.conv2d`; see `use`.
+    trainable : bool
+        Whether training changes the layer; see `freeze`.
     """
+
+    trainable: bool = True
 
     def __init__(self) -> None:
         self.params: dict[str, np.ndarray] = {}
@@ -48,7 +52,7 @@ class Layer:
         raise TypeError(f"{type(self).__name__} defines no apply")
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """Return the gradients with respect to the input (None unless asked for) and to every parameter."""
+        """Return the gradients with respect to the input (None unless asked for) and, while `trainable`, to every parameter."""
         raise TypeError(f"{type(self).__name__} defines no pull_back")
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -92,6 +96,36 @@ class Layer:
         """Switch to evaluation behaviour; returns the layer. For inference with weights packed once see `fastcnn.layers.prepare`."""
         return self.train(False)
 
+    def freeze(self: Self) -> Self:
+        """Keep parameters and buffers as they are, to the bit, whatever is trained around them; returns the layer.
+
+        Gradients pass through a frozen layer, but those of its parameters are not computed and missing from `grads`, and what has no
+        gradient no optimiser moves: no weight decay, no momentum. A frozen batch normalisation uses its running statistics, as in
+        evaluation, and keeps them. Dropout is no parameter, and drops as before: see `eval`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn.layers import Flatten, Conv2d, Linear, Sequential
+        >>> net = Sequential(Conv2d(1, 4, 3, rng=0).freeze(), Flatten(), Linear(16, 2, rng=0))
+        >>> y = net(np.ones((1, 1, 4, 4), np.float32))
+        >>> dx = net.backward(y)
+        >>> sorted(net.grads)
+        ['2.bias', '2.weight']
+        """
+        self.trainable = False
+        return self
+
+    def unfreeze(self: Self) -> Self:
+        """Let training change the layer again; returns it."""
+        self.trainable = True
+        return self
+
+    @property
+    def trainable_params(self) -> dict[str, np.ndarray]:
+        """Those of `params` that are not frozen."""
+        return dict(self.params) if self.trainable else {}
+
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the output's shape without the batch axis, for an input of `shape` without it."""
         return shape
@@ -102,7 +136,7 @@ class Layer:
 
     @property
     def parameter_count(self) -> int:
-        """Number of trainable values."""
+        """Number of values in all parameters, frozen ones too."""
         return sum(param.size for param in self.params.values())
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -136,7 +170,8 @@ class Layer:
         return found
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._describe()})"
+        described = [self._describe(), "frozen" if self.params and not self.trainable else ""]
+        return f"{type(self).__name__}({', '.join(filter(None, described))})"
 
     def _describe(self) -> str:
         return ""

@@ -25,9 +25,9 @@ class Conv2d(Layer):
     dtype : float32 or float64
     rng : Generator, seed or None
         For the initial values.
-    init : callable
-        Draws the weight from (shape, rng, dtype): see `fastcnn.init`. By default weight and bias are torch's; with any other the bias
-        begins at 0.
+    init : str or callable
+        A name of `fastcnn.init.INITIALIZERS`, or what draws the weight from (shape, rng, dtype). By default weight and bias are torch's;
+        with any other the bias begins at 0.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Conv2d(Layer):
         *,
         dtype: Any = np.float32,
         rng: np.random.Generator | int | None = None,
-        init: Initializer = torch_default,
+        init: Initializer | str = torch_default,
     ) -> None:
         super().__init__()
         channels = window.integer("Conv2d", "in_channels", in_channels, 1)
@@ -53,7 +53,7 @@ class Conv2d(Layer):
             raise ValueError(f"Conv2d: groups must divide in_channels and out_channels; got {groups} for {channels} and {filters}")
         shape = (filters, channels // groups, *window.pair("Conv2d", "kernel_size", kernel_size, 1))
         self.window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        self.params.update(initial(shape, bias, init, generator(rng), dtype))
+        self.params.update(initial("Conv2d", shape, bias, init, generator(rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         pixels = channels_last(self, x)
@@ -62,8 +62,10 @@ class Conv2d(Layer):
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         errors, weight = channels_last(self, dy), self.params["weight"]
-        grads = {"weight": conv2d_weight(saved, weight.shape, errors, **self.window, precision=self.precision, layout="NHWC")}
-        if "bias" in self.params:
+        grads = {}
+        if self.trainable:
+            grads["weight"] = conv2d_weight(saved, weight.shape, errors, **self.window, precision=self.precision, layout="NHWC")
+        if self.trainable and "bias" in self.params:
             grads["bias"] = bias_gradient(errors, "NHWC")
         if not input_gradient:
             return None, grads

@@ -84,11 +84,14 @@ def _pooled(conv: Conv2d, pool: MaxPool2d, pixels: np.ndarray) -> Saved | None:
 def pull_back(
     layers: Sequence[Layer], saved: Saved, dy: np.ndarray, input_gradient: bool
 ) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-    """Return the gradients with respect to the input (None unless asked for) and to the convolution's parameters."""
+    """Return the gradients with respect to the input (None unless asked for) and to the convolution's parameters, if it is trainable."""
     conv = layers[0]
     assert isinstance(conv, Conv2d)
+    if not (input_gradient or conv.trainable):
+        return None, {}
     weight, errors = conv.params["weight"], channels_last(layers[-1], dy)
-    shared: dict[str, Any] = {**conv.window, "input_gradient": input_gradient, "precision": conv.precision, "layout": "NHWC"}
+    wanted = {"input_gradient": input_gradient, "weight_gradient": conv.trainable}
+    shared: dict[str, Any] = {**conv.window, **wanted, "precision": conv.precision, "layout": "NHWC"}
     if saved.winners is None:
         dx, dweight, dbias = conv2d_relu_backward(errors, saved.y, saved.pixels, weight, **shared)
     else:
@@ -97,5 +100,7 @@ def pull_back(
             errors, saved.winners, saved.y, saved.pixels, weight, **shared,
             pool_kernel=kernel, pool_stride=stride, pool_padding=padding, pool_ceil_mode=ceil_mode,
         )  # fmt: skip
-    grads = {"weight": dweight, "bias": dbias} if "bias" in conv.params else {"weight": dweight}
+    grads = {}
+    if dweight is not None and dbias is not None:
+        grads = {"weight": dweight, "bias": dbias} if "bias" in conv.params else {"weight": dweight}
     return (None if dx is None else channels_first(dx)), grads

@@ -26,9 +26,9 @@ class Linear(Layer):
     dtype : float32 or float64
     rng : Generator, seed or None
         For the initial values.
-    init : callable
-        Draws the weight from (shape, rng, dtype): see `fastcnn.init`. By default weight and bias are torch's; with any other the bias
-        begins at 0.
+    init : str or callable
+        A name of `fastcnn.init.INITIALIZERS`, or what draws the weight from (shape, rng, dtype). By default weight and bias are torch's;
+        with any other the bias begins at 0.
     """
 
     def __init__(
@@ -39,21 +39,23 @@ class Linear(Layer):
         *,
         dtype: Any = np.float32,
         rng: np.random.Generator | int | None = None,
-        init: Initializer = torch_default,
+        init: Initializer | str = torch_default,
     ) -> None:
         super().__init__()
         shape = (
             window.integer("Linear", "out_features", out_features, 1),
             window.integer("Linear", "in_features", in_features, 1),
         )
-        self.params.update(initial(shape, bias, init, generator(rng), dtype))
+        self.params.update(initial("Linear", shape, bias, init, generator(rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         return linear(x, self.params["weight"], self.params.get("bias"), precision=self.precision), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        dweight, dbias = linear_weight(dy, saved, self.params["weight"], precision=self.precision)
-        grads = {"weight": dweight, "bias": dbias} if "bias" in self.params else {"weight": dweight}
+        grads = {}
+        if self.trainable:
+            dweight, dbias = linear_weight(dy, saved, self.params["weight"], precision=self.precision)
+            grads = {"weight": dweight, "bias": dbias} if "bias" in self.params else {"weight": dweight}
         return (linear_input(dy, self.params["weight"], precision=self.precision) if input_gradient else None), grads
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -28,7 +28,8 @@ class BatchNorm(Layer):
     """Base of `BatchNorm1d` and `BatchNorm2d`, which differ in the inputs that they take; see `fastcnn.batch_norm`.
 
     In training every channel is normalised by its mean and variance over the batch, and the running statistics, which evaluation uses,
-    move towards them. They are all that `apply` changes in the layer: threads that share it must not train it at the same time.
+    move towards them. They are all that `apply` changes in the layer: threads that share it must not train it at the same time. Frozen, the
+    layer normalises as in evaluation.
 
     Parameters
     ----------
@@ -86,8 +87,9 @@ class BatchNorm(Layer):
         self._check(x.shape)
         images = x.ndim == 4
         source = channels_last(self, x) if images else x
-        training = self.training or not self.buffers
-        tracked = self.buffers.get("num_batches_tracked") if self.training else None
+        moving = self.training and self.trainable  # frozen, it is in evaluation mode
+        training = moving or not self.buffers
+        tracked = self.buffers.get("num_batches_tracked") if moving else None
         momentum = self.momentum
         if momentum is None:
             momentum = 0.0 if tracked is None else 1 / (int(tracked) + 1)
@@ -101,12 +103,14 @@ class BatchNorm(Layer):
         return (channels_first(y) if images else y), _Saved(source, mean, inverse, training, relu)
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        if not (input_gradient or self.trainable):
+            return None, {}
         images = saved.x.ndim == 4
         dx, dweight, dbias = batch_norm_backward(
             channels_last(self, dy) if images else dy, saved.x, saved.mean, saved.inverse, self.params.get("weight"),
             self.params.get("bias"), saved.training, relu=saved.relu, layout="NHWC" if images else "NCHW",
         )  # fmt: skip
-        grads = {"weight": dweight, "bias": dbias} if self.params else {}
+        grads = {"weight": dweight, "bias": dbias} if self.trainable and self.params else {}
         if not input_gradient:
             return None, grads
         return (channels_first(dx) if images else dx), grads
@@ -168,8 +172,11 @@ class LayerNorm(Layer):
         return layer_norm(x, self.normalized_shape, self.params.get("weight"), self.params.get("bias"), self.eps), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        if not (input_gradient or self.trainable):
+            return None, {}
         dx, dweight, dbias = layer_norm_backward(dy, saved, self.normalized_shape, self.params.get("weight"), self.eps)
-        return (dx if input_gradient else None), ({"weight": dweight, "bias": dbias} if self.params else {})
+        grads = {"weight": dweight, "bias": dbias} if self.trainable and self.params else {}
+        return (dx if input_gradient else None), grads
 
     def flops(self, shape: tuple[int, ...]) -> int:
         return 7 * math.prod(shape)
@@ -208,8 +215,11 @@ class GroupNorm(Layer):
         return group_norm(x, self.num_groups, self.params.get("weight"), self.params.get("bias"), self.eps), x
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
+        if not (input_gradient or self.trainable):
+            return None, {}
         dx, dweight, dbias = group_norm_backward(dy, saved, self.num_groups, self.params.get("weight"), self.eps)
-        return (dx if input_gradient else None), ({"weight": dweight, "bias": dbias} if self.params else {})
+        grads = {"weight": dweight, "bias": dbias} if self.trainable and self.params else {}
+        return (dx if input_gradient else None), grads
 
     def flops(self, shape: tuple[int, ...]) -> int:
         return 7 * math.prod(shape)

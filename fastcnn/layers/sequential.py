@@ -81,7 +81,21 @@ class Sequential(Layer):
 
     def _first_trainable(self) -> int:
         """Return the first layer whose gradient anybody needs."""
-        return next((i for i, layer in enumerate(self.layers) if layer.params), len(self.layers))
+        return next((i for i, layer in enumerate(self.layers) if layer.params and layer.trainable), len(self.layers))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes any of the layers; assigned, it is passed on to all of them, as by `freeze` and `unfreeze`."""
+        return any(layer.trainable for layer in self.layers if layer.params)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = value
+
+    @property
+    def trainable_params(self) -> dict[str, np.ndarray]:
+        return {f"{i}.{name}": param for i, layer in enumerate(self.layers) for name, param in layer.trainable_params.items()}
 
     def use(self: Self, precision: str) -> Self:
         for layer in self.layers:  # type: ignore[attr-defined]

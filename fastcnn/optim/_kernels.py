@@ -2,7 +2,7 @@
 
 Kernels take a job and the table of jobs (see `_segments.chunk_table`), the addresses of parameters and of gradients (0 where there is
 none), a row of numbers for each parameter or one for all, and flat memory. Options are constants of a kernel: one that is off costs
-nothing.
+nothing. With `lasso` number `L1` times the sign of a parameter is added to its gradient.
 
 Every element is computed alone, by operations that IEEE 754 rounds one way: results depend neither on threads nor on vectors. On one
 Zen 4 core the launch of Adam on 215,000 parameters takes 65 us; a plain loop over the same arrays takes 61, and 43 without its division
@@ -20,24 +20,29 @@ import numpy as np
 from ..jit import kernel
 from ..simd import array_at
 
+L1 = 7  # place in a row
+
 
 @functools.cache
-def sgd(dtype: np.dtype, decay: bool, momentum: bool, nesterov: bool) -> Any:
+def sgd(dtype: np.dtype, decay: bool, lasso: bool, momentum: bool, nesterov: bool) -> Any:
     """Return the kernel of SGD; numbers: lr, weight decay, momentum, share of the gradient in the momentum (1 - dampening)."""
     at, real, size = array_at(dtype), dtype.type, dtype.itemsize
 
-    @kernel(specialisation=(dtype.str, decay, momentum, nesterov))
+    @kernel(specialisation=(dtype.str, decay, lasso, momentum, nesterov))
     def update(job, jobs, params, grads, numbers, velocity):
         segment, first, count, start = jobs[job]
         if grads[segment] != 0:
             p, g = at(params[segment] + first * size, count), at(grads[segment] + first * size, count)
             row = numbers[segment % len(numbers)]
             lr, wd, keep, share = real(row[0]), real(row[1]), real(row[2]), real(row[3])
+            l1, zero = real(row[L1]), real(0)
             v = velocity[start : start + count] if momentum else g
             for i in range(count):
                 d = g[i]
                 if decay:
                     d += wd * p[i]
+                if lasso:
+                    d += l1 if p[i] > zero else -l1 if p[i] < zero else zero
                 if momentum:
                     moved = keep * v[i] + share * d
                     v[i] = moved
@@ -48,7 +53,7 @@ def sgd(dtype: np.dtype, decay: bool, momentum: bool, nesterov: bool) -> Any:
 
 
 @functools.cache
-def adam(dtype: np.dtype, decay: bool, decoupled: bool, amsgrad: bool) -> Any:
+def adam(dtype: np.dtype, decay: bool, lasso: bool, decoupled: bool, amsgrad: bool) -> Any:
     """Return the kernel of Adam and AdamW.
 
     Numbers: lr sqrt(1 - beta2^t) / (1 - beta1^t), eps sqrt(1 - beta2^t), beta1, 1 - beta1, beta2, 1 - beta2, and the decay: that which
@@ -56,7 +61,7 @@ def adam(dtype: np.dtype, decay: bool, decoupled: bool, amsgrad: bool) -> Any:
     """
     at, real, size = array_at(dtype), dtype.type, dtype.itemsize
 
-    @kernel(specialisation=(dtype.str, decay, decoupled, amsgrad))
+    @kernel(specialisation=(dtype.str, decay, lasso, decoupled, amsgrad))
     def update(job, jobs, params, grads, numbers, first_moment, second_moment, largest):
         segment, first, count, start = jobs[job]
         if grads[segment] != 0:
@@ -64,10 +69,12 @@ def adam(dtype: np.dtype, decay: bool, decoupled: bool, amsgrad: bool) -> Any:
             m, v = first_moment[start : start + count], second_moment[start : start + count]
             top = largest[start : start + count] if amsgrad else v
             row = numbers[segment % len(numbers)]
-            lr, eps, wd = real(row[0]), real(row[1]), real(row[6])
+            lr, eps, wd, l1, zero = real(row[0]), real(row[1]), real(row[6]), real(row[L1]), real(0)
             one, new_one, two, new_two = real(row[2]), real(row[3]), real(row[4]), real(row[5])
             for i in range(count):
                 w, d = p[i], g[i]
+                if lasso:
+                    d += l1 if w > zero else -l1 if w < zero else zero
                 if decay:
                     if decoupled:
                         w *= wd
@@ -85,11 +92,11 @@ def adam(dtype: np.dtype, decay: bool, decoupled: bool, amsgrad: bool) -> Any:
 
 
 @functools.cache
-def rmsprop(dtype: np.dtype, decay: bool, momentum: bool, centered: bool) -> Any:
+def rmsprop(dtype: np.dtype, decay: bool, lasso: bool, momentum: bool, centered: bool) -> Any:
     """Return the kernel of RMSprop; numbers: lr, weight decay, alpha, 1 - alpha, eps, momentum."""
     at, real, size = array_at(dtype), dtype.type, dtype.itemsize
 
-    @kernel(specialisation=(dtype.str, decay, momentum, centered))
+    @kernel(specialisation=(dtype.str, decay, lasso, momentum, centered))
     def update(job, jobs, params, grads, numbers, squares, means, velocity):
         segment, first, count, start = jobs[job]
         if grads[segment] != 0:
@@ -99,11 +106,13 @@ def rmsprop(dtype: np.dtype, decay: bool, momentum: bool, centered: bool) -> Any
             v = velocity[start : start + count] if momentum else s
             row = numbers[segment % len(numbers)]
             lr, wd, keep, new, eps, mu = real(row[0]), real(row[1]), real(row[2]), real(row[3]), real(row[4]), real(row[5])
-            zero = real(0)
+            l1, zero = real(row[L1]), real(0)
             for i in range(count):
                 d = g[i]
                 if decay:
                     d += wd * p[i]
+                if lasso:
+                    d += l1 if p[i] > zero else -l1 if p[i] < zero else zero
                 square = keep * s[i] + new * (d * d)
                 s[i] = square
                 if centered:
@@ -121,21 +130,23 @@ def rmsprop(dtype: np.dtype, decay: bool, momentum: bool, centered: bool) -> Any
 
 
 @functools.cache
-def adagrad(dtype: np.dtype, decay: bool) -> Any:
+def adagrad(dtype: np.dtype, decay: bool, lasso: bool) -> Any:
     """Return the kernel of Adagrad; numbers: lr, weight decay, eps."""
     at, real, size = array_at(dtype), dtype.type, dtype.itemsize
 
-    @kernel(specialisation=(dtype.str, decay))
+    @kernel(specialisation=(dtype.str, decay, lasso))
     def update(job, jobs, params, grads, numbers, sums):
         segment, first, count, start = jobs[job]
         if grads[segment] != 0:
             p, g, s = at(params[segment] + first * size, count), at(grads[segment] + first * size, count), sums[start : start + count]
             row = numbers[segment % len(numbers)]
-            lr, wd, eps = real(row[0]), real(row[1]), real(row[2])
+            lr, wd, eps, l1, zero = real(row[0]), real(row[1]), real(row[2]), real(row[L1]), real(0)
             for i in range(count):
                 d = g[i]
                 if decay:
                     d += wd * p[i]
+                if lasso:
+                    d += l1 if p[i] > zero else -l1 if p[i] < zero else zero
                 total = s[i] + d * d
                 s[i] = total
                 p[i] -= lr * d / (math.sqrt(total) + eps)

@@ -19,7 +19,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params, lr, weight_decay
+    params, lr, weight_decay, l1
         See `Optimizer`.
     momentum, dampening : float
         momentum below 1.
@@ -39,9 +39,11 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        l1: float = 0.0,
     ) -> None:
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
-        super().__init__(params, lr, weight_decay)
+        super().__init__(params, lr, weight_decay, l1)
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -55,10 +57,10 @@ class SGD(Optimizer):
 
     def _numbers(self, count: int) -> tuple[float, ...]:
         share = 1.0 if count == 1 else 1 - self.dampening
-        return self.lr, self.weight_decay, self.momentum, share, 0, 0, 0, 0
+        return self.lr, self.weight_decay, self.momentum, share, 0, 0, 0, self.l1
 
     def _kernel(self, dtype: np.dtype) -> Kernel:
-        kernel: Kernel = _kernels.sgd(dtype, self.weight_decay != 0, self.momentum != 0, bool(self.nesterov))
+        kernel: Kernel = _kernels.sgd(dtype, self.weight_decay != 0, self.l1 != 0, self.momentum != 0, bool(self.nesterov))
         return kernel
 
 
@@ -67,7 +69,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params, lr, weight_decay
+    params, lr, weight_decay, l1
         See `Optimizer`.
     betas : (float, float)
         What the running means keep at a step, each below 1.
@@ -81,8 +83,6 @@ class Adam(Optimizer):
     D. Kingma & J. Ba, "Adam: A Method for Stochastic Optimization", 2015, algorithm 1.
     """
 
-    _decoupled = False
-
     def __init__(
         self,
         params: Mapping[str, np.ndarray],
@@ -91,9 +91,11 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
+        *,
+        l1: float = 0.0,
     ) -> None:
         self.betas, self.eps, self.amsgrad = betas, eps, bool(amsgrad)
-        super().__init__(params, lr, weight_decay)
+        super().__init__(params, lr, weight_decay, l1)
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -109,10 +111,10 @@ class Adam(Optimizer):
         # lr m' / (sqrt(v') + eps) with both corrections gathered into two numbers
         root = math.sqrt(1 - two**count)
         decay = 1 - self.lr * self.weight_decay if self._decoupled else self.weight_decay
-        return self.lr * root / (1 - one**count), self.eps * root, one, 1 - one, two, 1 - two, decay, 0
+        return self.lr * root / (1 - one**count), self.eps * root, one, 1 - one, two, 1 - two, decay, self.l1
 
     def _kernel(self, dtype: np.dtype) -> Kernel:
-        kernel: Kernel = _kernels.adam(dtype, self.weight_decay != 0, self._decoupled, self.amsgrad)
+        kernel: Kernel = _kernels.adam(dtype, self.weight_decay != 0, self.l1 != 0, self._decoupled, self.amsgrad)
         return kernel
 
 
@@ -124,8 +126,6 @@ class AdamW(Adam):
     I. Loshchilov & F. Hutter, "Decoupled Weight Decay Regularization", 2019; the form of `torch.optim.AdamW`.
     """
 
-    _decoupled = True
-
     def __init__(
         self,
         params: Mapping[str, np.ndarray],
@@ -134,8 +134,14 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
+        *,
+        l1: float = 0.0,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, l1=l1)
+
+    @property
+    def _decoupled(self) -> bool:
+        return True
 
 
 class RMSprop(Optimizer):
@@ -143,7 +149,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params, lr, weight_decay
+    params, lr, weight_decay, l1
         See `Optimizer`.
     alpha : float
         In [0, 1).
@@ -168,9 +174,11 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        l1: float = 0.0,
     ) -> None:
         self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, bool(centered)
-        super().__init__(params, lr, weight_decay)
+        super().__init__(params, lr, weight_decay, l1)
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -183,10 +191,10 @@ class RMSprop(Optimizer):
         return "square_avg", "grad_avg" if self.centered else "", "momentum_buffer"
 
     def _numbers(self, count: int) -> tuple[float, ...]:
-        return self.lr, self.weight_decay, self.alpha, 1 - self.alpha, self.eps, self.momentum, 0, 0
+        return self.lr, self.weight_decay, self.alpha, 1 - self.alpha, self.eps, self.momentum, 0, self.l1
 
     def _kernel(self, dtype: np.dtype) -> Kernel:
-        kernel: Kernel = _kernels.rmsprop(dtype, self.weight_decay != 0, self.momentum != 0, self.centered)
+        kernel: Kernel = _kernels.rmsprop(dtype, self.weight_decay != 0, self.l1 != 0, self.momentum != 0, self.centered)
         return kernel
 
 
@@ -195,7 +203,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    params, lr, weight_decay
+    params, lr, weight_decay, l1
         See `Optimizer`.
     lr_decay : float
     initial_accumulator_value : float
@@ -216,9 +224,11 @@ class Adagrad(Optimizer):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        l1: float = 0.0,
     ) -> None:
         self.lr_decay, self.eps = lr_decay, eps
-        super().__init__(params, lr, weight_decay)
+        super().__init__(params, lr, weight_decay, l1)
         _require("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0, math.inf)
         for kept in self.state.values():
             kept["sum"].fill(initial_accumulator_value)
@@ -233,8 +243,8 @@ class Adagrad(Optimizer):
         return ("sum",)
 
     def _numbers(self, count: int) -> tuple[float, ...]:
-        return self.lr / (1 + (count - 1) * self.lr_decay), self.weight_decay, self.eps, 0, 0, 0, 0, 0
+        return self.lr / (1 + (count - 1) * self.lr_decay), self.weight_decay, self.eps, 0, 0, 0, 0, self.l1
 
     def _kernel(self, dtype: np.dtype) -> Kernel:
-        kernel: Kernel = _kernels.adagrad(dtype, self.weight_decay != 0)
+        kernel: Kernel = _kernels.adagrad(dtype, self.weight_decay != 0, self.l1 != 0)
         return kernel

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..jit import Kernel
 from ._segments import Segments, address, by_dtype
+from .penalties import l1_penalty, l2_penalty
 
 
 class Optimizer:
@@ -26,6 +27,8 @@ class Optimizer:
         Learning rate; assign `optimizer.lr` to follow a schedule.
     weight_decay : float
         Adds weight_decay * w to the gradient (an L2 penalty of weight_decay / 2 * sum w^2), unless the optimiser says otherwise.
+    l1 : float
+        Adds l1 * sign(w) to the gradient (an L1 penalty of l1 * sum |w|), whose sign of 0 is 0.
 
     Attributes
     ----------
@@ -40,9 +43,9 @@ class Optimizer:
         A parameter is read-only, or a number is out of its range.
     """
 
-    def __init__(self, params: Mapping[str, np.ndarray], lr: float, weight_decay: float = 0.0) -> None:
+    def __init__(self, params: Mapping[str, np.ndarray], lr: float, weight_decay: float = 0.0, l1: float = 0.0) -> None:
         self.params = dict(params)
-        self.lr, self.weight_decay = lr, weight_decay
+        self.lr, self.weight_decay, self.l1 = lr, weight_decay, l1
         self._check_settings()
         self._build()
 
@@ -80,6 +83,13 @@ class Optimizer:
             addresses[number][index] = address(grad)
         for group, found in zip(self._groups, addresses, strict=True):
             self._step_group(group, found)
+
+    def penalty(self) -> float:
+        """Return what `weight_decay` and `l1` add to the loss that is minimised, now: weight_decay / 2 sum w^2 + l1 sum |w|.
+
+        Over all parameters, biases too, as they decay too; for the history of the loss. A decoupled decay is no penalty, and left out.
+        """
+        return l2_penalty(self.params, 0.0 if self._decoupled else self.weight_decay) + l1_penalty(self.params, self.l1)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Return copies of all that the next step depends on but the settings given to the constructor.
@@ -134,12 +144,19 @@ class Optimizer:
     def _kernel(self, dtype: np.dtype) -> Kernel:
         raise TypeError(f"{type(self).__name__} defines no _kernel")
 
+    @property
+    def _decoupled(self) -> bool:
+        """Whether the weight decay is applied beside the gradient, and no penalty."""
+        return False
+
     def _check_settings(self) -> None:
         """Raise ValueError for a setting out of its range: at the start, and before every step, as they may have been assigned."""
         lr, decay = self.lr, self.weight_decay
         if not 0 <= lr < math.inf or not 0 <= decay < math.inf:
             name = type(self).__name__
             raise ValueError(f"{name}: lr and weight_decay must not be negative, and must be finite; got {lr} and {decay}")
+        if not 0 <= self.l1 < math.inf:
+            raise ValueError(f"{type(self).__name__}: l1 must not be negative, and must be finite; got {self.l1}")
 
     # --- One launch for all parameters of a dtype ---
 

@@ -95,7 +95,8 @@ class Validation(NamedTuple):
 
 def judged_weights(model: Layer, average: WeightAverage | None) -> dict[str, np.ndarray]:
     """Return a copy of the weights (and buffers) that `Validation.judge` judges by."""
-    averaged = {} if average is None else {name: value.copy() for name, value in average.params.items()}
+    trained = model.trainable_params  # what was frozen on the way stays as it is, though its mean may still follow it
+    averaged = {} if average is None else {name: value.copy() for name, value in average.params.items() if name in trained}
     return {**model.state_dict(), **averaged}
 
 

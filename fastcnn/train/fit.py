@@ -58,8 +58,8 @@ def fit(
     Parameters
     ----------
     model : Layer
-        Takes (n, C, H, W) and gives logits (n, classes). Its final weights are those of the best epoch with `early_stopping`, else the
-        averaged ones with `average`, else those of the last step.
+        Takes (n, C, H, W) and gives logits (n, classes). Its frozen layers stay as they are (see `Layer.freeze`). Its final weights are
+        those of the best epoch with `early_stopping`, else the averaged ones with `average`, else those of the last step.
     images : (N, H, W) or (N, C, H, W) uint8, or normalised inputs (N, C, H, W) float32
         Bytes are normalised by their mean and deviation, which the history keeps for `predict`.
     labels : (N,) integers
@@ -74,7 +74,7 @@ def fit(
     loss : optional
         Cross-entropy without label smoothing by default.
     optimizer : Optimizer, optional
-        Of this model's parameters. By default Adam with betas (0.7, 0.9).
+        Of this model's parameters, at least of those that are not frozen. By default Adam with betas (0.7, 0.9).
     schedule : callable, optional
         From the step, 0 ... steps - 1 (see `count_steps`), to the learning rate. By default the optimiser's `lr` throughout, or, for the
         default optimiser, one cycle up to 0.006 and down.
@@ -92,8 +92,8 @@ def fit(
     checkpoint : path or Checkpoint, optional
         Where to save what `resume` needs: a path means every 10 seconds, after epochs, at Ctrl-C and at the end.
     resume : bool
-        Go on from `checkpoint`: model, optimiser and settings must be made as before, and come to the same weights as without interruption.
-        A run that had finished is only loaded.
+        Go on from `checkpoint`: model (with the same layers frozen), optimiser and settings must be made as before, and come to the same
+        weights as without interruption. What a callback froze on the way it must freeze again. A run that had finished is only loaded.
 
     Returns
     -------
@@ -277,7 +277,9 @@ def _checked_schedule(schedule: Callable[[int], float] | None, optimizer: Optimi
 
 
 def _check_optimizer(optimizer: Optimizer, model: Layer) -> None:
-    for name, param in model.params.items():
+    if model.params and not model.trainable_params:
+        raise ValueError("fit: the model's layers are all frozen; `unfreeze` those to be trained")
+    for name, param in model.trainable_params.items():
         own = optimizer.params.get(name)
         if own is None or own.shape != param.shape or not np.may_share_memory(own, param):
             raise ValueError(f"fit: the optimizer must be made of model.params; {name} is not the model's")

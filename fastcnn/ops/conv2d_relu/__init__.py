@@ -99,10 +99,11 @@ def conv2d_relu_backward(
     groups: int = 1,
     *,
     input_gradient: bool = True,
+    weight_gradient: bool = True,
     algorithm: str = "auto",
     precision: str = "high",
     layout: str = "NCHW",
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """Return the gradients of `conv2d_relu` with respect to input, weight and bias.
 
     Parameters
@@ -114,12 +115,14 @@ def conv2d_relu_backward(
         As given to `conv2d_relu`.
     input_gradient : bool
         False leaves out the input's gradient, which the first layer of a network does not need, and returns None for it.
+    weight_gradient : bool
+        False leaves out the gradients of weight and bias, which a frozen layer does not need, and returns None for both.
 
     Returns
     -------
     grad_input : the input's shape, or None
-    grad_weight : the weight's shape
-    grad_bias : (K,)
+    grad_weight : the weight's shape, or None
+    grad_bias : (K,), or None
 
     Raises
     ------
@@ -136,10 +139,12 @@ def conv2d_relu_backward(
     checks.same_shape(call.op, "grad_output", dy, problem.output_shape, "the forward's output as (N, K, P, Q)")
     checks.same_shape(call.op, "output", y, problem.output_shape, "the forward's output as (N, K, P, Q)")
     wanted = checks.flag(call.op, "input_gradient", input_gradient)
-    run = call.choose(problem, "backward_weight")
+    dweight = dbias = None
     x, dy, y = checks.dense(x), checks.dense(dy), checks.dense(y)
-    dweight, dbias = checks.empty(call.op, problem.weight_shape, dtype), np.empty(problem.K, dtype)
-    run(problem, x, dy, y, dweight, dbias)
+    if checks.flag(call.op, "weight_gradient", weight_gradient):
+        run = call.choose(problem, "backward_weight")
+        dweight, dbias = checks.empty(call.op, problem.weight_shape, dtype), np.empty(problem.K, dtype)
+        run(problem, x, dy, y, dweight, dbias)
     if not wanted:
         return None, dweight, dbias
     run = call.choose(problem, "backward_input")

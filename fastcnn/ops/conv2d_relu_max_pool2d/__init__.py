@@ -132,10 +132,11 @@ def conv2d_relu_max_pool2d_backward(
     pool_ceil_mode: bool = False,
     *,
     input_gradient: bool = True,
+    weight_gradient: bool = True,
     algorithm: str = "auto",
     precision: str = "high",
     layout: str = "NCHW",
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """Return the gradients of `conv2d_relu_max_pool2d` with respect to input, weight and bias.
 
     Parameters
@@ -148,14 +149,16 @@ def conv2d_relu_max_pool2d_backward(
         As given to `conv2d_relu_max_pool2d`.
     input_gradient : bool
         False leaves out the input's gradient, which the first layer of a network does not need, and returns None for it.
+    weight_gradient : bool
+        False leaves out the gradients of weight and bias, which a frozen layer does not need, and returns None for both.
     algorithm : str
         "auto", or a variant of this operation.
 
     Returns
     -------
     grad_input : the input's shape, or None
-    grad_weight : the weight's shape
-    grad_bias : (K,)
+    grad_weight : the weight's shape, or None
+    grad_bias : (K,), or None
 
     Raises
     ------
@@ -164,12 +167,13 @@ def conv2d_relu_max_pool2d_backward(
     """
     name, window = "conv2d_relu_max_pool2d_backward", (stride, padding, dilation, groups)
     pool = pool_kernel, pool_stride, pool_padding, pool_ceil_mode
-    flags = type(pool_ceil_mode) is bool and type(input_gradient) is bool
-    arguments = window, *pool[:3], int(pool_ceil_mode is True), algorithm, precision, layout, int(input_gradient is True)
+    flags = type(pool_ceil_mode) is type(input_gradient) is type(weight_gradient) is bool
+    wanted = int(input_gradient is True) + 2 * int(weight_gradient is True)
+    arguments = window, *pool[:3], int(pool_ceil_mode is True), algorithm, precision, layout, wanted
     key = Plans.key(arguments, grad_output, winners, output, input, weight) if flags else None
     plan = _BACKWARD.find(key)
     if plan is not None:
-        result: tuple[np.ndarray | None, np.ndarray, np.ndarray] = plan(grad_output, winners, output, input, weight)
+        result: tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None] = plan(grad_output, winners, output, input, weight)
         return result
     call = _call(name, window, pool, algorithm, precision, layout)
     dy, unbatched = call.image("grad_output", grad_output)
@@ -180,45 +184,50 @@ def conv2d_relu_max_pool2d_backward(
     problem = call.problem(x.shape, w.shape)
     for argument, array in (("grad_output", dy), ("winners", places), ("output", y)):
         checks.same_shape(call.op, argument, array, problem.output_shape, "the forward's output as (N, K, P, Q)")
-    wanted, check = checks.flag(call.op, "input_gradient", input_gradient), _winner_check(call.op, problem)
+    for argument, flag in (("input_gradient", input_gradient), ("weight_gradient", weight_gradient)):
+        checks.flag(call.op, argument, flag)
+    check = _winner_check(call.op, problem)
     check(places)
     dy, places, y, x = (checks.dense(image) for image in (dy, places, y, x))
-    dweight, dbias = checks.empty(call.op, problem.weight_shape, dtype), np.empty(problem.conv.K, dtype)
-    weight_gradient, arrays = call.choose(problem, "backward_weight"), (x, dy, y, places, dweight, dbias)
-    weight_gradient(problem, *arrays)
-    dx = checks.empty_image(call.op, problem.input_shape, dtype, layout) if wanted else None
-    if dx is not None:
+    dx = dweight = dbias = None
+    plans: list[Callable[..., None] | None] = [None, None]
+    plannable = key is not None and not unbatched and dy.size and x.size
+    if weight_gradient:
+        dweight, dbias = checks.empty(call.op, problem.weight_shape, dtype), np.empty(problem.conv.K, dtype)
+        run, arrays = call.choose(problem, "backward_weight"), (x, dy, y, places, dweight, dbias)
+        run(problem, *arrays)
+        plans[0] = on_memory(run, problem, arrays, images=(x, dy)) if plannable else None
+    if input_gradient:
+        dx = checks.empty_image(call.op, problem.input_shape, dtype, layout)
         run, inputs = call.choose(problem, "backward_input"), (dy, y, places, checks.contiguous(w), dx)
         if dx.size:
             run(problem, *inputs)
-    if key is not None and not unbatched and dy.size and x.size:
-        plans = [on_memory(weight_gradient, problem, arrays, images=(x, dy))]
-        if dx is not None:
-            plans.append(on_memory(run, problem, inputs, images=(dy, dx)))
+        plans[1] = on_memory(run, problem, inputs, images=(dy, dx)) if plannable else None
+    if plannable:
         _BACKWARD.remember(key, _backward_plan(call, problem, check, plans, dtype), grad_output, winners, output, input, weight)
     return None if dx is None else call.result(dx, unbatched), dweight, dbias
 
 
 def _backward_plan(
-    call: _Call, problem: Conv2dReluMaxPool2dProblem, check: Callable[..., None], plans: list[Callable[..., None]], dtype: np.dtype
+    call: _Call, problem: Conv2dReluMaxPool2dProblem, check: Callable[..., None], plans: list[Callable[..., None] | None], dtype: np.dtype
 ) -> Callable[..., Any]:
-    """Return a plan of batches in the call's layout (dy, winners, y, x) and the weight; `plans` compute dweight and, if wanted, dx."""
+    """Return a plan of batches in the call's layout (dy, winners, y, x) and the weight; `plans` compute dweight and dx, or are None."""
     K, channels_last = problem.conv.K, call.layout == "NHWC"
     N, C, H, W = problem.input_shape
     allocate = checks.allocator(call.op, problem.weight_shape, dtype)
     allocate_input = checks.allocator(call.op, (N, H, W, C) if channels_last else (N, C, H, W), dtype)
-    layout, weight_gradient = call.layout, plans[0]
-    input_gradient = plans[1] if len(plans) > 1 else None
+    layout, (weight_gradient, input_gradient) = call.layout, plans
 
     def planned(dy: np.ndarray, winners: np.ndarray, y: np.ndarray, x: np.ndarray, weight: np.ndarray) -> Any:
         check(checks.channels_first(winners, layout))
-        dweight, dbias = allocate(), np.empty(K, dtype)
+        dx = dweight = dbias = None
         errors, values, places = dy.ravel(), y.ravel(), winners.ravel()
-        weight_gradient(x.ravel(), errors, values, places, dweight.ravel(), dbias)
-        if input_gradient is None:
-            return None, dweight, dbias
-        dx = allocate_input()
-        input_gradient(errors, values, places, weight.ravel(), dx.ravel())
+        if weight_gradient is not None:
+            dweight, dbias = allocate(), np.empty(K, dtype)
+            weight_gradient(x.ravel(), errors, values, places, dweight.ravel(), dbias)
+        if input_gradient is not None:
+            dx = allocate_input()
+            input_gradient(errors, values, places, weight.ravel(), dx.ravel())
         return dx, dweight, dbias
 
     return planned

@@ -1,0 +1,40 @@
+"""What penalties of the weights add to a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .. import checks
+
+
+def l2_penalty(params: Mapping[str, np.ndarray], weight_decay: float) -> float:
+    """Return weight_decay / 2 * sum w^2, whose gradient weight_decay * w is what optimisers add for `weight_decay`.
+
+    Parameters
+    ----------
+    params : mapping of name to ndarray
+    weight_decay : float
+
+    Returns
+    -------
+    float
+        Summed up in float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.optim import l1_penalty, l2_penalty
+    >>> params = {"weight": np.array([3.0, -4.0])}
+    >>> l2_penalty(params, 0.1), l1_penalty(params, 0.1)
+    (1.25, 0.7000000000000001)
+    """
+    share = checks.number("l2_penalty", "weight_decay", weight_decay)
+    return share / 2 * sum(float(np.square(w, dtype=np.float64).sum()) for w in params.values()) if share else 0.0
+
+
+def l1_penalty(params: Mapping[str, np.ndarray], l1: float) -> float:
+    """Return l1 * sum |w|, whose gradient l1 * sign(w) is what optimisers add for `l1`; arguments and result as of `l2_penalty`."""
+    share = checks.number("l1_penalty", "l1", l1)
+    return share * sum(float(np.abs(w).sum(dtype=np.float64)) for w in params.values()) if share else 0.0
