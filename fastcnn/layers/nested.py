@@ -29,7 +29,7 @@ class Nested(Layer):
         """Return the shape of what each child takes in, for an input of `shape`, both without the batch axis."""
         raise TypeError(f"{type(self).__name__} defines no inputs_inside")
 
-    @property  # type: ignore[override]
+    @property
     def trainable(self) -> bool:
         """Whether training changes any of the layers; assigned, it is passed on to all of them, as by `freeze` and `unfreeze`."""
         return any(layer.trainable for layer in self._children.values() if layer.params)
