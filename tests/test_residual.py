@@ -175,6 +175,8 @@ def test_prepared(precision: str) -> None:
     net.params["3.shortcut.0.weight"][...] = 0
     np.testing.assert_allclose(predict(x), want, rtol=1e-4, atol=1e-5)
     assert not np.allclose(net(x), want, rtol=1e-2)
+    behind = Sequential(Residual(ReLU(), BatchNorm2d(1).eval()), ReLU())  # no convolution to add, and a ReLU
+    np.testing.assert_allclose(prepare(behind)(x), behind.eval()(x), rtol=1e-5, atol=1e-6)
     single = Residual(_conv(1, 1, 3, padding=1))
     np.testing.assert_allclose(prepare(single)(x), single(x), rtol=1e-5, atol=1e-6)
 
@@ -243,6 +245,7 @@ def test_it_learns() -> None:
         (lambda: Residual(ReLU(), shortcut=3), TypeError, "Residual: shortcut must be a Layer; got int"),
         (lambda: Residual(Linear(3, 2))(np.ones((1, 3), np.float32)), ValueError, r"give one shape; got \(1, 2\) and \(1, 3\)"),
         (lambda: Residual(Linear(3, 2)).output_shape((3,)), ValueError, r"give one shape; got \(2,\) and \(3,\)"),
+        (lambda: Residual(Flatten())(np.ones((1, 2), int)), TypeError, "Residual: body's result must have dtype float32 or float64"),
         (lambda: Residual(ReLU()).backward(np.ones((1, 3))), RuntimeError, "Residual: backward needs a forward"),
     ],
 )

@@ -19,6 +19,7 @@ from .. import checks
 from ..ops.conv2d import PreparedConv2d, prepare_conv2d
 from ..ops.conv2d_relu_max_pool2d import conv2d_relu_max_pool2d, in_one_pass
 from ..ops.max_pool2d import max_pool2d
+from ..ops.relu import relu as rectified
 from ..registry import PRECISIONS
 from . import fused
 from .activation import ReLU
@@ -114,7 +115,7 @@ def _steps(model: Layer, precision: str) -> Iterator[Step]:
     """Yield functions that compute a model one after the other."""
     if type(model) is Sequential:
         layers, first = model.layers, 0
-        for length in fused.plan(layers) if model.fuse else [1] * len(layers):
+        for length in fused.plan(layers, (Residual, ReLU)) if model.fuse else [1] * len(layers):
             yield from _run(layers[first : first + length], precision)
             first += length
     else:
@@ -127,7 +128,7 @@ def _run(layers: Sequence[Layer], precision: str) -> Iterator[Step]:
     if type(conv) is Sequential:
         yield from _steps(conv, precision)
     elif type(conv) is Residual:
-        yield _residual(conv, precision)
+        yield _residual(conv, precision, relu=len(layers) == 2)
     elif isinstance(conv, BatchNorm):
         yield (lambda x: conv.apply(x, relu=True)[0]) if len(layers) == 2 else (lambda x: conv.apply(x)[0])
     elif type(conv) is not Conv2d:
@@ -136,13 +137,15 @@ def _run(layers: Sequence[Layer], precision: str) -> Iterator[Step]:
         yield _convolution(conv, layers, precision)
 
 
-def _residual(block: Residual, precision: str) -> Step:
-    """Return the function of a block, whose last convolution adds what goes around it as it stores, where the body ends in one."""
+def _residual(block: Residual, precision: str, relu: bool) -> Step:
+    """Return the function of a block, with the ReLU behind it or without.
+
+    Where the body ends in a convolution, this adds what goes around the block as it stores.
+    """
     *before, last = block.body.layers
-    adds = type(last) is Conv2d
-    body = list(_steps(Sequential(*before, fuse=block.body.fuse) if adds else block.body, precision))
+    convolve = _prepared(last, precision, relu) if isinstance(last, Conv2d) and type(last) is Conv2d else None
+    body = list(_steps(block.body if convolve is None else Sequential(*before), precision))
     shortcut = [] if block.shortcut is None else list(_steps(block.shortcut, precision))
-    convolve = _prepared(last, precision) if isinstance(last, Conv2d) and adds else None
 
     def run(x: np.ndarray) -> np.ndarray:
         y = around = x
@@ -151,7 +154,7 @@ def _residual(block: Residual, precision: str) -> Step:
         for step in body:
             y = step(y)
         if convolve is None:
-            return add(y, around)
+            return rectified(add(y, around)) if relu else add(y, around)
         return channels_first(convolve(channels_last(block, y), layout="NHWC", residual=channels_last(block, around)))
 
     return run

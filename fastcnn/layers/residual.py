@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..engine import addition
 from .base import Layer
 from .nested import Nested
 from .sequential import Sequential
@@ -93,12 +94,12 @@ def add(y: np.ndarray, around: np.ndarray) -> np.ndarray:
 
     A new array: what the body returns may be what it keeps for its backward, or its input.
     """
+    y, around = checks.array("Residual", "body's result", y, None), checks.array("Residual", "shortcut's result", around, None)
     _require_same(y.shape, around.shape)
     checks.same_dtype("Residual", body=y, shortcut=around)
     memory = checks.memory_order(y)
     total = checks.empty("Residual", memory.shape, y.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):  # as kernels do
-        np.add(memory, checks.memory_order(around, as_in=y), out=total)
+    addition.add(memory.reshape(-1), checks.memory_order(around, as_in=y).reshape(-1), total.reshape(-1))
     return checks.like(total, y)
 
 
