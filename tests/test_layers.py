@@ -25,6 +25,7 @@ from fastcnn.layers import (
     MaxPool2d,
     PReLU,
     ReLU,
+    Residual,
     Sequential,
     Softmax,
     Step,
@@ -89,6 +90,15 @@ LAYERS = {
             ReLU(),
         ),
         (3, 1, 4, 4),
+    ),
+    "residual": (Residual(_conv(2, 2, 3, padding=1), BatchNorm2d(2, dtype=np.float64), ReLU(), _conv(2, 2, 1)), (2, 2, 4, 3)),
+    "residual-projected": (
+        Sequential(
+            Residual(_conv(1, 3, 3, stride=2, padding=1), ReLU(), shortcut=Sequential(_conv(1, 3, 1, stride=2), PReLU(dtype=np.float64))),
+            ReLU(),
+            Residual(Linear(2, 2, dtype=np.float64, rng=4), Residual(Dropout(0.5).eval())),
+        ),
+        (2, 1, 5, 4),
     ),
     "sequential": (
         Sequential(_conv(1, 3, 3, padding=1), ReLU(), MaxPool2d(2), _conv(3, 2, 2), Flatten(), Linear(8, 3, dtype=np.float64, rng=3)),

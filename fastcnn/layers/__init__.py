@@ -35,6 +35,7 @@ from .linear import Flatten, Linear
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
 from .pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from .prepared import PreparedNetwork, prepare
+from .residual import Residual
 from .sequential import Sequential
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "PreparedNetwork",
     "ReLU",
     "ReLU6",
+    "Residual",
     "Sequential",
     "SiLU",
     "Sigmoid",

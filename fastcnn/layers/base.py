@@ -55,6 +55,10 @@ class Layer:
         """Return the gradients with respect to the input (None unless asked for) and, while `trainable`, to every parameter."""
         raise TypeError(f"{type(self).__name__} defines no pull_back")
 
+    def children(self) -> dict[str, Layer]:
+        """Return the layers that this one consists of, by the names under which their parameters are found (``3``, ``body``)."""
+        return {}
+
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the layer's output for x, and remember what `backward` needs."""
         y, self._saved = self.apply(x)
@@ -85,11 +89,15 @@ class Layer:
     def use(self: Self, precision: str) -> Self:
         """Let operations use `precision` from now on; returns the layer."""
         self.precision = checks.choice(type(self).__name__, "precision", precision, PRECISIONS)
+        for layer in self.children().values():
+            layer.use(precision)
         return self
 
     def train(self: Self, mode: bool = True) -> Self:
         """Switch to training behaviour (or, with False, to evaluation); returns the layer."""
         self.training = mode
+        for layer in self.children().values():
+            layer.train(mode)
         return self
 
     def eval(self: Self) -> Self:
@@ -162,11 +170,11 @@ class Layer:
             array[...] = state[name]
 
     def generators(self) -> dict[str, np.random.Generator]:
-        """Return the random generators inside, by name (``3.rng``): their states decide what Dropout draws next."""
+        """Return the random generators inside, by name (``3.rng``, ``3.body.1.rng``): their states decide what Dropout draws next."""
         own = getattr(self, "rng", None)
         found = {"rng": own} if isinstance(own, np.random.Generator) else {}
-        for position, layer in enumerate(getattr(self, "layers", ())):
-            found.update({f"{position}.{name}": rng for name, rng in layer.generators().items()})
+        for child, layer in self.children().items():
+            found.update({f"{child}.{name}": rng for name, rng in layer.generators().items()})
         return found
 
     def __repr__(self) -> str:

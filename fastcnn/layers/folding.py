@@ -10,6 +10,7 @@ from .base import Layer
 from .conv2d import Conv2d
 from .linear import Linear
 from .norm import BatchNorm, BatchNorm1d, BatchNorm2d
+from .residual import Residual
 from .sequential import Sequential
 
 _PAIRS = ((Conv2d, BatchNorm2d), (Linear, BatchNorm1d))
@@ -21,6 +22,9 @@ def folded(model: Layer) -> Layer:
     The layers are the model's own, but for those that took a normalisation in. Subclasses stay as they are, and so does a `Sequential`
     that does not fuse, a normalisation by the batch's statistics, and one whose weights would become infinite.
     """
+    if type(model) is Residual:
+        around = None if model.shortcut is None else folded(model.shortcut)
+        return Residual(*folded(model.body).children().values(), shortcut=around).eval()
     if type(model) is not Sequential:
         return model
     layers: list[Layer] = []

@@ -32,12 +32,12 @@ class Saved(NamedTuple):
     length: int
 
 
-def plan(layers: Sequence[Layer]) -> list[int]:
-    """Return how many layers each step computes: those of the longest pattern that begins there, or one."""
+def plan(layers: Sequence[Layer], *others: tuple[type[Layer], ...]) -> list[int]:
+    """Return how many layers each step computes: those of the longest pattern, one of `others` or of ours, that begins there, or one."""
     lengths, i = [], 0
     while i < len(layers):
         kinds = tuple(type(layer) for layer in layers[i : i + 3])
-        lengths.append(next((len(pattern) for pattern in _PATTERNS if kinds[: len(pattern)] == pattern), 1))
+        lengths.append(next((len(pattern) for pattern in (*others, *_PATTERNS) if kinds[: len(pattern)] == pattern), 1))
         i += lengths[-1]
     return lengths
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from .. import checks
-from ..ops.conv2d import prepare_conv2d
+from ..ops.conv2d import PreparedConv2d, prepare_conv2d
 from ..ops.conv2d_relu_max_pool2d import conv2d_relu_max_pool2d, in_one_pass
 from ..ops.max_pool2d import max_pool2d
+from ..ops.relu import relu as rectified
 from ..registry import PRECISIONS
 from . import fused
 from .activation import ReLU
@@ -27,6 +28,7 @@ from .conv2d import Conv2d
 from .folding import folded
 from .norm import BatchNorm
 from .pool import MaxPool2d
+from .residual import Residual, add
 from .sequential import Sequential
 
 Step = Callable[[np.ndarray], np.ndarray]
@@ -100,7 +102,7 @@ def _copied(model: Layer) -> Layer:
         if not _is_constant(layer._saved):
             left[id(layer._saved)] = None
         left[id(layer.grads)] = {}
-        layers += getattr(layer, "layers", ())
+        layers += layer.children().values()
     return copy.deepcopy(model, left)
 
 
@@ -113,7 +115,7 @@ def _steps(model: Layer, precision: str) -> Iterator[Step]:
     """Yield functions that compute a model one after the other."""
     if type(model) is Sequential:
         layers, first = model.layers, 0
-        for length in fused.plan(layers) if model.fuse else [1] * len(layers):
+        for length in fused.plan(layers, (Residual, ReLU)) if model.fuse else [1] * len(layers):
             yield from _run(layers[first : first + length], precision)
             first += length
     else:
@@ -125,6 +127,8 @@ def _run(layers: Sequence[Layer], precision: str) -> Iterator[Step]:
     conv = layers[0]
     if type(conv) is Sequential:
         yield from _steps(conv, precision)
+    elif type(conv) is Residual:
+        yield _residual(conv, precision, relu=len(layers) == 2)
     elif isinstance(conv, BatchNorm):
         yield (lambda x: conv.apply(x, relu=True)[0]) if len(layers) == 2 else (lambda x: conv.apply(x)[0])
     elif type(conv) is not Conv2d:
@@ -133,10 +137,37 @@ def _run(layers: Sequence[Layer], precision: str) -> Iterator[Step]:
         yield _convolution(conv, layers, precision)
 
 
+def _residual(block: Residual, precision: str, relu: bool) -> Step:
+    """Return the function of a block, with the ReLU behind it or without.
+
+    Where the body ends in a convolution, this adds what goes around the block as it stores.
+    """
+    *before, last = block.body.layers
+    convolve = _prepared(last, precision, relu) if isinstance(last, Conv2d) and type(last) is Conv2d else None
+    body = list(_steps(block.body if convolve is None else Sequential(*before), precision))
+    shortcut = [] if block.shortcut is None else list(_steps(block.shortcut, precision))
+
+    def run(x: np.ndarray) -> np.ndarray:
+        y = around = x
+        for step in shortcut:
+            around = step(around)
+        for step in body:
+            y = step(y)
+        if convolve is None:
+            return rectified(add(y, around)) if relu else add(y, around)
+        return channels_first(convolve(channels_last(block, y), layout="NHWC", residual=channels_last(block, around)))
+
+    return run
+
+
+def _prepared(conv: Conv2d, precision: str, relu: bool = False) -> PreparedConv2d:
+    return prepare_conv2d(conv.params["weight"], conv.params.get("bias"), **conv.window, relu=relu, precision=precision)
+
+
 def _convolution(conv: Conv2d, layers: Sequence[Layer], precision: str) -> Step:
     """Return the function of a convolution with the ReLU and the pooling behind it."""
-    weight, kinds = conv.params["weight"], [type(layer) for layer in layers]
-    convolve = prepare_conv2d(weight, conv.params.get("bias"), **conv.window, relu=ReLU in kinds, precision=precision)
+    weight = conv.params["weight"]
+    convolve = _prepared(conv, precision, any(type(layer) is ReLU for layer in layers))
     pool = next((layer for layer in layers if isinstance(layer, MaxPool2d)), None)
 
     @functools.lru_cache(maxsize=64)

@@ -11,7 +11,8 @@ import numpy as np
 
 from .. import checks
 from . import fused
-from .base import Layer, Self
+from .base import Layer
+from .nested import Nested
 
 
 @functools.lru_cache(maxsize=1024)
@@ -20,7 +21,7 @@ def _name_of(position: int, name: str) -> str:
     return f"{position}.{name}"
 
 
-class Sequential(Layer):
+class Sequential(Nested):
     """A chain of layers; parameters are named ``0.weight``, ``0.bias``, ``3.weight`` ... as in `torch.nn.Sequential`.
 
     Parameters
@@ -40,16 +41,14 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer, fuse: bool = True) -> None:
-        super().__init__()
         self.fuse = checks.flag("Sequential", "fuse", fuse)
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"Sequential: argument {position} must be a Layer; got {type(layer).__name__}")
+        super().__init__({str(i): layer for i, layer in enumerate(layers)})
         self.layers = layers
         ends = list(itertools.accumulate(fused.plan(layers) if self.fuse else [1] * len(layers)))
         self._runs = [layers[first:end] for first, end in zip([0, *ends], ends, strict=False)]
-        self.params = {f"{i}.{name}": param for i, layer in enumerate(layers) for name, param in layer.params.items()}
-        self.buffers = {f"{i}.{name}": buffer for i, layer in enumerate(layers) for name, buffer in layer.buffers.items()}
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         saved: list[Any] = []
@@ -83,61 +82,17 @@ class Sequential(Layer):
         """Return the first layer whose gradient anybody needs."""
         return next((i for i, layer in enumerate(self.layers) if layer.params and layer.trainable), len(self.layers))
 
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes any of the layers; assigned, it is passed on to all of them, as by `freeze` and `unfreeze`."""
-        return any(layer.trainable for layer in self.layers if layer.params)
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = value
-
-    @property
-    def trainable_params(self) -> dict[str, np.ndarray]:
-        return {f"{i}.{name}": param for i, layer in enumerate(self.layers) for name, param in layer.trainable_params.items()}
-
-    def use(self: Self, precision: str) -> Self:
-        for layer in self.layers:  # type: ignore[attr-defined]
-            layer.use(precision)
-        return super().use(precision)
-
-    def train(self: Self, mode: bool = True) -> Self:
-        for layer in self.layers:  # type: ignore[attr-defined]
-            layer.train(mode)
-        return super().train(mode)
+    def inputs_inside(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        found = {}
+        for name, layer in self.children().items():
+            found[name] = shape
+            shape = layer.output_shape(shape)
+        return found
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         for layer in self.layers:
             shape = layer.output_shape(shape)
         return shape
-
-    def flops(self, shape: tuple[int, ...]) -> int:
-        total = 0
-        for layer in self.layers:
-            total += layer.flops(shape)
-            shape = layer.output_shape(shape)
-        return total
-
-    def summary(self, shape: tuple[int, ...]) -> str:
-        """Return a table of layers: output shapes for an input of `shape` (no batch axis), parameters, FLOPs of a sample.
-
-        Raises
-        ------
-        ValueError
-            The layers do not fit together, or the input.
-        """
-        rows = [("layer", "output shape", "parameters", "FLOPs")]
-        total = self.flops(shape)
-        for i, layer in enumerate(self.layers):
-            flops = layer.flops(shape)
-            shape = layer.output_shape(shape)
-            rows.append((f"{i} {layer!r}", str(shape), f"{layer.parameter_count:,}", f"{flops:,}"))
-        rows.append(("total", "", f"{self.parameter_count:,}", f"{total:,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
-        rule = "-" * len(lines[0])
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
@@ -147,6 +102,3 @@ class Sequential(Layer):
 
     def __getitem__(self, position: int) -> Layer:
         return self.layers[position]
-
-    def __repr__(self) -> str:
-        return "Sequential(\n" + "".join(f"  {i}: {layer!r}\n" for i, layer in enumerate(self.layers)) + ")"

@@ -22,6 +22,7 @@ from ..layers import (
     Layer,
     Linear,
     MaxPool2d,
+    Residual,
     Sequential,
 )
 from ._rows import ROWS
@@ -39,7 +40,7 @@ def export(model: Layer, path: str | os.PathLike[str], input_shape: tuple[int, .
     Parameters
     ----------
     model : Layer
-        A `Sequential`, which may hold others, or a single layer.
+        A `Sequential`, which may hold others and `Residual` blocks, or a single layer.
     path : path-like
         A file that is there is replaced, whole or not at all.
     input_shape : tuple of int
@@ -152,6 +153,16 @@ def _sequential(graph: _Graph, model: Sequential, prefix: str) -> None:
         graph.layer(layer, f"{prefix}{i}.")
 
 
+def _residual(graph: _Graph, block: Residual, prefix: str) -> None:
+    begin, shape = graph.last, graph.shape
+    graph.layer(block.body, f"{prefix}body.")
+    body = graph.last
+    graph.last, graph.shape = begin, shape
+    if block.shortcut is not None:
+        graph.layer(block.shortcut, f"{prefix}shortcut.")
+    graph.node("Add", body, graph.last)
+
+
 def _conv2d(graph: _Graph, layer: Conv2d, prefix: str) -> None:
     w, weight = layer.window, layer.params["weight"]
     v, h = window.axes("Conv2d", _size(graph), (weight.shape[2], weight.shape[3]), w["stride"], w["padding"], w["dilation"])
@@ -232,6 +243,7 @@ def _size(graph: _Graph) -> tuple[int, int]:
 
 NODES: dict[type[Layer], Callable[[_Graph, Any, str], None]] = {  # a new layer adds a row
     Sequential: _sequential,
+    Residual: _residual,
     Conv2d: _conv2d,
     MaxPool2d: _max_pool2d,
     BatchNorm1d: _batch_norm,

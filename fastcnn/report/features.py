@@ -62,7 +62,7 @@ def feature_maps(model: Layer, x: np.ndarray) -> list[FeatureMap]:
     for layer, after in zip(layers, [*layers[1:], None], strict=True):
         x = _output(layer, x)
         if not isinstance(layer, Dropout | Flatten):
-            names.append(repr(layer).removesuffix("()"))
+            names.append(type(layer).__name__ if layer.children() else repr(layer).removesuffix("()"))
         if names and not isinstance(after, ReLU) and not isinstance(layer, Dropout | Flatten):
             found.append(FeatureMap(", ".join(names), np.asarray(x[0], np.float64)))
             names = []
