@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import window
+from .. import window
 
 Shape = tuple[int, int, int]
 
 SMALLEST = 8  # pixels a side, as of scikit-learn's digits; smaller squares of features (the four of iris) are more often tables
+_DTYPES = np.float64, np.float32, np.uint8  # others become the first
 _ROWS = 4096  # scaled at a time, so that no second array of float64 is as large as the data
 
 
@@ -60,6 +61,15 @@ def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
     return (rows[begin : begin + _ROWS] for begin in range(0, len(rows), _ROWS))
 
 
+def validated(estimator: Any, *arrays: Any, reset: bool) -> Any:
+    """Return rows (N, features), or rows and labels (N,), checked by scikit-learn; `reset` learns the features' names and number."""
+    from sklearn.utils import validation
+
+    if hasattr(validation, "validate_data"):
+        return validation.validate_data(estimator, *arrays, reset=reset, dtype=_DTYPES)
+    return estimator._validate_data(*arrays, reset=reset, dtype=_DTYPES)  # before scikit-learn 1.6
+
+
 def flattened(X: Any) -> tuple[Any, Shape | None]:
     """Return images (N, H, W) or (N, C, H, W) as rows (N, features), with their shape (C, H, W); anything else as it is, with None."""
     if getattr(X, "ndim", None) not in (3, 4):
@@ -92,9 +102,9 @@ def shape_of(features: int, arrived: Shape | None, wanted: Any) -> Shape:
         if len(sizes) != 3:
             raise ValueError(f"CNNClassifier: image_shape must be (C, H, W); got {window.shown(wanted)}")
         C, H, W = (window.integer("CNNClassifier", f"image_shape[{i}]", size, 1) for i, size in enumerate(sizes))
-        if arrived not in (None, (C, H, W)) or C * H * W != features:
-            got = f"X of shape (N, {', '.join(map(str, arrived or (features,)))})"
-            raise ValueError(f"CNNClassifier: image_shape {(C, H, W)} must be that of X; got {got}")
+        if arrived not in (None, (C, H, W)) or features != C * H * W:
+            got = ", ".join(map(str, arrived or (features,)))
+            raise ValueError(f"CNNClassifier: image_shape must be that of X; got {(C, H, W)} for X of shape (N, {got})")
         return C, H, W
     side = math.isqrt(features)
     return arrived or ((1, side, side) if side >= SMALLEST and side * side == features else (1, 1, features))

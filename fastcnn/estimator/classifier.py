@@ -5,32 +5,24 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state, validation
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
 
-from . import extras, machine, train
-from ._estimator_inputs import Scaling, Shape, flattened, is_table, require_shape, shape_of
-from ._estimator_network import WeightedCrossEntropy, build
-from ._estimator_settings import Settings, checked, checked_threads
-from .data.augment import Augment
-from .losses import SoftmaxCrossEntropy
-from .optim import Adam
-from .schedules import OneCycle
-from .train.fit import DEFAULT_BETAS, DEFAULT_WARMUP
-
-sklearn = extras.require("sklearn", "scikit-learn", "sklearn", __name__)
-
-from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: E402 - behind `require`, which says what to install
-from sklearn.utils import check_random_state, validation  # noqa: E402
-from sklearn.utils.class_weight import compute_class_weight  # noqa: E402
-from sklearn.utils.multiclass import check_classification_targets  # noqa: E402
+from .. import machine, train
+from ..data.augment import Augment
+from ..losses import SoftmaxCrossEntropy
+from . import course
+from .inputs import Scaling, Shape, flattened, is_table, require_shape, shape_of, validated
+from .labels import positions, weighted
+from .network import build
+from .settings import Settings, checked, checked_threads
 
 Self = TypeVar("Self", bound="CNNClassifier")
-
-_DTYPES = (np.float64, np.float32, np.uint8)  # others become the first
-_STEADY_BETAS = 0.9, 0.999  # Adam's own; those of a cycle forget faster, and need a rate that comes down
 
 
 class CNNClassifier(ClassifierMixin, BaseEstimator):
@@ -162,16 +154,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         settings = checked(self)
         goes_on = settings.warm_start and hasattr(self, "model_")
         rows, y, arrived = self._checked(X, y, reset=not goes_on)
+        classes = self.classes_ if goes_on else np.unique(y)
+        labels, loss = positions(y, classes), self._loss(classes, y)
         if not goes_on:
-            self._begin(np.unique(y), rows, arrived)
+            self._begin(classes, rows, arrived)
         self._optimizer = None
-        epochs, rate = settings.epochs(len(rows)), settings.learning_rate_init
-        if settings.early_stopping:
-            optimizer, schedule = self._adam(settings, _STEADY_BETAS), _constant(rate)
-        else:
-            steps = train.count_steps(len(rows), epochs, settings.batch(len(rows)))
-            optimizer, schedule = self._adam(settings, DEFAULT_BETAS), OneCycle(rate, steps, warmup=DEFAULT_WARMUP, anneal="linear")
-        self.history_ = self._train(settings, rows, y, epochs, optimizer, schedule)
+        self.history_ = self._train(settings, rows, labels, loss, course.of_fit(self.model_, settings, len(rows)))
         self.n_iter_ = len(self.history_.epochs)
         return self
 
@@ -198,13 +186,14 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         if not first and classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"CNNClassifier.partial_fit: classes must be those of the first call, {self.classes_}; got {classes}")
         rows, y, arrived = self._checked(X, y, reset=first)
+        classes = np.unique(classes) if first else self.classes_
+        labels, loss = positions(y, classes), self._loss(classes, y)
         if first:
-            self._begin(np.unique(classes), rows, arrived)
-        if self._optimizer is None:
-            self._optimizer = self._adam(settings, _STEADY_BETAS)
-        self._optimizer.weight_decay = settings.weight_decay
-        history = self._train(settings, rows, y, 1, self._optimizer, _constant(settings.learning_rate_init))
-        self.history_ = history if first else _joined(self.history_, history)
+            self._begin(classes, rows, arrived)
+        one_epoch = course.of_partial_fit(self.model_, settings, self._optimizer)
+        self._optimizer = one_epoch.optimizer
+        history = self._train(settings, rows, labels, loss, one_epoch)
+        self.history_ = history if first else course.joined(self.history_, history)
         self.n_iter_ = len(self.history_.epochs)
         return self
 
@@ -212,7 +201,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         """Return the probability of every class, (N, classes) float32, columns in the order of `classes_`; X as of `fit`."""
         validation.check_is_fitted(self, "model_")
         rows, arrived = flattened(X)
-        rows = _validated(self, rows, reset=False, dtype=_DTYPES)
+        rows = validated(self, rows, reset=False)
         require_shape(arrived, self.image_shape_)
         with machine.threads(checked_threads(self.threads)):
             logits = train.predict(self.model_, self._scaling.inputs(rows, self.image_shape_), precision=self.precision)
@@ -229,7 +218,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray, Shape | None]:
         """Return rows (N, features), labels (N,) as the user has them, and the shape of images; with `reset`, learn names and numbers."""
         rows, arrived = flattened(X)
-        rows, y = _validated(self, rows, y, reset=reset, dtype=_DTYPES)
+        rows, y = validated(self, rows, y, reset=reset)
         check_classification_targets(y)
         if not reset:
             require_shape(arrived, self.image_shape_)
@@ -248,44 +237,33 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, self.image_shape_ = classes, shape
         self._scaling, self._order, self._optimizer = scaling, order, None
 
-    def _adam(self, settings: Settings, betas: tuple[float, float]) -> Adam:
-        return Adam(self.model_.params, settings.learning_rate_init, betas=betas, weight_decay=settings.weight_decay)
+    def _loss(self, classes: np.ndarray, y: np.ndarray) -> SoftmaxCrossEntropy:
+        if self.class_weight is None:
+            return SoftmaxCrossEntropy()
+        return weighted(compute_class_weight(self.class_weight, classes=classes, y=y))
 
     def _train(
-        self, settings: Settings, rows: np.ndarray, y: np.ndarray, epochs: float, optimizer: Adam, schedule: Callable[[int], float]
+        self, settings: Settings, rows: np.ndarray, labels: np.ndarray, loss: SoftmaxCrossEntropy, way: course.Course
     ) -> train.History:
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"CNNClassifier: y must be of the classes {self.classes_} of the first call; got {unknown}")
-        augment = settings.augment
+        augment, stopping = settings.augment, None
         if augment is not None:  # which fills images that are scaled already
             fill = (augment.fill - self._scaling.mean[0]) / self._scaling.deviation[0]
             augment = dataclasses.replace(augment, fill=float(fill))
-        stopping = train.EarlyStopping(settings.n_iter_no_change, "validation_accuracy", settings.tol)
+        if settings.early_stopping:
+            stopping = train.EarlyStopping(settings.n_iter_no_change, "validation_accuracy", settings.tol)
         with machine.threads(settings.threads):
             return train.fit(
-                self.model_, self._scaling.inputs(rows, self.image_shape_), np.searchsorted(self.classes_, y),
-                epochs=epochs, batch_size=settings.batch(len(rows)), loss=self._loss(y), optimizer=optimizer, schedule=schedule,
-                augment=augment, precision=settings.precision, progress=settings.verbose, seed=int(self._order.integers(2**31)),
-                early_stopping=stopping if settings.early_stopping else None,
-                validation=settings.validation_fraction if settings.early_stopping else None,
+                self.model_, self._scaling.inputs(rows, self.image_shape_), labels, **way._asdict(), batch_size=settings.batch(len(rows)),
+                loss=loss, augment=augment, precision=settings.precision, early_stopping=stopping,
+                validation=settings.validation_fraction if stopping else None, progress=settings.verbose,
+                seed=int(self._order.integers(2**31)),
             )  # fmt: skip
-
-    def _loss(self, y: np.ndarray) -> SoftmaxCrossEntropy:
-        """Return the loss, with weights whose mean over the samples is 1."""
-        if self.class_weight is None:
-            return SoftmaxCrossEntropy()
-        weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        mean = weight[np.searchsorted(self.classes_, y)].mean()
-        if not (np.isfinite(weight).all() and weight.min() >= 0 and mean > 0):
-            raise ValueError(f"CNNClassifier: class_weight must not be negative, nor 0 for all that is there; got {self.class_weight}")
-        return WeightedCrossEntropy((weight / mean).astype(np.float32))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state with network and optimiser as bytes, for `copy`, `pickle` and joblib.
 
-        The parameters of a network, of its layers and of its optimiser are the same arrays, and must be so afterwards; joblib pickles arrays
-        one by one, and may hand them out read-only.
+        The parameters of a network, of its layers and of its optimiser are the same arrays, and must be so afterwards; joblib pickles
+        arrays one by one, and may hand them out read-only.
         """
         state = dict(super().__getstate__())
         if "model_" in state:
@@ -299,20 +277,3 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         if "_packed" in state:
             state["model_"], state["_optimizer"] = pickle.loads(state.pop("_packed"))
         super().__setstate__(state)
-
-
-def _validated(estimator: CNNClassifier, *arrays: Any, **options: Any) -> Any:
-    """Return what scikit-learn's `validate_data` returns: a function since 1.6, a method before."""
-    validate = getattr(validation, "validate_data", None)
-    return validate(estimator, *arrays, **options) if validate else estimator._validate_data(*arrays, **options)
-
-
-def _constant(rate: float) -> Callable[[int], float]:
-    return lambda step: rate
-
-
-def _joined(before: train.History, after: train.History) -> train.History:
-    """Return the history of two calls, the epochs numbered on, and the seconds added up."""
-    last = before.epochs[-1]
-    later = [epoch._replace(number=epoch.number + last.number, seconds=epoch.seconds + last.seconds) for epoch in after.epochs]
-    return dataclasses.replace(before, epochs=before.epochs + later, step_losses=before.step_losses + after.step_losses)

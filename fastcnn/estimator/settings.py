@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from . import checks, machine, window
-from .data.augment import Augment
-from .registry import PRECISIONS
+from .. import checks, machine, window
+from ..data.augment import Augment
+from ..registry import PRECISIONS
 
 _OP = "CNNClassifier"
 _STEPS, _FEWEST, _MOST = 800, 3, 200  # what max_iter="auto" aims at, and the epochs that it keeps to

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from . import window
-from ._estimator_inputs import Shape, is_table
-from .layers import Conv2d, Flatten, Layer, Linear, ReLU, Sequential
-from .losses import CrossEntropyLoss, SoftmaxCrossEntropy
-from .models import MODELS, digit_net
+from .. import window
+from ..layers import Conv2d, Flatten, Layer, Linear, ReLU, Sequential
+from ..models import MODELS, digit_net
+from .inputs import Shape, is_table
 
 _LEAST = 4  # pixels a side that digit_net's two poolings leave something of
 _HIDDEN = 128
@@ -71,12 +70,12 @@ def adapted(network: Sequential, shape: Shape, classes: int, rng: np.random.Gene
         bias = "bias" in layer.params
         if type(layer) is Conv2d and layer.window["groups"] == 1:
             K, C, *kernel = layer.params["weight"].shape
-            if C != inside[0]:
+            if inside[0] != C:
                 layers[i] = Conv2d(inside[0], K, tuple(kernel), bias=bias, rng=rng, **layer.window)
         elif type(layer) is Linear:
             O, I = layer.params["weight"].shape
             wanted = classes if i == last else O
-            if (O, I) != (wanted, inside[-1]):
+            if (wanted, inside[-1]) != (O, I):
                 layers[i] = Linear(inside[-1], wanted, bias, rng=rng)
         inside = layers[i].output_shape(inside)
     return Sequential(*layers, fuse=network.fuse)
@@ -93,38 +92,6 @@ def dense_net(shape: Shape, classes: int, rng: np.random.Generator) -> Sequentia
         ReLU(),
         Linear(_HIDDEN, classes, rng=rng),
     )
-
-
-class WeightedCrossEntropy(SoftmaxCrossEntropy):
-    """sum over n of weight[target[n]] cross-entropy(n) / N: classes count by their weights, and a batch of light ones moves little.
-
-    (Torch divides by the sum of the batch's weights instead, so that such a batch moves as much as any other.)
-
-    Parameters
-    ----------
-    weight : (classes,) float32
-    """
-
-    def __init__(self, weight: np.ndarray) -> None:
-        super().__init__()
-        self._loss = CrossEntropyLoss(weight, reduction="sum")
-        self._count = 0
-
-    def forward(self, logits: np.ndarray, target: np.ndarray) -> float:
-        """Return the loss of logits (N, C) against labels (N,)."""
-        self._count = len(target)
-        return self._loss(logits, target) / self._count
-
-    def backward(self) -> np.ndarray:
-        """Return the gradient (N, C) of the last loss."""
-        gradient = self._loss.backward()
-        gradient /= self._count
-        return gradient
-
-    def step(self, logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, int]:
-        """Return loss, gradient (N, C) and how many of the largest logits are their labels'."""
-        loss = self.forward(logits, target)
-        return loss, self.backward(), int((logits.argmax(axis=1) == target).sum())
 
 
 def _joined(shape: tuple[int, ...]) -> str:
