@@ -30,7 +30,6 @@ from fastcnn.estimator import CNNClassifier
 from fastcnn.estimator.labels import WeightedCrossEntropy
 from fastcnn.estimator.network import adapted
 from fastcnn.layers import Dropout, Flatten, Linear, Sequential
-from fastcnn.losses import SoftmaxCrossEntropy
 from fastcnn.models import MODELS, digit_net
 from fastcnn.train import evaluate
 
@@ -165,15 +164,15 @@ def test_labels_of_any_kind(names: np.ndarray) -> None:
 def test_weighted_loss() -> None:
     rng = np.random.default_rng(0)
     logits, target, weight = rng.normal(size=(7, 3)).astype(np.float32), rng.integers(0, 3, 7), np.array([0.5, 2, 0], np.float32)
-    loss, gradient, right = WeightedCrossEntropy(weight).step(logits, target)
+    criterion = WeightedCrossEntropy(weight, 0.3)
+    loss, gradient, right = criterion.step(logits, target)
     softmax = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(axis=1, keepdims=True)
-    assert loss == pytest.approx((weight[target] * -np.log(softmax[np.arange(7), target])).sum() / 7, rel=1e-5)
-    np.testing.assert_allclose(gradient, weight[target][:, None] * (softmax - np.eye(3)[target]) / 7, atol=1e-6)
-    plain = SoftmaxCrossEntropy().step(logits, target)
-    ones = WeightedCrossEntropy(np.ones(3, np.float32)).step(logits, target)
-    assert ones[0] == pytest.approx(plain[0], rel=1e-5)
-    np.testing.assert_allclose(ones[1], plain[1], atol=1e-6)
-    assert ones[2] == plain[2] == right
+    wanted = 0.7 * np.eye(3)[target] + 0.1
+    assert loss == pytest.approx((weight[target] * -(wanted * np.log(softmax)).sum(axis=1)).sum() / 7, rel=1e-5)
+    np.testing.assert_allclose(gradient, weight[target][:, None] * (softmax - wanted) / 7, atol=1e-6)
+    assert right == (logits.argmax(axis=1) == target).sum()
+    assert criterion(logits, target) == loss
+    np.testing.assert_allclose(criterion.backward(), gradient, atol=1e-6)
 
 
 def test_class_weights_shift_what_is_predicted() -> None:
@@ -259,7 +258,7 @@ def test_partial_fit_may_miss_classes() -> None:
 
 def test_augmentation_fills_in_the_units_of_the_data() -> None:
     images, y = np.full((40, 8, 8), 200, np.uint8), np.arange(40) % 2
-    images[:20, 0] = 100
+    images[:20] = 100
     seen: list[np.ndarray] = []
 
     class Watching(Flatten):
@@ -270,12 +269,10 @@ def test_augmentation_fills_in_the_units_of_the_data() -> None:
     def network(shape: Any, classes: int, rng: np.random.Generator) -> Sequential:
         return Sequential(Watching(), Linear(64, classes, rng=rng))
 
-    small(model=network, augment=Augment(shift=3, fill=150), max_iter=1).fit(images, y)
+    small(model=network, augment=Augment(shift=6, fill=20), max_iter=1).fit(images, y)
     pixels = np.concatenate(seen) * images.std() + images.mean()
-    assert pixels.min() == pytest.approx(100, abs=0.01)
+    assert pixels.min() == pytest.approx(20, abs=0.01)
     assert pixels.max() == pytest.approx(200, abs=0.01)
-    corners = pixels[:, 0, [0, 0, -1, -1], [0, -1, 0, -1]]
-    assert ((corners > 101) & (corners < 199)).any()
 
 
 @pytest.mark.parametrize("way", ["pickle", "joblib", "joblib, mapped"])
@@ -317,8 +314,7 @@ def test_pipeline_and_parameters() -> None:
     assert clone(CNNClassifier(**options)).get_params() == options
 
 
-def test_grid_search_on_two_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+def test_grid_search_on_two_workers() -> None:
     images, y = bars(150)
     search = GridSearchCV(small(max_iter=6), {"learning_rate_init": [1e-6, 0.003], "model": ["digit-net", perceptron]}, cv=3, n_jobs=2)
     search.fit(images, y)
@@ -381,6 +377,7 @@ def test_the_example_runs() -> None:
         ({"batch_size": 0}, r"batch_size must be between 1 and"),
         ({"learning_rate_init": -1}, r"learning_rate_init must be above 0; got -1"),
         ({"weight_decay": -1}, r"weight_decay must not be negative; got -1"),
+        ({"label_smoothing": 1}, r"label_smoothing must be at least 0 and below 1; got 1"),
         ({"augment": "some"}, r"augment must be a fastcnn.data.augment.Augment; got str$"),
         ({"class_weight": {0: 0, 1: 0, 2: 0}}, r"class_weight must be finite, not negative, and not 0 for all classes; got"),
         ({"class_weight": {0: 1, 1: -1, 2: 1}}, r"class_weight must be finite, not negative, and not 0 for all classes; got"),

@@ -47,7 +47,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     learning_rate_init : float
         The highest rate.
     weight_decay : float
-        L2 penalty, as of `fastcnn.optim.Adam`.
+        L2 penalty, as of `fastcnn.optim.Adam`: `alpha` of scikit-learn's MLPClassifier.
+    label_smoothing : float in [0, 1)
+        Share of every target that is spread over all classes: over-fits less, and is less sure of itself.
     augment : fastcnn.data.augment.Augment, optional
         Changes training images at random; its `fill` is in the units of X.
     class_weight : dict of label to float, or "balanced", optional
@@ -112,7 +114,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         max_iter: float | str = "auto",
         batch_size: int | str = "auto",
         learning_rate_init: float = 0.003,
-        weight_decay: float = 0.0,
+        weight_decay: float = 1e-4,
+        label_smoothing: float = 0.05,
         augment: Augment | None = None,
         class_weight: dict[Any, float] | str | None = None,
         early_stopping: bool = False,
@@ -131,6 +134,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.learning_rate_init = learning_rate_init
         self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
         self.augment = augment
         self.class_weight = class_weight
         self.early_stopping = early_stopping
@@ -155,7 +159,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         goes_on = settings.warm_start and hasattr(self, "model_")
         rows, y, arrived = self._checked(X, y, reset=not goes_on)
         classes = self.classes_ if goes_on else np.unique(y)
-        labels, loss = positions(y, classes), self._loss(classes, y)
+        labels, loss = positions(y, classes), self._loss(settings, classes, y)
         if not goes_on:
             self._begin(classes, rows, arrived)
         self._optimizer = None
@@ -187,7 +191,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"CNNClassifier.partial_fit: classes must be those of the first call, {self.classes_}; got {classes}")
         rows, y, arrived = self._checked(X, y, reset=first)
         classes = np.unique(classes) if first else self.classes_
-        labels, loss = positions(y, classes), self._loss(classes, y)
+        labels, loss = positions(y, classes), self._loss(settings, classes, y)
         if first:
             self._begin(classes, rows, arrived)
         one_epoch = course.of_partial_fit(self.model_, settings, self._optimizer)
@@ -237,10 +241,10 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, self.image_shape_ = classes, shape
         self._scaling, self._order, self._optimizer = scaling, order, None
 
-    def _loss(self, classes: np.ndarray, y: np.ndarray) -> SoftmaxCrossEntropy:
+    def _loss(self, settings: Settings, classes: np.ndarray, y: np.ndarray) -> SoftmaxCrossEntropy:
         if self.class_weight is None:
-            return SoftmaxCrossEntropy()
-        return weighted(compute_class_weight(self.class_weight, classes=classes, y=y))
+            return SoftmaxCrossEntropy(settings.label_smoothing)
+        return weighted(compute_class_weight(self.class_weight, classes=classes, y=y), settings.label_smoothing)
 
     def _train(
         self, settings: Settings, rows: np.ndarray, labels: np.ndarray, loss: SoftmaxCrossEntropy, way: course.Course

@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     batch_size: int | str
     learning_rate_init: float
     weight_decay: float
+    label_smoothing: float
     augment: Augment | None
     early_stopping: bool
     validation_fraction: float
@@ -53,7 +54,7 @@ def checked(estimator: Any) -> Settings:
     given = {name: getattr(estimator, name) for name in Settings._fields}
     for name in ("early_stopping", "verbose", "warm_start"):
         given[name] = checks.flag(_OP, name, given[name])
-    for name in ("max_iter", "learning_rate_init", "weight_decay", "validation_fraction", "tol"):
+    for name in ("max_iter", "learning_rate_init", "weight_decay", "label_smoothing", "validation_fraction", "tol"):
         if (name, given[name]) != ("max_iter", "auto"):
             given[name] = checks.number(_OP, name, given[name])
     if given["batch_size"] != "auto":
@@ -65,6 +66,8 @@ def checked(estimator: Any) -> Settings:
     for name in ("weight_decay", "tol"):
         if given[name] < 0:
             raise ValueError(f"{_OP}: {name} must not be negative; got {given[name]}")
+    if not 0 <= given["label_smoothing"] < 1:
+        raise ValueError(f"{_OP}: label_smoothing must be at least 0 and below 1; got {given['label_smoothing']}")
     if not 0 < given["validation_fraction"] < 1:
         raise ValueError(f"{_OP}: validation_fraction must be between 0 and 1; got {given['validation_fraction']}")
     if given["augment"] is not None and not isinstance(given["augment"], Augment):
