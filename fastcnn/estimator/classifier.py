@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from .. import machine, train
 from ..data.augment import Augment
 from ..losses import SoftmaxCrossEntropy
+from ..optim import Adam
 from . import course
 from .inputs import Scaling, Shape, flattened, is_table, require_shape, shape_of, validated
 from .labels import positions, weighted
@@ -218,6 +219,8 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     # --- Parts ---
+
+    _optimizer: Adam | None  # of partial_fit, from call to call
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray, Shape | None]:
         """Return rows (N, features), labels (N,) as the user has them, and the shape of images; with `reset`, learn names and numbers."""

@@ -45,6 +45,8 @@ class WeightedCrossEntropy(SoftmaxCrossEntropy):
         losses = cross_entropy(logits, target, reduction="none", label_smoothing=self.label_smoothing)
         return float(np.mean(self.weight[target] * losses))
 
+    __call__ = forward
+
     def backward(self) -> np.ndarray:
         """Return the gradient (N, C) of the last loss; RuntimeError before any forward."""
         gradient = super().backward()
