@@ -367,6 +367,8 @@ def test_the_example_runs() -> None:
     ("options", "message"),
     [
         ({"model": "nothing"}, r"model must be one of auto, .*digit-net.*; got 'nothing'$"),
+        ({"model": digit_net(8)}, r"model must be a function that makes a network, .*; got a Layer$"),
+        ({"model": np.zeros(2)}, r"model must be one of auto, "),
         ({"model": lambda shape, classes, rng: 3}, r"model must return a Layer; got int$"),
         ({"model": lambda shape, classes, rng: Linear(7, classes)}, r"does not take samples of shape \(1, 8, 8\)"),
         ({"model": lambda shape, classes, rng: perceptron(shape, 5, rng)}, r"one logit for each of 3 classes; got shape \(N, 5\)$"),

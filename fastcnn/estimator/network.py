@@ -30,11 +30,13 @@ def build(model: Any, shape: Shape, classes: int, rng: np.random.Generator) -> L
     TypeError, ValueError
         There is no such model, it does not take the shape, or it gives something else.
     """
+    if isinstance(model, Layer):
+        raise TypeError("CNNClassifier: model must be a function that makes a network, as every fit begins with a new one; got a Layer")
     if callable(model):
         network = model(shape, classes, rng)
         if not isinstance(network, Layer):
             raise TypeError(f"CNNClassifier: model must return a Layer; got {type(network).__name__}")
-    elif model == "auto" and (is_table(shape) or min(shape[1:]) < _LEAST):
+    elif isinstance(model, str) and model == "auto" and (is_table(shape) or min(shape[1:]) < _LEAST):
         network = dense_net(shape, classes, rng)
     else:
         network = _named(model, shape, classes, rng)
