@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -53,8 +54,10 @@ def _named(model: Any, shape: Shape, classes: int, rng: np.random.Generator) -> 
     known: dict[str, Callable[..., Sequential]] = {"auto": digit_net, **MODELS}
     if not isinstance(model, str) or model not in known:
         raise ValueError(f"CNNClassifier: model must be one of {', '.join(known)}, or a callable; got {window.shown(model)}")
+    make, ends = known[model], {"channels": shape[0], "classes": classes}
+    ends = {name: count for name, count in ends.items() if name in inspect.signature(make).parameters}
     try:
-        return adapted(known[model](min(shape[1:]), rng), shape, classes, rng)
+        return adapted(make(min(shape[1:]), rng, **ends), shape, classes, rng)
     except ValueError as error:
         raise ValueError(f"CNNClassifier: model {model!r} does not take samples of shape {shape}: {error}") from error
 
@@ -62,8 +65,8 @@ def _named(model: Any, shape: Shape, classes: int, rng: np.random.Generator) -> 
 def adapted(network: Sequential, shape: Shape, classes: int, rng: np.random.Generator) -> Sequential:
     """Return a network with new layers in place of those that other channels, heights, widths and classes do not fit.
 
-    That is a `Conv2d` or `Linear` whose inputs are of another number, and the last `Linear`, whose outputs are the classes. The new ones
-    have torch's initial values.
+    Those are a `Conv2d` or `Linear` whose inputs are of another number, and the last `Linear`, whose outputs are the classes. The new ones
+    have torch's initial values. This is for what a model's own arguments do not say: heights other than widths, at least.
     """
     layers = list(network.layers)
     last = max((i for i, layer in enumerate(layers) if type(layer) is Linear), default=None)
