@@ -35,7 +35,7 @@ LAYERS = [
     {"ops"},
     {"functional"},
     {"layers", "optim", "losses", "init", "schedules", "models", "data"},
-    {"train", "compare", "explain", "report", "cli", "info", "warmup", "onnx", "adapters", "weights", "__main__"},
+    {"train", "compare", "explain", "report", "cli", "info", "warmup", "onnx", "adapters", "weights", "draw", "__main__"},
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
