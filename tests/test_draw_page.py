@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 import threading
@@ -60,7 +61,7 @@ def _points(page: Page, stroke: Stroke) -> Stroke:
     """Return a stroke in the window's pixels, with points between its corners as a hand makes them."""
     x, y, width, height = page.box("#board")
     corners = np.array(stroke) * (width, height) + (x, y)
-    steps = [np.linspace(a, b, 6, endpoint=False) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    steps = [np.linspace(a, b, 6, endpoint=False) for a, b in itertools.pairwise(corners)]
     return [(float(a), float(b)) for a, b in np.concatenate([*steps, corners[-1:]])]
 
 
