@@ -66,7 +66,7 @@ def _by_repetition(drawing: np.ndarray, size: int, box: int, middle: float) -> n
     small = np.zeros((height, width))
     for p in range(height):
         for q in range(width):
-            small[p, q] = np.rint(large[p * tall : (p + 1) * tall, q * wide : (q + 1) * wide].mean())
+            small[p, q] = np.floor(large[p * tall : (p + 1) * tall, q * wide : (q + 1) * wide].mean() + 0.5)
     found = []
     for top in range(size - height + 1):
         for left in range(size - width + 1):
@@ -92,11 +92,9 @@ def test_a_prepared_drawing_has_its_size_its_centre_and_its_grey(seed: int) -> N
     assert max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1 == 20
     assert np.abs(np.subtract(_centre(image), 14)).max() <= 0.5 + 1e-9
     assert image.max() <= drawing.max()
-    area = np.count_nonzero(drawing.any(axis=1)), np.count_nonzero(drawing.any(axis=0))
-    tall, wide = np.ptp(np.nonzero(drawing)[0]) + 1, np.ptp(np.nonzero(drawing)[1]) + 1
-    share = len(range(rows[0], rows[-1] + 1)) * len(range(columns[0], columns[-1] + 1)) / (tall * wide)
-    assert min(area) > 0
-    assert image.sum() == pytest.approx(drawing.sum(dtype=float) * share, rel=0.01)
+    tall, wide = (int(np.ptp(where)) + 1 for where in np.nonzero(drawing))
+    height, width = (round(length * 20 / max(tall, wide)) for length in (tall, wide))
+    assert image.sum() == pytest.approx(drawing.sum(dtype=float) * height * width / (tall * wide), rel=0.01)
 
 
 @pytest.mark.parametrize("shift", [(0, 1), (37, 0), (90, 71)])
@@ -112,11 +110,14 @@ def test_blank_dots_and_borders() -> None:
     dot[5, 270] = 200
     np.testing.assert_array_equal(np.argwhere(prepare_drawing(dot) == 200)[[0, -1]], [[4, 4], [23, 23]])
     heavy = np.zeros((100, 100), np.uint8)  # nearly all of its mass at the bottom: centred, its top would leave the image
-    heavy[:, 50] = 1
+    heavy[:, 50] = 255
     heavy[95:, 40:61] = 255
     image = prepare_drawing(heavy)
-    assert np.count_nonzero(image[:20].sum(axis=1)) >= 1
-    assert image[19].any()
+    assert [int(row) for row in np.flatnonzero(image.any(axis=1))[[0, -1]]] == [0, 19]
+    pale = np.zeros((SIDE, SIDE), np.uint8)
+    pale[100:110, 100] = 1  # becomes less than half a grey value
+    pale[200, 200] = 1
+    assert not prepare_drawing(pale).any()
     line = np.full((1, 280), 255, np.uint8)
     assert (prepare_drawing(line) == 255).sum() == 20
 
@@ -171,7 +172,8 @@ def test_trained_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert capsys.readouterr().out == ""
     drawing = _drawing(3)
     np.testing.assert_array_equal(again.read(drawing).probabilities, first.read(drawing).probabilities)
-    assert (again.size, again.accuracy, again.mean, again.deviation) == (8, first.accuracy, *pytest.approx(NORMALS["digits"]))
+    assert (again.size, again.accuracy) == (8, first.accuracy)
+    assert (again.mean, again.deviation) == pytest.approx(NORMALS["digits"], rel=1e-5)
 
     for damage in (b"", b"no zip", kept.read_bytes()[:-300]):
         kept.write_bytes(damage)
@@ -331,11 +333,11 @@ DRAWN = bytes(SIDE * SIDE)
         ("GET", "/page.html", None, {}, 404),
         ("GET", "/../pyproject.toml", None, {}, 404),
         ("GET", "/%2e%2e/server.py", None, {}, 404),
-        ("GET", "//style.css", None, {}, 404),
+        ("GET", "/style.css//", None, {}, 404),
         ("GET", "/style.css/", None, {}, 404),
         ("GET", "/style.css?x", None, {}, 404),
         ("GET", "/server.py", None, {}, 404),
-        ("GET", "http://127.0.0.1/", None, {}, 404),
+        ("GET", "http://127.0.0.1/", None, {}, 403),
         ("POST", "/nowhere", DRAWN, OCTETS, 404),
         ("GET", "/read", None, {}, 405),
         ("POST", "/", DRAWN, OCTETS, 405),
@@ -348,7 +350,7 @@ DRAWN = bytes(SIDE * SIDE)
         ("POST", "/read", DRAWN[:-1], OCTETS, 400),
         ("POST", "/read", b"", OCTETS, 400),
         ("POST", "/read", DRAWN + b"1", OCTETS, 413),
-        ("POST", "/read", bytes(4 * 2**20), OCTETS, 413),
+        ("POST", "/read", bytes(2**20), OCTETS, 413),
         ("POST", "/read", DRAWN, {}, 415),
         ("POST", "/read", DRAWN, {"Content-Type": "text/plain"}, 415),
         ("POST", "/read", DRAWN, {**OCTETS, "Content-Length": "-1"}, 400),

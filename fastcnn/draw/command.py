@@ -53,7 +53,7 @@ def draw(weights: Path | None, port: int, browser: bool) -> int:
         print("\ninterrupted", file=sys.stderr)
         return 130
     with server:
-        accuracy = "" if reader.accuracy is None else f", {100 * reader.accuracy:.2f} % of its test images right"
+        accuracy = "" if reader.accuracy is None else f": {100 * reader.accuracy:.2f} % of its test images right"
         print(f"{reader.source}{accuracy}\nDraw at {server.url} (Ctrl-C ends)", flush=True)
         try:
             if browser:

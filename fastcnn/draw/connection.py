@@ -81,6 +81,7 @@ class LocalServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 2 * CONNECTIONS  # of the default 5, a sixth client who comes at once would wait for a second
     block_on_close = False  # Ctrl-C does not wait for a client that keeps its connection
     allow_reuse_address = sys.platform != "win32"  # where it would let two programs listen on one port
 
@@ -213,6 +214,7 @@ class LocalHandler(BaseHTTPRequestHandler):
     def _refuse(self, refusal: Refusal) -> None:
         """Send a line of plain text, and close: what may remain of the request's body is no request."""
         self.close_connection = True
+        self.request_version = self.protocol_version  # else what http.server could not parse is answered without a head
         self.send(refusal.status, "text/plain; charset=utf-8", f"{refusal.status.value} {refusal.reason}\n".encode(), **refusal.headers)
         self._linger()
 

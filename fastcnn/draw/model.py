@@ -132,7 +132,7 @@ def trained_reader(recipe: str = DEFAULT, dataset: str = "auto", data_dir: Path 
     data = load_dataset(dataset, data_dir)
     settings = RECIPES[data.name][recipe]
     size = data.train_images.shape[1]
-    source = f"{settings.model}, recipe {recipe}, trained on {_NAMES[data.name]} by this command"
+    source = f"{settings.model}, trained on {_NAMES[data.name]} (recipe {recipe})"
     path = files.cache_folder() / "draw" / f"{data.name}-{recipe}-{_key(settings, data)}.npz"
     kept = _kept(path, settings, size)
     if kept is None:

@@ -51,10 +51,11 @@ function pixels(side) {
 
 function changed() {
   const blank = strokes.length === 0;
+  const held = document.activeElement;
   byId("hint").hidden = !blank;
   clearButton.disabled = blank;
   undoButton.disabled = past.length === 0;
-  if (document.activeElement === document.body || document.activeElement?.disabled) board.focus({ preventScroll: true });
+  if (held?.disabled) board.focus({ preventScroll: true }); // a button that has nothing more to do
   requestAnimationFrame(paintBoard);
   read();
 }
@@ -243,7 +244,7 @@ function show(reading) {
   byId("share").textContent = reading ? percent(shares[best]) : "\u00a0";
   byId("bars").querySelectorAll("li").forEach((row, i) => {
     row.classList.toggle("best", reading !== null && i === best);
-    row.querySelector("i").style.width = `${100 * shares[i]}%`;
+    row.querySelector("i").style.setProperty("--share", `${100 * shares[i]}%`);
     row.querySelector(".value").textContent = reading ? percent(shares[i]) : "";
     row.querySelector(".bar").setAttribute("aria-valuenow", (100 * shares[i]).toFixed(1));
   });
@@ -280,7 +281,7 @@ function element(kind, className, text = "") {
 }
 
 function lay(about) {
-  const accuracy = about.accuracy === null ? "" : `, ${(100 * about.accuracy).toFixed(2)} % of its test images right`;
+  const accuracy = about.accuracy === null ? "" : `: ${(100 * about.accuracy).toFixed(2)}\u00a0% of its test images right`;
   byId("source").textContent = about.source + accuracy;
   if (about.dataset === "digits") {
     byId("notice").textContent =
@@ -288,7 +289,7 @@ function lay(about) {
     byId("notice").hidden = false;
   }
   seen.width = seen.height = about.size;
-  byId("seen-name").textContent = `What it sees: ${about.size} × ${about.size}`;
+  byId("seen-name").textContent = `What it sees, ${about.size}\u00a0×\u00a0${about.size}`;
   for (const name of about.classes) {
     const row = element("li", "");
     const bar = element("div", "bar");
@@ -303,7 +304,7 @@ function lay(about) {
   about.maps.forEach(({ name, shape: [channels, height, width] }, i) => {
     const layer = element("div", "layer");
     const title = element("h2", "", `Convolution ${i + 1}`);
-    title.append(element("small", "", `${channels} feature maps of ${height} × ${width}`));
+    title.append(element("small", "", `${channels} feature maps of ${height}\u00a0×\u00a0${width}`));
     title.title = name;
     const maps = element("div", "maps");
     for (let map = 0; map < channels; map++) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,22 +84,29 @@ def prepare_drawing(drawing: Any, size: int = 28) -> npt.NDArray[np.uint8]:
     cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = frame.box / max(cropped.shape)
     height, width = (max(1, round(length * scale)) for length in cropped.shape)
-    scaled = np.rint(_shares(height, cropped.shape[0]) @ cropped @ _shares(width, cropped.shape[1]).T).astype(np.uint8)
-    top, left = (_offset(scaled.sum(axis=axis, dtype=np.float64), frame.centre, size) for axis in (1, 0))
+    tall, wide = cropped.shape
+    # Whole numbers throughout, which float64 adds exactly: a drawing comes out the same wherever it stands, ties included
+    sums = (_shares(height, tall) @ cropped @ _shares(width, wide).T).astype(np.int64)
+    scaled = (2 * sums + tall * wide) // (2 * tall * wide)
+    top, left = (_offset(scaled.sum(axis=axis), frame.centre, size) for axis in (1, 0))
     image[top : top + height, left : left + width] = scaled
     return image
 
 
 def _shares(new: int, old: int) -> np.ndarray:
-    """Return (new, old) float64: how much of each new pixel every old one covers, when `old` in a row become `new`; rows add up to 1."""
-    edges = np.arange(new + 1) * (old / new)
-    pixels = np.arange(old)
-    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.maximum(overlap, 0) * (new / old)
+    """Return (new, old) float64: how much of each new pixel every old one covers, when `old` in a row become `new`, in parts of `old`."""
+    i, j = np.arange(new)[:, None], np.arange(old)
+    overlap = np.minimum((i + 1) * old, (j + 1) * new) - np.maximum(i * old, j * new)
+    return np.maximum(overlap, 0).astype(np.float64)
 
 
 def _offset(masses: np.ndarray, middle: float, size: int) -> int:
-    """Return where in `size` pixels to begin, so that the centre of these masses comes to the middle, and all of them stay inside."""
-    total = masses.sum()
-    centre = (masses * (np.arange(len(masses)) + 0.5)).sum() / total if total else len(masses) / 2
-    return min(max(math.ceil(middle - 0.5 - centre - 1e-9), 0), size - len(masses))  # 1e-9: sums of float64 are not exact
+    """Return where in `size` pixels to begin, so that the centre of these masses comes to the middle, and all of them stay inside.
+
+    That is  ceil(middle - 1/2 - centre),  in whole numbers.
+    """
+    total = int(masses.sum())
+    if total == 0:  # too pale to be seen
+        return (size - len(masses)) // 2
+    twice = int(masses @ (2 * np.arange(len(masses)) + 1)) - int(2 * middle - 1) * total  # 2 total (centre - middle + 1/2)
+    return min(max(-(twice // (2 * total)), 0), size - len(masses))
