@@ -151,7 +151,9 @@ def test_undo_clear_and_keys(browser: Browser, server: DrawServer) -> None:
     assert page.evaluate(counts) == [0, True, True]
 
     page.evaluate("board.focus()")
+    assert page.evaluate("getComputedStyle(document.querySelector('#keys')).visibility") == "hidden"
     page.key(" ")
+    assert page.evaluate("getComputedStyle(document.querySelector('#keys')).visibility") == "visible"
     for _ in range(16):
         page.key("ArrowDown")
     page.key(" ")

@@ -95,6 +95,7 @@ board.addEventListener("pointerdown", (event) => {
   strokes.push([place(event)]);
   keys.down = false;
   pen.hidden = true;
+  byKeys(false);
   changed();
 });
 
@@ -116,7 +117,13 @@ for (const kind of ["pointerup", "pointercancel"]) {
 const keys = { x: 0.5, y: 0.3, down: false };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+/** Show a ring around the board, and how to draw by keys: to those who use them. */
+function byKeys(on) {
+  document.body.classList.toggle("keyed", on);
+}
+
 function showPen() {
+  byKeys(true);
   pen.hidden = false;
   pen.style.left = `${100 * keys.x}%`;
   pen.style.top = `${100 * keys.y}%`;
@@ -146,7 +153,9 @@ board.addEventListener("keydown", (event) => {
   showPen();
 });
 
+board.addEventListener("focus", () => byKeys(board.matches(":focus-visible"))); // not by a click
 board.addEventListener("blur", () => {
+  byKeys(false);
   keys.down = false;
   pen.hidden = true;
 });
