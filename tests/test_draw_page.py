@@ -109,7 +109,7 @@ def test_digits_drawn_by_mouse_are_read(browser: Browser, server: DrawServer, tm
         # What is shown is what the network saw, and what it said
         shown = page.evaluate("last")
         image = _ink(page, "#seen")
-        reading = server._reader.read(np.array(page.evaluate("Array.from(pixels(280))"), np.uint8).reshape(280, 280))
+        reading = server.reader.read(np.array(page.evaluate("Array.from(pixels(280))"), np.uint8).reshape(280, 280))
         np.testing.assert_array_equal(image, reading.image)
         np.testing.assert_allclose(shown["probabilities"], reading.probabilities, atol=1e-6)
         assert int(np.argmax(shown["probabilities"])) == int(name)

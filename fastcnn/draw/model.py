@@ -148,7 +148,7 @@ def _key(recipe: Recipe, data: Dataset) -> str:
     settings = json.dumps([__version__, asdict(recipe), _SEED, repr(MODELS[recipe.model](data.train_images.shape[1], _SEED))])
     digest = hashlib.blake2b(settings.encode(), digest_size=8)
     for array in (data.train_images, data.train_labels):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

@@ -294,7 +294,7 @@ function lay(about) {
   byId("source").textContent = about.source + accuracy;
   if (about.dataset === "digits") {
     byId("notice").textContent =
-      "This network was trained on scikit-learn's small digits, and sees 8 × 8 pixels: it errs more often than one trained on MNIST.";
+      "Trained on scikit-learn's small digits, this network sees 8\u00a0×\u00a08 pixels, and errs more often than one trained on MNIST.";
     byId("notice").hidden = false;
   }
   seen.width = seen.height = about.size;

@@ -44,7 +44,7 @@ class DrawServer(LocalServer):
     """
 
     def __init__(self, reader: Reader, port: int, seconds: float = SECONDS) -> None:
-        self._reader, self._one_at_a_time = reader, threading.Lock()
+        self.reader, self._one_at_a_time = reader, threading.Lock()
         blank = reader.read(np.zeros((SIDE, SIDE), np.uint8))  # compiles what the first drawing needs, before anybody waits
         folder = resources.files(__package__)
         self.contents = {path: (kind, folder.joinpath(name).read_bytes()) for path, (name, kind) in _FILES.items()}
@@ -56,7 +56,7 @@ class DrawServer(LocalServer):
         drawing = np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)
         with self._one_at_a_time:  # its kernels use all cores
             begin = time.perf_counter()
-            reading = self._reader.read(drawing)
+            reading = self.reader.read(drawing)
             seconds = time.perf_counter() - begin
         return _as_json(_answer(reading, seconds))
 
@@ -109,7 +109,7 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _base64(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values)).decode("ascii")
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 def _as_json(value: Any) -> bytes:

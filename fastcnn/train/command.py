@@ -275,7 +275,7 @@ def load_dataset(name: str, folder: Path | None) -> Dataset:
             raise
         print(
             "*** MNIST is not here and cannot be downloaded: training on scikit-learn's 8 x 8 digits instead "
-            "(--dataset mnist tells why, and what to do) ***",
+            "(fastcnn train --dataset mnist tells why, and what to do) ***",
             file=sys.stderr,
             flush=True,
         )
