@@ -1,4 +1,4 @@
-"""The command ``fastcnn``: train a network, compare an operation's variants, explain or tune a choice, describe the machine.
+"""The command ``fastcnn``: train a network, draw for it, compare an operation's variants, explain or tune a choice, describe the machine.
 
 Mistakes in the arguments end in one line on stderr and exit code 2. What a command needs is imported when it runs, so that
 ``fastcnn --help`` stays quick.
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 2 for what the user must mend; `train` has its own.
+        Exit code: 0, or 2 for what the user must mend; `train` and `draw` have their own.
 
     Raises
     ------
@@ -55,11 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[:1] == ["onnx"]:
             return _onnx(argv[1:])
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except (_Mistake, MemoryError) as mistake:
         print(f"fastcnn: {mistake}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write report.html anew from the files of a training run")
     report.add_argument("folder", type=Path, metavar="DIR", help="what `fastcnn train --out DIR` has written")
     report.set_defaults(run=_report)
+
+    draw = commands.add_parser("draw", help="draw digits on a page in the browser, and see live what a network makes of them")
+    draw.add_argument("--weights", type=Path, metavar="DIR|FILE",
+                      help="a run of `fastcnn train --out DIR`, or a file of weights (default: train in seconds, once)")  # fmt: skip
+    draw.add_argument("--port", type=int, default=8028, metavar="N", help="on 127.0.0.1; 0 takes any that is free (default: 8028)")
+    draw.add_argument("--no-browser", action="store_true", help="print the address only")
+    draw.set_defaults(run=_draw)
 
     info = commands.add_parser("info", help="describe what speed depends on: CPU, threads, versions")
     info.add_argument("--json", action="store_true", help="as JSON")
@@ -265,6 +271,15 @@ def _report(arguments: argparse.Namespace) -> None:
         raise _Mistake(error) from error
     except OSError as error:
         raise _Mistake(f"cannot write {arguments.folder / 'report.html'}: {error.strerror or error}") from error
+
+
+def _draw(arguments: argparse.Namespace) -> int:
+    from .draw.command import CannotDraw, draw
+
+    try:
+        return draw(arguments.weights, arguments.port, not arguments.no_browser)
+    except CannotDraw as error:
+        raise _Mistake(error) from error
 
 
 def _info(arguments: argparse.Namespace) -> None:

@@ -104,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     for path in filter(None, (arguments.json, arguments.out and arguments.out / "result.json", checkpoint)):
         files.require_writable(path)  # now, rather than after the training
-    dataset = _load(arguments.dataset, arguments.data_dir)
+    dataset = load_dataset(arguments.dataset, arguments.data_dir)
     recipe = _recipe(arguments, dataset.name)
     kept, judges = _split(dataset, arguments.validation, arguments.seed)
     threads = arguments.threads or machine.get_threads()
@@ -115,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
           + (f", {len(judges[0]):,} of the former for validation" if judges else ""))  # fmt: skip
     print(parts.model.summary((1, size, size)))
     print(_settings(arguments.recipe, recipe, arguments.seed, threads), flush=True)
-    with _limited(threads):
+    with limited(threads):
         with warmup.compiling_line():
             prepare_kernels(recipe, (size, size), len(kept[0]), arguments.seed)
         ready = time.perf_counter() - begin
@@ -262,7 +262,7 @@ def _start_numba() -> None:
             del sys.modules["scipy"]
 
 
-def _load(name: str, folder: Path | None) -> Dataset:
+def load_dataset(name: str, folder: Path | None) -> Dataset:
     """Return the data set, with Numba started too."""
     if name == "digits":
         _start_numba()
@@ -275,7 +275,7 @@ def _load(name: str, folder: Path | None) -> Dataset:
             raise
         print(
             "*** MNIST is not here and cannot be downloaded: training on scikit-learn's 8 x 8 digits instead "
-            "(--dataset mnist tells why, and what to do) ***",
+            "(fastcnn train --dataset mnist tells why, and what to do) ***",
             file=sys.stderr,
             flush=True,
         )
@@ -283,7 +283,7 @@ def _load(name: str, folder: Path | None) -> Dataset:
 
 
 @contextlib.contextmanager
-def _limited(threads: int) -> Iterator[None]:
+def limited(threads: int) -> Iterator[None]:
     """Limit our kernels to so many threads, and NumPy's BLAS to one, where threadpoolctl can reach it.
 
     OpenBLAS's idle workers spin on the cores that our kernels need: with two of each a step took 27 ms, with one of its 16 ms.
