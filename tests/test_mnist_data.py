@@ -35,7 +35,7 @@ TINY = data.Dataset(
     RNG.integers(0, 256, (7, 4, 5), np.uint8),
     RNG.integers(0, 10, 7, np.uint8),
 )
-CONTENTS = dict(zip(NAMES, (idx(array) for array in TINY[1:]), strict=True))
+CONTENTS = dict(zip(NAMES, (idx(array) for array in TINY[1:5]), strict=True))
 FILES = tuple(File(name, hashlib.sha256(content).hexdigest(), "idx") for name, content in CONTENTS.items())
 
 
@@ -46,7 +46,7 @@ def load(mirror, data_dir=None, download=True):
 
 def assert_tiny(dataset, name="tiny"):
     assert dataset.name == name
-    for got, want in zip(dataset[1:], TINY[1:], strict=True):
+    for got, want in zip(dataset[1:5], TINY[1:5], strict=True):
         np.testing.assert_array_equal(got, want)
         assert got.dtype == np.uint8
 
@@ -247,7 +247,7 @@ def test_digits_are_split_the_same_way_every_time():
     assert digits.name == "digits"
     assert digits.train_images.shape == (1438, 8, 8)
     assert digits.test_images.shape == (359, 8, 8)
-    for array in digits[1:]:
+    for array in digits[1:5]:
         assert array.dtype == np.uint8
         assert array.flags.c_contiguous
     assert np.unique(digits.train_images).tolist() == [round(grey * 255 / 16) for grey in range(17)]
