@@ -91,7 +91,8 @@ class Batches:
         self.mean, self.deviation = self._moments(mean, deviation)
         self._shape = np.array([x.shape[2], x.shape[3], x.shape[1]], np.int64)
         flat = isinstance(self.mean, float)
-        self._means, self._shares = (np.empty(0, np.float32),) * 2 if flat else self._of_pixels(self.mean, 1 / self.deviation)
+        nothing = np.empty(0, np.float32)
+        self._means, self._shares = (nothing, nothing) if flat else self._of_pixels(self.mean, 1 / self.deviation)
         self._settings = (augment or Augment()).settings(*((self.mean, self.deviation) if flat else (0.0, 1.0)))
         self._derived()
 
@@ -188,10 +189,10 @@ class Batches:
             "Batches", found[0] if mean is None else mean, found[1] if deviation is None else deviation, self._images.shape[1:]
         )
 
-    def _of_pixels(self, *values: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return values that broadcast to (C, H, W) as the kernels take them: (H, W, C) float32, flat."""
-        whole = (np.broadcast_to(value, self._images.shape[1:]) for value in values)
-        return tuple(np.ascontiguousarray(value.transpose(1, 2, 0), np.float32).reshape(-1) for value in whole)
+    def _of_pixels(self, mean: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return arrays that broadcast to (C, H, W) as the kernels take them: (H, W, C) float32, flat."""
+        means, shares = (np.broadcast_to(value, self._images.shape[1:]).transpose(1, 2, 0) for value in (mean, share))
+        return np.ascontiguousarray(means, np.float32).reshape(-1), np.ascontiguousarray(shares, np.float32).reshape(-1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but buffers and compiled code, for `copy` and `pickle`."""

@@ -60,8 +60,8 @@ def predict(
         raise ValueError("predict: uint8 images need the mean and deviation of the training images: History has both")
     check_shifts("predict", shifts)
     shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
-    normal = checked_moments("predict", mean, deviation, shape) if images.dtype == np.uint8 else (0.0, 1.0)
-    return _outputs(prepare(model, precision), images, *normal, batch_size, shifts)
+    mean, deviation = checked_moments("predict", mean, deviation, shape) if images.dtype == np.uint8 else (0.0, 1.0)
+    return _outputs(prepare(model, precision), images, mean, deviation, batch_size, shifts)
 
 
 def evaluate(
