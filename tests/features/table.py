@@ -25,11 +25,17 @@ def collect() -> dict[str, Row]:
 def table() -> str:
     """Return what stands between the marks of the README."""
     found = collect()
-    lines = ["| what | exactly | where | test | shown |", "|---|---|---|---|---|"]
+    about = (
+        "What the project grew out of - five texts and the code behind them - teaches, row by row: where it is, the test that compares its values "
+        "with a definition or with numbers worked by hand, and where to read on. `python -m tests.features.table --write README.md` makes this table."
+    )
+    lines = [about, "", "| what | exactly | where | test | shown |", "|---|---|---|---|---|"]
     for name in ROWS:
         if name in found:
             row = found[name]
             lines.append(f"| {name} | {row.meaning} | `{row.module}` | {_test(row)} | {_link(row.example)} |")
+        else:
+            lines.append(f"| {name} | not yet | | | |")
     mistakes = ["| mistake | right | test |", "|---|---|---|"]
     for name in MISTAKES:
         if name in found:
