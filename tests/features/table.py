@@ -27,7 +27,8 @@ def table() -> str:
     found = collect()
     about = (
         "What the project grew out of - five texts and the code behind them - teaches, row by row: where it is, the test that compares "
-        "its values with a definition or with numbers worked by hand, and where to read on. (`python -m tests.features.table --write README.md`)"
+        "its values with a definition or with numbers worked by hand, and where to read on "
+        "(`python -m tests.features.table --write README.md`)."
     )
     lines = [about, "", "| what | exactly | where | test | shown |", "|---|---|---|---|---|"]
     for name in ROWS:
