@@ -20,9 +20,21 @@ def _mix(value: int) -> int:
     return z ^ (z >> 31)
 
 
-def _draws(seed: int, epoch: int, position: int) -> list[float]:
+def _draws(seed: int, epoch: int, position: int, count: int = 10) -> list[float]:
     state = _mix(_mix(_mix(seed) + epoch) + position)
-    return [(_mix(state + draw * 0x9E3779B97F4A7C15) >> 11) / 2**53 for draw in range(10)]
+    return [(_mix(state + draw * 0x9E3779B97F4A7C15) >> 11) / 2**53 for draw in range(count)]
+
+
+def _bends(shape: tuple[int, int], a: Augment, u: list[float]) -> np.ndarray:
+    """Return displacements (2, H, W): each a sum of the noise around it, weighted by a Gaussian whose squares add up to elastic^2."""
+    H, W = shape
+    radius = int(np.ceil(3 * a.elastic_sigma))
+    noise = np.array([2 * value - 1 for value in u[10:]]).reshape(2, H + 2 * radius, W + 2 * radius) * np.sqrt(3)  # of variance 1
+    across = np.arange(-radius, radius + 1)
+    bell = np.exp(-(across[:, None] ** 2 + across**2) / (2 * a.elastic_sigma**2))
+    bell *= a.elastic / np.sqrt((bell**2).sum())
+    windows = np.lib.stride_tricks.sliding_window_view(noise, bell.shape, axis=(1, 2))
+    return (windows * bell).sum(axis=(3, 4))
 
 
 def test_the_hash_is_splitmix64() -> None:
@@ -42,9 +54,10 @@ def _definition(image: np.ndarray, a: Augment, u: list[float]) -> np.ndarray:
     matrix = (1 + centred(1, a.scale)) * rotation @ np.array([[1, shear], [0, 1]])
     shift, centre = np.array([centred(3, a.shift), centred(4, a.shift)]), np.array([(W - 1) / 2, (H - 1) / 2])
     result = np.empty((H, W))
+    bends = _bends((H, W), a, u) if a.elastic else np.zeros((2, H, W))
     for h in range(H):
         for w in range(W):
-            x, y = np.linalg.solve(matrix, np.array([w, h]) - centre - shift) + centre
+            x, y = np.linalg.solve(matrix, np.array([w, h]) - centre - shift) + centre + bends[:, h, w]
             column, row = int(np.floor(x)), int(np.floor(y))
             result[h, w] = sum(
                 (1 - abs(x - i)) * (1 - abs(y - j)) * (image[j, i] if 0 <= j < H and 0 <= i < W else a.fill)
@@ -68,6 +81,8 @@ AUGMENTS = [
     Augment(erase=1, erase_size=(0, 1), fill=200),
     Augment(shift=2, rotate=20, scale=0.2, shear=0.3, erase=0.5),
     Augment(shift=100, rotate=30, fill=3),
+    Augment(elastic=1.38, elastic_sigma=1.5),
+    Augment(elastic=3, elastic_sigma=0.5, rotate=10, erase=0.5, fill=9),
 ]
 
 
@@ -80,7 +95,8 @@ def test_against_the_definition(augment: Augment, shape: tuple[int, ...]) -> Non
     for number in range(len(batches)):
         x, target = batches.batch(7, number)
         for found, position in zip(x, target, strict=True):
-            u = _draws(5, 7, int(position))
+            r = int(np.ceil(3 * augment.elastic_sigma)) if augment.elastic else 0
+            u = _draws(5, 7, int(position), 10 + (2 * (shape[-2] + 2 * r) * (shape[-1] + 2 * r) if r else 0))
             for plane, image in zip(found, planes[position].astype(np.float64), strict=True):
                 np.testing.assert_allclose(plane, (_definition(image, augment, u) - 10) / 50, rtol=0, atol=2e-5)
 
@@ -102,8 +118,8 @@ def test_whole_pixels_keep_pixels_exactly() -> None:
         if abs(shift * right) != 2 or abs(shift * down) > 8:
             continue
         arguments = images, np.arange(40), 40
-        plain = Batches(*arguments, seed=0, shuffle=False).batch(0, 0)[0][position, 0, 10]
-        moved = Batches(*arguments, seed=0, shuffle=False, augment=Augment(shift=shift)).batch(0, 0)[0][position, 0, 10]
+        plain = Batches(*arguments, seed=0, sampling="ordered").batch(0, 0)[0][position, 0, 10]
+        moved = Batches(*arguments, seed=0, sampling="ordered", augment=Augment(shift=shift)).batch(0, 0)[0][position, 0, 10]
         np.testing.assert_array_equal(*((moved[2:], plain[:-2]) if right > 0 else (moved[:-2], plain[2:])))
         checked += 1
     assert checked >= 10
@@ -140,12 +156,26 @@ def test_erasing_statistics() -> None:
     assert gone.any(axis=0).all()
 
 
+def test_elastic_displacements_are_as_large_as_asked_for() -> None:
+    """On a ramp the change of a pixel is its displacement; far from the border, where no background comes in."""
+    ramp = np.tile(np.arange(0, 240, 4, dtype=np.uint8), (60, 1))
+    images = np.broadcast_to(ramp, (200, 60, 60)).copy()
+    augment = Augment(elastic=2, elastic_sigma=4)
+    x = Batches(images, np.zeros(200, int), 200, seed=3, mean=0.0, deviation=4.0, augment=augment, sampling="ordered").batch(0, 0)[0][:, 0]
+    found = (x - ramp / 4)[:, 15:45, 15:45]
+    assert np.sqrt((found**2).mean()) == pytest.approx(2, rel=0.1)
+    assert abs(found.mean()) < 0.1
+    near, far = ((found[:, :, :-d] * found[:, :, d:]).mean() / 4 for d in (1, 16))
+    assert near == pytest.approx(np.exp(-1 / 64), abs=0.05), "two smoothings by sigma make a correlation of exp(-d^2 / (4 sigma^2))"
+    assert abs(far) < 0.1
+
+
 def test_epochs_and_seeds_differ() -> None:
     images = np.random.default_rng(0).integers(0, 256, (4, 9, 9)).astype(np.uint8)
     augment = Augment(shift=2, rotate=20)
 
     def batch(seed: int, epoch: int) -> Any:
-        return Batches(images, np.arange(4), 4, seed=seed, augment=augment, shuffle=False).batch(epoch, 0)[0]
+        return Batches(images, np.arange(4), 4, seed=seed, augment=augment, sampling="ordered").batch(epoch, 0)[0]
 
     found = [batch(seed, epoch) for seed in range(3) for epoch in range(3)]
     assert len({x.tobytes() for x in found}) == 9
@@ -164,6 +194,8 @@ def test_epochs_and_seeds_differ() -> None:
         {"erase_size": (0.5, 0.2)},
         {"erase_size": (0, 1.5)},
         {"fill": np.nan},
+        {"elastic": -1},
+        {"elastic_sigma": 0},
     ],
     ids=str,
 )

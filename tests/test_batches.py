@@ -69,16 +69,19 @@ def test_epoch_and_number_alone_decide(augment: Augment | None) -> None:
 def test_an_image_is_the_same_in_batches_of_any_size_and_order(augment: Augment | None) -> None:
     images, labels = _data(30, 2, 9, 8)
 
-    def of_size(size: int, shuffle: bool) -> np.ndarray:
-        batches, found = Batches(images, labels, size, seed=1, augment=augment, shuffle=shuffle), np.full((30, 2, 9, 8), np.nan, np.float32)
+    def of_size(size: int, sampling: str) -> np.ndarray:
+        batches, found = (
+            Batches(images, labels, size, seed=1, augment=augment, sampling=sampling),
+            np.full((30, 2, 9, 8), np.nan, np.float32),
+        )
         for number in range(len(batches)):
             x, target = batches.batch(4, number)
             found[target] = x
         return found
 
-    expected = of_size(30, True)
-    for size, shuffle in ((1, True), (7, True), (8, False)):
-        np.testing.assert_array_equal(of_size(size, shuffle), expected)
+    expected = of_size(30, "shuffled")
+    for size, sampling in ((1, "shuffled"), (7, "shuffled"), (8, "ordered")):
+        np.testing.assert_array_equal(of_size(size, sampling), expected)
 
 
 @pytest.mark.skipif(machine.max_threads() < 2, reason="needs two threads")
@@ -147,7 +150,7 @@ def test_errors() -> None:
         ({"deviation": 0.0}, ValueError, "deviation"),
         ({"mean": np.nan}, ValueError, "mean"),
         ({"augment": 3}, TypeError, "Augment"),
-        ({"shuffle": 1}, TypeError, "shuffle"),
+        ({"sampling": "shuffle"}, ValueError, "sampling must be one of"),
     ]
     good = {"images": images, "labels": labels, "batch_size": 4, "seed": 0}
     for changes, error, message in rows:

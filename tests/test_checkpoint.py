@@ -39,7 +39,13 @@ def whole() -> tuple[Sequential, History]:
 
 
 def timeless(history: History) -> History:
-    return History([epoch._replace(seconds=0) for epoch in history.epochs], history.step_losses, history.mean, history.deviation)
+    return History(
+        [epoch._replace(seconds=0) for epoch in history.epochs],
+        history.step_losses,
+        history.mean,
+        history.deviation,
+        history.step_accuracies,
+    )
 
 
 def require_same(found: tuple[Sequential, History], expected: tuple[Sequential, History]) -> None:
@@ -288,6 +294,7 @@ def test_no_file(tmp_path: Path) -> None:
         (lambda a: a.update({"other/0.bias": np.ones(4)}), "unknown entry 'other/0.bias'"),
         (lambda a: a.pop("step_losses"), "has no 'step_losses'"),
         (lambda a: a.update({"step_losses": np.ones(3)}), "step 23 of 111, with the losses of 3"),
+        (lambda a: a.pop("step_accuracies"), "has no 'step_accuracies'"),
         (lambda a: a.update({"position": np.array("{")}), "cannot go on"),
         (lambda a: a.update({"position": np.array(str(a["position"]).replace('"step": 23', '"step": "23"'))}), "step must be of type int"),
         (lambda a: a.update({"generators": np.array(str(a["generators"]).replace("MT19937", "PCG64"))}), "generators"),

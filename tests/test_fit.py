@@ -69,6 +69,7 @@ def test_matches_a_plain_loop() -> None:
         optimizer.lr = 0.1 / (1 + step)
         optimizer.step(other.grads)
     np.testing.assert_allclose(history.step_losses, losses, rtol=1e-5)
+    np.testing.assert_allclose(history.step_accuracies, np.array(right) / [16, 16, 16, 2, 16, 16])
     first, second = history.epochs
     assert first.loss == pytest.approx(np.average(losses[:4], weights=[16, 16, 16, 2]), rel=1e-5)
     assert first.accuracy == pytest.approx(sum(right[:4]) / 50)

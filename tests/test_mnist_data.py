@@ -35,7 +35,7 @@ TINY = data.Dataset(
     RNG.integers(0, 256, (7, 4, 5), np.uint8),
     RNG.integers(0, 10, 7, np.uint8),
 )
-CONTENTS = dict(zip(NAMES, (idx(array) for array in TINY[1:]), strict=True))
+CONTENTS = dict(zip(NAMES, (idx(array) for array in TINY[1:5]), strict=True))
 FILES = tuple(File(name, hashlib.sha256(content).hexdigest(), "idx") for name, content in CONTENTS.items())
 
 
@@ -46,7 +46,7 @@ def load(mirror, data_dir=None, download=True):
 
 def assert_tiny(dataset, name="tiny"):
     assert dataset.name == name
-    for got, want in zip(dataset[1:], TINY[1:], strict=True):
+    for got, want in zip(dataset[1:5], TINY[1:5], strict=True):
         np.testing.assert_array_equal(got, want)
         assert got.dtype == np.uint8
 
@@ -247,12 +247,12 @@ def test_digits_are_split_the_same_way_every_time():
     assert digits.name == "digits"
     assert digits.train_images.shape == (1438, 8, 8)
     assert digits.test_images.shape == (359, 8, 8)
-    for array in digits[1:]:
+    for array in digits[1:5]:
         assert array.dtype == np.uint8
         assert array.flags.c_contiguous
     assert np.unique(digits.train_images).tolist() == [round(grey * 255 / 16) for grey in range(17)]
     np.testing.assert_allclose(np.bincount(digits.train_labels) / 4, np.bincount(digits.test_labels), atol=1)
-    joined = b"".join(array.tobytes() for array in digits[1:])
+    joined = b"".join(array.tobytes() for array in digits[1:5])
     assert hashlib.sha256(joined).hexdigest() == "4e8b48726990775fb274b528258596507ccded2bab1a725b22378e41ea83f16e"
     images = np.concatenate([digits.train_images, digits.test_images]).reshape(1797, 64)
     assert len(np.unique(images, axis=0)) == 1797  # none is in both parts
@@ -288,6 +288,6 @@ def test_the_real_mnist_is_what_was_published_and_pinned(monkeypatch):
     assert (got.test_images.shape, got.test_labels.shape) == ((10_000, 28, 28), (10_000,))
     assert np.bincount(got.train_labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(got.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    for array, file in zip(got[1:], module.MNIST.files, strict=True):
+    for array, file in zip(got[1:5], module.MNIST.files, strict=True):
         assert hashlib.md5(idx(array), usedforsecurity=False).hexdigest() == MD5[file.name]
         assert damage(module._find(Path(REAL) / "mnist", file.name), file, LIMITS) is None

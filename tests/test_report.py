@@ -257,6 +257,18 @@ def test_logits_of_another_set_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_pixels_may_have_moments_of_their_own(run: Path) -> None:
+    """The network sees what it was trained on: (v - mean) / deviation of each pixel."""
+    write_report(run)
+    before = _page(run)
+    (run / "history.json").write_text(_moments(mean=np.full((1, 8, 8), 33.0).tolist(), deviation=np.full((1, 8, 8), 78.0).tolist()))
+    write_report(run)
+    assert _page(run).attributes == before.attributes, "the same pictures"
+    (run / "history.json").write_text(_moments(mean=np.arange(64.0).reshape(1, 8, 8).tolist()))
+    write_report(run)
+    assert _page(run).attributes != before.attributes
+
+
 def test_no_run_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert main(["report", str(folder)]) == 2
@@ -295,6 +307,10 @@ def _epoch(**changes: Any) -> str:
     return json.dumps({"epochs": [{**epoch, **changes}], "step_losses": [1.0]})
 
 
+def _moments(**values: Any) -> str:
+    return json.dumps({**json.loads(History().to_json()), **values})
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "message"),
     [
@@ -314,6 +330,9 @@ def _epoch(**changes: Any) -> str:
         ("history.json", _text('{"epochs": [], "step_losses": [NaN]}'), "of numbers"),
         ("history.json", _text(_epoch(loss="low")), "expected number, loss, accuracy, learning_rate in every epoch"),
         ("history.json", _text(_epoch(validation_loss=[])), "validation_loss must be a number or null"),
+        ("history.json", _text(_moments(mean="low")), "mean must be a number, or an array"),
+        ("history.json", _text(_moments(mean=[[[1.0, 2.0]]])), "mean must hold numbers that broadcast to an image's shape (1, 8, 8)"),
+        ("history.json", _text(_moments(deviation=[[["a"]]])), "deviation must hold numbers"),
         ("evaluation.npz", _evaluation(shown=np.arange(17)), "its arrays do not fit together"),
         ("evaluation.npz", _evaluation(shown=np.full(18, TESTED)), "its arrays do not fit together"),
         ("evaluation.npz", _evaluation(labels=np.full(TESTED, 10, np.uint8)), "its arrays do not fit together"),

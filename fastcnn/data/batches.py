@@ -13,14 +13,16 @@ import numpy as np
 from .. import checks, machine, simd, window
 from ..jit import kernel
 from . import augment as _augment
+from .arrays import checked_moments, moments
 from .augment import Augment
 
+SAMPLINGS = ("shuffled", "replacement", "ordered")
 _LINE = 64
 _KEPT = 3  # buffers: the batch at hand, the one being made, and one that somebody still looks at
 
 
 class Batches:
-    """A data set in shuffled batches, which (seed, epoch, number) alone determine: nothing is remembered between them.
+    """A data set in batches of random images, which (seed, epoch, number) alone determine: nothing is remembered between them.
 
     Parameters
     ----------
@@ -32,15 +34,16 @@ class Batches:
         The last batch of an epoch may be smaller.
     seed : int
         At least 0.
-    mean, deviation : float, optional
-        Inputs are (v - mean) / deviation; by default those of all pixels (a deviation of 0 counts as 1).
+    mean, deviation : float, or array that broadcasts to (C, H, W), optional
+        Inputs are (v - mean) / deviation; by default those of all pixels (a deviation of 0 counts as 1). See `fastcnn.data.moments`.
     augment : Augment, optional
-    shuffle : bool
-        False keeps the images' order: for evaluation.
+    sampling : "shuffled", "replacement" or "ordered"
+        An epoch is every image once, in another order each time; or as many draws of which each may be any image (on average it holds
+        1 - 1/e, 63 %, of them); or the images in their order, for evaluation.
 
     Attributes
     ----------
-    mean, deviation : float
+    mean, deviation : float or ndarray
         What a model's evaluation must be normalised by, too.
 
     Raises
@@ -64,10 +67,10 @@ class Batches:
         batch_size: int,
         *,
         seed: int,
-        mean: float | None = None,
-        deviation: float | None = None,
+        mean: float | np.ndarray | None = None,
+        deviation: float | np.ndarray | None = None,
         augment: Augment | None = None,
-        shuffle: bool = True,
+        sampling: str = "shuffled",
     ) -> None:
         op = "Batches"
         x = checks.array(op, "images", images, ("NHW", "NCHW"), (np.dtype(np.uint8), np.dtype(np.float32)))
@@ -83,11 +86,14 @@ class Batches:
         if augment is not None and not isinstance(augment, Augment):
             raise TypeError(f"{op}: augment must be an Augment; got {type(augment).__name__}")
         self.batch_size, self.seed = window.integer(op, "batch_size", batch_size, 1), window.integer(op, "seed", seed, 0)
-        self.augment, self.shuffle = augment, checks.flag(op, "shuffle", shuffle)
+        self.augment, self.sampling = augment, checks.choice(op, "sampling", sampling, SAMPLINGS)
         self._images, self._labels = x, y.astype(np.int64)
         self.mean, self.deviation = self._moments(mean, deviation)
         self._shape = np.array([x.shape[2], x.shape[3], x.shape[1]], np.int64)
-        self._settings = (augment or Augment()).settings(self.mean, self.deviation)
+        flat = isinstance(self.mean, float)
+        nothing: np.ndarray = np.empty(0, np.float32)
+        self._means, self._shares = (nothing, nothing) if flat else self._of_pixels(self.mean, 1 / self.deviation)
+        self._settings = (augment or Augment()).settings(*((self.mean, self.deviation) if flat else (0.0, 1.0)))
         self._derived()
 
     def _derived(self) -> None:
@@ -119,16 +125,21 @@ class Batches:
         """
         if not 0 <= number < len(self):
             raise IndexError(f"Batches: number must be between 0 and {len(self) - 1}; got {number}")
-        chosen = self._order(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        first = number * self.batch_size
+        chosen = self._order(epoch)[first : first + self.batch_size]
         n, (_, C, H, W) = len(chosen), self._images.shape
         x = self._memory(n, n * C * H * W)
         images, rows = self._rows, chosen
         if images is None:
             images, rows = np.ascontiguousarray(self._images[chosen]).reshape(n, -1), np.arange(n, dtype=np.int64)
         if self.augment is None:
-            arguments = [images, rows, self._shape, self._settings, x]
+            numbers = [self._means, self._shares] if self._means.size else [self._settings]
+            arguments = [images, rows, self._shape, *numbers, x]
         else:
-            arguments = [images, rows, chosen, self._shape, self._settings, _augment.key(self.seed, epoch), x]
+            # Drawn twice in an epoch, an image is changed in two ways.
+            own = chosen if self.sampling != "replacement" else np.arange(first, first + n, dtype=np.int64)
+            key = _augment.key(self.seed, epoch)
+            arguments = [images, rows, own, self._shape, self._settings, self._means, self._shares, key, x]
         self._launcher(n, images, arguments)(*arguments)
         return x.reshape(n, H, W, C).transpose(0, 3, 1, 2), self._labels[chosen]
 
@@ -138,7 +149,12 @@ class Batches:
         if known is None or known[0] != epoch:
             epoch = window.integer("Batches", "epoch", epoch, 0)
             size = len(self._labels)
-            order = np.random.default_rng([self.seed, epoch]).permutation(size) if self.shuffle else np.arange(size)
+            if self.sampling == "shuffled":
+                order = np.random.default_rng([self.seed, epoch]).permutation(size)
+            elif self.sampling == "replacement":
+                order = np.random.default_rng([self.seed, epoch, 1]).integers(0, max(size, 1), size)
+            else:
+                order = np.arange(size)
             known = epoch, order.astype(np.int64, copy=False)
             self._last_order = known
         return known[1]
@@ -150,7 +166,8 @@ class Batches:
         if run is None:
             # 30 FLOPs or so an element for the map, two elements moved without one
             work = float(n * images.shape[1]) * (64 if self.augment else 16)
-            run = self._bound[key] = (_augment.augmented if self.augment else _normalised(images.dtype)).bound(n, *arguments, work=work)
+            plain = _standardised if self._means.size else _normalised
+            run = self._bound[key] = (_augment.augmented if self.augment else plain(images.dtype)).bound(n, *arguments, work=work)
         return run
 
     def _memory(self, n: int, size: int) -> np.ndarray:
@@ -166,19 +183,18 @@ class Batches:
             self._buffers = [owner, *self._buffers[: _KEPT - 1]]
             return owner[:].reshape(n, -1)
 
-    def _moments(self, mean: float | None, deviation: float | None) -> tuple[float, float]:
-        found = (0.0, 1.0)
-        if self._images.dtype == np.uint8 and (mean is None or deviation is None):
-            counts = np.zeros(256, np.int64)
-            for first in range(0, len(self._images), 512):  # counting widens pixels to 8 bytes: not all at once
-                counts += np.bincount(self._images[first : first + 512].reshape(-1), minlength=256)
-            values, total = np.arange(256), max(int(counts.sum()), 1)
-            middle = float(counts @ values) / total
-            found = middle, math.sqrt(float(counts @ (values - middle) ** 2) / total) or 1.0
-        mean, deviation = found[0] if mean is None else float(mean), found[1] if deviation is None else float(deviation)
-        if not math.isfinite(mean) or not 0 < deviation < math.inf:
-            raise ValueError(f"Batches: mean and deviation must be finite, the deviation positive; got {mean} and {deviation}")
-        return mean, deviation
+    def _moments(self, mean: Any, deviation: Any) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = 0.0, 1.0
+        if self._images.dtype == np.uint8 and (mean is None or deviation is None) and len(self._images):
+            found = moments(self._images)
+        return checked_moments(
+            "Batches", found[0] if mean is None else mean, found[1] if deviation is None else deviation, self._images.shape[1:]
+        )
+
+    def _of_pixels(self, mean: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return arrays that broadcast to (C, H, W) as the kernels take them: (H, W, C) float32, flat."""
+        means, shares = (np.broadcast_to(value, self._images.shape[1:]).transpose(1, 2, 0) for value in (mean, share))
+        return np.ascontiguousarray(means, np.float32).reshape(-1), np.ascontiguousarray(shares, np.float32).reshape(-1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but buffers and compiled code, for `copy` and `pickle`."""
@@ -216,3 +232,21 @@ def _normalised(dtype: np.dtype) -> Any:
                     result[i * C + c] = (real(plane[i]) - mean) * share
 
     return normalised
+
+
+@functools.cache
+def _standardised(dtype: np.dtype) -> Any:
+    """Return the kernel for images of a dtype whose pixels have moments of their own; apart, as it took half as long again for all."""
+
+    @kernel(specialisation=dtype.str)
+    def standardised(job, images, rows, shape, means, shares, out):
+        """One image: out[job] (H, W, C) = (images[rows[job]] (C, H, W) - means) shares, the latter two as out is; all flat."""
+        image, result = images[rows[job]], out[job]
+        real = out.dtype.type
+        C, pixels = shape[2], shape[0] * shape[1]
+        for c in range(C):
+            plane = image[c * pixels : (c + 1) * pixels]
+            for i in range(pixels):
+                result[i * C + c] = (real(plane[i]) - means[i * C + c]) * shares[i * C + c]
+
+    return standardised

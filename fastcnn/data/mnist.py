@@ -9,29 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import machine
 from ..files import cache_folder
 from .cache import LIMITS, File, Limits, damage, fill
+from .dataset import Dataset
 from .idx import IdxError, read_images_and_labels
-
-
-class Dataset(NamedTuple):
-    """Grey images and their classes 0..9.
-
-    Attributes
-    ----------
-    name : str
-    train_images, test_images : (N, H, W) uint8
-    train_labels, test_labels : (N,) uint8
-    """
-
-    name: str
-    train_images: npt.NDArray[np.uint8]
-    train_labels: npt.NDArray[np.uint8]
-    test_images: npt.NDArray[np.uint8]
-    test_labels: npt.NDArray[np.uint8]
 
 
 class DatasetNotFound(FileNotFoundError):

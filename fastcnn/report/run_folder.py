@@ -127,6 +127,7 @@ def read_run(folder: Path) -> Run:
     _check_history(folder / "history.json", history)
     evaluation = _arrays(folder / "evaluation.npz")
     _check_evaluation(folder / "evaluation.npz", evaluation)
+    _check_moments(folder / "history.json", history, (1, *evaluation["images"].shape[1:]))
     return Run(result, history, _arrays(folder / "weights.npz"), _arrays(folder / "initial.npz"), **evaluation)
 
 
@@ -167,8 +168,22 @@ def _check_history(path: Path, history: dict[str, Any]) -> None:
             if epoch.get(name) is not None and not _is_number(epoch[name]):
                 raise RunFolderError(f"{path}: {name} must be a number or null; got {str(epoch[name])[:80]}")
     for name in ("mean", "deviation"):
-        if history.get(name) is not None and not _is_number(history[name]):
-            raise RunFolderError(f"{path}: {name} must be a number; got {str(history[name])[:80]}")
+        value = history.get(name)
+        if value is not None and not _is_number(value) and not isinstance(value, list):
+            raise RunFolderError(f"{path}: {name} must be a number, or an array of them; got {str(value)[:80]}")
+
+
+def _check_moments(path: Path, history: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """Check means and deviations of pixels, which must broadcast to an image's shape."""
+    for name in ("mean", "deviation"):
+        value = history.get(name)
+        try:
+            numbers = np.array(0.0 if value is None else value, np.float64)
+            fits = np.broadcast_shapes(numbers.shape, shape) == shape and bool(np.isfinite(numbers).all())
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise RunFolderError(f"{path}: {name} must hold numbers that broadcast to an image's shape {shape}; got {str(value)[:80]}")
 
 
 def _is_number(value: Any) -> bool:

@@ -1,10 +1,11 @@
 """Training: `fit` and its parts, prediction, and the command behind scripts/train_mnist.py."""
 
+from ..data.split import split
 from .callbacks import Callback, EarlyStopping
 from .checkpoint import Checkpoint
 from .evaluation import evaluate, predict
-from .fit import count_steps, fit, split
-from .history import Epoch, History
+from .fit import count_steps, fit
+from .history import Epoch, History, running_average
 
 __all__ = [
     "Callback",
@@ -16,5 +17,6 @@ __all__ = [
     "evaluate",
     "fit",
     "predict",
+    "running_average",
     "split",
 ]

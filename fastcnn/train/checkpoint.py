@@ -27,7 +27,7 @@ from .history import History
 if TYPE_CHECKING:
     from .loop import Run
 
-FORMAT = "fastcnn checkpoint 1"
+FORMAT = "fastcnn checkpoint 2"
 _SHARE = 0.01  # of the time that epochs may spend on checkpoints nobody asked for by the clock
 _STALE = 60.0  # seconds after which a half-written file was left by a process that is dead
 
@@ -133,6 +133,7 @@ def save(path: str | os.PathLike[str], run: Run, settings: Mapping[str, Any]) ->
             "generators": np.array(json.dumps(_generator_states(run), default=np.ndarray.tolist)),
             "history": np.array(history.to_json()),
             "step_losses": np.array(run.history.step_losses, np.float64),
+            "step_accuracies": np.array(run.history.step_accuracies, np.float64),
             **_prefixed("model", run.model.state_dict()),
             **_prefixed("optimizer", run.optimizer.state_dict()),
             **_prefixed("average", run.average.state_dict() if run.average else {}),
@@ -170,13 +171,15 @@ def load(path: str | os.PathLike[str], run: Run, settings: Mapping[str, Any]) ->
         texts = {name: json.loads(str(arrays.pop(name))) for name in ("settings", "position", "generators")}
         history = History.from_json(str(arrays.pop("history")))
         history.step_losses = arrays.pop("step_losses").astype(float).tolist()
+        history.step_accuracies = arrays.pop("step_accuracies").astype(float).tolist()
         position = {name: _alike(name, texts["position"][name], getattr(run, name)) for name in _POSITION}
         best = Best(**texts["position"]["best"])
         has_best = texts["position"]["has_best"]
         _require_same(texts["settings"], json.loads(json.dumps(settings)))
         parts = _parts(arrays)
-        if not 0 <= position["step"] <= run.steps or position["step"] != len(history.step_losses):
-            raise ValueError(f"step {position['step']} of {run.steps}, with the losses of {len(history.step_losses)}")
+        counts = len(history.step_losses), len(history.step_accuracies)
+        if not 0 <= position["step"] <= run.steps or set(counts) != {position["step"]}:
+            raise ValueError(f"step {position['step']} of {run.steps}, with the losses of {counts[0]} and the accuracies of {counts[1]}")
         weights = run.model.state_dict()
         _require_shapes("model", parts["model"], weights)
         _require_shapes("average", parts["average"], run.average.state_dict() if run.average else {})

@@ -18,12 +18,13 @@ import numpy as np
 
 from .. import data, files, machine, warmup
 from ..data import Dataset, DatasetNotFound, IdxError
+from ..data.split import split
 from ..models import MODELS
 from ..registry import PRECISIONS
 from .callbacks import EarlyStopping
 from .checkpoint import Checkpoint
 from .evaluation import predict
-from .fit import fit, split
+from .fit import fit
 from .history import History
 from .interrupt import Interrupted
 from .progress import progress_for
@@ -198,7 +199,11 @@ def _settings(name: str, recipe: Recipe, seed: int, threads: int) -> str:
               "lr": f"{recipe.learning_rate:g} {recipe.schedule}", "label_smoothing": recipe.label_smoothing,
               "weight_decay": recipe.weight_decay, "average": recipe.average, "precision": recipe.precision,
               "shifts": recipe.shifts}  # fmt: skip
-    changes = {name: value for name, value in asdict(recipe.augment).items() if name != "erase_size"} if recipe.augment else {}
+    changes = (
+        {name: value for name, value in asdict(recipe.augment).items() if name not in ("erase_size", "elastic_sigma")}
+        if recipe.augment
+        else {}
+    )
     values["augment"] = " ".join(f"{name} {value:g}" for name, value in changes.items() if value)
     shown = {key: value for key, value in values.items() if value} | {"seed": seed, "threads": threads}
     return f"recipe {name}: " + ", ".join(f"{key}={value}" for key, value in shown.items())

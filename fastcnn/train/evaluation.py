@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import window
+from ..data.arrays import checked_moments
 from ..layers import Layer, prepare
 from ..losses import SoftmaxCrossEntropy
 from ..optim import WeightAverage
@@ -18,8 +20,8 @@ _SHIFTS = ((0, 0),), ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # (down, right)
 def predict(
     model: Layer,
     images: np.ndarray,
-    mean: float | None = None,
-    deviation: float | None = None,
+    mean: float | np.ndarray | None = None,
+    deviation: float | np.ndarray | None = None,
     *,
     batch_size: int = _BATCH,
     precision: str = "high",
@@ -34,7 +36,7 @@ def predict(
     ----------
     images : (N, H, W) or (N, C, H, W) uint8, or inputs (N, C, H, W) float32
         Bytes v become (v - mean) / deviation, float inputs are taken as they are.
-    mean, deviation : float
+    mean, deviation : float, or array that broadcasts to (C, H, W)
         Of the images that the model was trained with: `History.mean` and `.deviation`. Needed for bytes only.
     batch_size : int
         Images computed at a time.
@@ -57,23 +59,48 @@ def predict(
     if images.dtype == np.uint8 and (mean is None or deviation is None):
         raise ValueError("predict: uint8 images need the mean and deviation of the training images: History has both")
     check_shifts("predict", shifts)
-    return _outputs(prepare(model, precision), images, mean or 0.0, 1.0 if deviation is None else deviation, batch_size, shifts)
+    shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
+    mean, deviation = checked_moments("predict", mean, deviation, shape) if images.dtype == np.uint8 else (0.0, 1.0)
+    return _outputs(prepare(model, precision), images, mean, deviation, batch_size, shifts)
 
 
 def evaluate(
     model: Layer,
     images: np.ndarray,
     labels: np.ndarray,
-    mean: float | None = None,
-    deviation: float | None = None,
+    mean: float | np.ndarray | None = None,
+    deviation: float | np.ndarray | None = None,
     *,
     batch_size: int = _BATCH,
     precision: str = "high",
     shifts: int = 0,
+    samples: int | None = None,
+    seed: int = 0,
 ) -> float:
-    """Return the share of images, 0 to 1, whose largest output is their label's; arguments as of `predict`, labels (N,) integers."""
+    """Return the share of images, 0 to 1, whose largest output is their label's: of all images, the last partial batch included.
+
+    Parameters
+    ----------
+    model, images, mean, deviation, batch_size, precision, shifts
+        As of `predict`.
+    labels : (N,) integers
+    samples : int, optional
+        Judge by so many images, drawn without replacement (by all where there are no more): a quick estimate, whose standard error is
+        sqrt(a (1 - a) / samples) for an accuracy a.
+    seed : int
+        Of the draw.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As of `predict`; or labels are not as many as images.
+    """
     if len(labels) != len(images):
         raise ValueError(f"evaluate: labels must be as many as images; got {len(labels)} and {len(images)}")
+    if samples is not None and window.integer("evaluate", "samples", samples, 1) < len(images):
+        rng = np.random.default_rng(window.integer("evaluate", "seed", seed, 0))
+        chosen = np.sort(rng.choice(len(images), samples, replace=False))
+        images, labels = checked_images("evaluate", images)[chosen], np.asarray(labels)[chosen]
     logits = predict(model, images, mean, deviation, batch_size=batch_size, precision=precision, shifts=shifts)
     return float(np.mean(logits.argmax(axis=1) == labels))
 
@@ -83,8 +110,8 @@ class Validation(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
-    mean: float
-    deviation: float
+    mean: float | np.ndarray
+    deviation: float | np.ndarray
     precision: str
 
     def judge(self, model: Layer, average: WeightAverage | None, loss: SoftmaxCrossEntropy) -> tuple[float, float]:
@@ -112,12 +139,18 @@ def _snapshot(model: Layer, average: WeightAverage | None, precision: str) -> Ca
 
 
 def _outputs(
-    network: Callable[[np.ndarray], np.ndarray], images: np.ndarray, mean: float, deviation: float, size: int, shifts: int = 0
+    network: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    mean: float | np.ndarray,
+    deviation: float | np.ndarray,
+    size: int,
+    shifts: int = 0,
 ) -> np.ndarray:
     parts = []
+    mean, share = _of_memory(mean), _of_memory(1 / deviation)
     for i in range(0, len(images), size):
         few = images[i : i + size]
-        parts.append(_log_mean([network(_inputs(_shifted(few, *by), mean, deviation)) for by in _SHIFTS[shifts]]))
+        parts.append(_log_mean([network(_inputs(_shifted(few, *by), mean, share)) for by in _SHIFTS[shifts]]))
     return np.concatenate(parts)
 
 
@@ -139,13 +172,18 @@ def _log_mean(logits: list[np.ndarray]) -> np.ndarray:
     return (np.logaddexp.reduce(logs, axis=0) - np.log(len(logits))).astype(logits[0].dtype)
 
 
-def _inputs(images: np.ndarray, mean: float, deviation: float) -> np.ndarray:
+def _of_memory(value: float | np.ndarray) -> Any:
+    """Return a number, or one for each place (C, H, W), in float32 and in the order of channels-last memory."""
+    return np.float32(value) if isinstance(value, float) else np.asarray(value, np.float32).transpose(1, 2, 0)
+
+
+def _inputs(images: np.ndarray, mean: Any, share: Any) -> np.ndarray:
     """Return network inputs (N, C, H, W) float32 whose memory is channels-last."""
     pixels = images[..., None] if images.ndim == 3 else images.transpose(0, 2, 3, 1)
     if images.dtype == np.uint8:
         pixels = pixels.astype(np.float32)  # in one go with the subtraction it is half as fast
-        pixels -= np.float32(mean)
-        pixels *= np.float32(1 / deviation)
+        pixels -= mean
+        pixels *= share
     return np.ascontiguousarray(pixels).transpose(0, 3, 1, 2)
 
 

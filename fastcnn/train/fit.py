@@ -12,18 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from ..data.arrays import moments
 from ..data.augment import Augment
 from ..data.batches import Batches
+from ..data.split import split
 from ..layers import Layer
 from ..losses import SoftmaxCrossEntropy
 from ..optim import Adam, Optimizer, WeightAverage
-from ..registry import PRECISIONS
 from ..schedules import OneCycle
+from . import arguments
 from . import checkpoint as checkpoints
 from .callbacks import EarlyStopping
 from .checkpoint import Checkpoint, Saver
-from .evaluation import Validation, checked_images
+from .evaluation import Validation
 from .history import History
 from .loop import Loop, Run
 from .progress import Progress, Silence, progress_for
@@ -44,6 +45,8 @@ def fit(
     optimizer: Optimizer | None = None,
     schedule: Callable[[int], float] | None = None,
     augment: Augment | None = None,
+    sampling: str = "shuffled",
+    standardise: str | tuple[Any, Any] = "all",
     average: float | None = None,
     precision: str = "high",
     early_stopping: EarlyStopping | None = None,
@@ -61,7 +64,7 @@ def fit(
         Takes (n, C, H, W) and gives logits (n, classes). Its frozen layers stay as they are (see `Layer.freeze`). Its final weights are
         those of the best epoch with `early_stopping`, else the averaged ones with `average`, else those of the last step.
     images : (N, H, W) or (N, C, H, W) uint8, or normalised inputs (N, C, H, W) float32
-        Bytes are normalised by their mean and deviation, which the history keeps for `predict`.
+        Bytes are standardised (see `standardise`) by numbers that the history keeps for `predict`.
     labels : (N,) integers
         0 to classes - 1.
     epochs : float
@@ -79,6 +82,11 @@ def fit(
         From the step, 0 ... steps - 1 (see `count_steps`), to the learning rate. By default the optimiser's `lr` throughout, or, for the
         default optimiser, one cycle up to 0.006 and down.
     augment : Augment, optional
+    sampling : "shuffled", "replacement" or "ordered"
+        An epoch is every image once in random order; as many random draws, which may repeat; or the images as they come.
+    standardise : "all", "channel" or "pixel", or (mean, deviation)
+        What bytes v become (v - mean) / deviation by: moments of the images trained on (those held out for validation are not among
+        them), one for all pixels, one per channel, or one per pixel, as of `fastcnn.data.moments`; or given ones.
     average : float, optional
         Decay of an exponential moving average of the weights, e.g. 0.99.
     precision : "highest", "high" or "medium"
@@ -122,25 +130,29 @@ def fit(
     """
     if not isinstance(model, Layer):
         raise TypeError(f"fit: model must be a Layer; got {type(model).__name__}")
-    images, labels = _checked_data(model, images, labels, "")
-    _check_settings(epochs, batch_size, average, precision, seed, early_stopping, validation, augment)
+    images, labels = arguments.checked_data(model, images, labels, "")
+    arguments.check_settings(epochs, batch_size, average, precision, seed, early_stopping, validation, augment)
+    arguments.check_data_settings(sampling, standardise, images)
     data = _digest(images, labels) if checkpoint is not None else ""
     judges, share = None, None
     if isinstance(validation, tuple):
-        judges = _checked_validation(model, images, validation)
+        judges = arguments.checked_validation(model, images, validation)
     elif validation is not None:
         share = float(validation)
         kept, held = split(labels, share, seed)
         judges = images[held], labels[held]
         images, labels = images[kept], labels[kept]
 
-    batches = Batches(images, labels, batch_size, seed=seed, augment=augment)
+    mean, deviation = None, None  # of float inputs 0 and 1
+    if images.dtype == np.uint8:
+        mean, deviation = standardise if isinstance(standardise, tuple) else moments(images, standardise)
+    batches = Batches(images, labels, batch_size, seed=seed, mean=mean, deviation=deviation, augment=augment, sampling=sampling)
     steps = count_steps(len(images), epochs, batch_size)
     if optimizer is None:
         optimizer = Adam(model.params, DEFAULT_RATE, betas=DEFAULT_BETAS)
         schedule = schedule or OneCycle(DEFAULT_RATE, steps, warmup=DEFAULT_WARMUP, anneal="linear")
-    schedule = _checked_schedule(schedule, optimizer, steps)
-    _check_optimizer(optimizer, model)
+    schedule = arguments.checked_schedule(schedule, optimizer, steps)
+    arguments.check_optimizer(optimizer, model)
     loss = SoftmaxCrossEntropy() if loss is None else loss
     history = History(mean=batches.mean, deviation=batches.deviation)
     held_out = None if judges is None else Validation(judges[0], judges[1].astype(np.int64), batches.mean, batches.deviation, precision)
@@ -155,7 +167,8 @@ def fit(
             "epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision, "average": average,
             "model": " ".join(repr(model).split()), "loss": _constructor(loss), "optimizer": _constructor(optimizer),
             "learning_rates": _rates(schedule, steps), "augment": checkpoints.describe(augment),
-            "early_stopping": checkpoints.describe(early_stopping),
+            "early_stopping": checkpoints.describe(early_stopping), "sampling": sampling,
+            "standardise": standardise if isinstance(standardise, str) else _digest(*map(np.asarray, standardise)),
             "validation": share if share is not None or judges is None else _digest(*judges), "data": data,
         }  # fmt: skip
         where = checkpoints.as_checkpoint(checkpoint)
@@ -182,107 +195,6 @@ def _trained(run: Run, progress: Progress | bool | None, callbacks: Sequence[Any
 def count_steps(images: int, epochs: float, batch_size: int) -> int:
     """Return the steps of a run, ceil(epochs * ceil(images / batch_size)): what a schedule wants to know."""
     return max(1, math.ceil(epochs * -(-images // batch_size) - 1e-6))  # 0.7 of 10 batches are 7, though 0.7 * 10 > 7
-
-
-def split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions to train on and those to validate with, both in rising order.
-
-    A random floor(share * N) images, of every class within one of its share (stratified), always the same for a seed.
-
-    Raises
-    ------
-    ValueError
-        `share` is not between 0 and 1, or leaves one of the parts empty.
-    """
-    count = math.floor(len(labels) * share + 1e-6) if 0 < share < 1 else 0
-    if not 0 < count < len(labels):
-        raise ValueError(
-            f"fit: a validation share must be between 0 and 1, and leave images on both sides; got {share} of {len(labels)} images"
-        )
-    shuffled = np.random.default_rng([seed, 0x5917]).permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    marks = np.floor(np.arange(len(labels) + 1) * (count / len(labels)) + 1e-9)  # evenly spread over the classes, one after the other
-    held = np.diff(marks) > 0
-    return np.sort(by_class[~held]), np.sort(by_class[held])
-
-
-# --- Checks ------------------------------------------------------------------------------------------------------------
-
-
-def _checked_data(model: Layer, images: Any, labels: Any, which: str) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = checked_images("fit", images), np.asarray(labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        hint = "; argmax(axis=1) makes them of one-hot rows" if labels.ndim == 2 else ""
-        raise ValueError(f"fit: {which}labels must be (N,) integers, one class per image; got {labels.dtype} {labels.shape}{hint}")
-    if len(labels) != len(images):
-        raise ValueError(f"fit: {which}labels must be as many as images, {len(images)}; got {len(labels)}")
-    shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
-    try:
-        output = model.output_shape(shape)
-    except ValueError as error:
-        raise ValueError(f"fit: the model does not take {which}images of shape {shape}: {error}") from error
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or (len(output) == 1 and high >= output[0]):
-        wrong = int(np.flatnonzero((labels < 0) | (labels >= (output[0] if len(output) == 1 else high + 1)))[0])
-        raise ValueError(
-            f"fit: {which}labels must lie between 0 and {output[0] - 1 if len(output) == 1 else 'the number of classes'}, "
-            f"as the model has that many outputs; got {labels[wrong]} at position {wrong}"
-        )
-    return images, labels
-
-
-def _checked_validation(model: Layer, images: np.ndarray, validation: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray]:
-    if len(validation) != 2:
-        raise ValueError(f"fit: validation must be a share, or a pair (images, labels); got a tuple of {len(validation)}")
-    held, labels = _checked_data(model, *validation, "validation ")
-    if held.dtype != images.dtype or held.shape[1:] != images.shape[1:]:
-        expected, got = f"{images.dtype} {images.shape[1:]}", f"{held.dtype} {held.shape[1:]}"
-        raise ValueError(f"fit: validation images must be like those to train on, {expected}; got {got}")
-    return held, labels
-
-
-def _check_settings(
-    epochs: Any, batch_size: Any, average: Any, precision: Any, seed: Any, early_stopping: Any, validation: Any, augment: Any
-) -> None:
-    if isinstance(epochs, bool) or not isinstance(epochs, (int, float, np.number)) or not 0 < epochs < math.inf:
-        raise ValueError(f"fit: epochs must be a number above 0; got {epochs!r}")
-    for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"fit: {name} must be an int of at least {least}; got {value!r}")
-    if average is not None and not 0 <= average < 1:
-        raise ValueError(f"fit: average is the decay of a moving average, at least 0 and below 1; got {average!r}")
-    checks.choice("fit", "precision", precision, PRECISIONS)
-    if augment is not None and not isinstance(augment, Augment):
-        raise TypeError(f"fit: augment must be a fastcnn.data.augment.Augment; got {type(augment).__name__}")
-    if early_stopping is not None and not isinstance(early_stopping, EarlyStopping):
-        raise TypeError(f"fit: early_stopping must be an EarlyStopping; got {type(early_stopping).__name__}")
-    if validation is not None and not isinstance(validation, (tuple, float, int)):
-        raise TypeError(f"fit: validation must be a share, or a pair (images, labels); got {type(validation).__name__}")
-    if early_stopping is not None and early_stopping.monitor.startswith("validation") and validation is None:
-        raise ValueError(f"fit: early stopping by {early_stopping.monitor} needs validation=, a share of the images or (images, labels)")
-
-
-def _checked_schedule(schedule: Callable[[int], float] | None, optimizer: Optimizer, steps: int) -> Callable[[int], float]:
-    if schedule is None:
-        constant = float(optimizer.lr)
-        return lambda step: constant
-    for step in (0, steps - 1):
-        try:
-            rate = schedule(step)
-        except Exception as error:
-            raise ValueError(f"fit: the schedule must know steps 0 to {steps - 1}; step {step}: {error}") from error
-        if not 0 <= rate < math.inf:
-            raise ValueError(f"fit: the schedule must give learning rates of at least 0; step {step}: {rate!r}")
-    return schedule
-
-
-def _check_optimizer(optimizer: Optimizer, model: Layer) -> None:
-    if model.params and not model.trainable_params:
-        raise ValueError("fit: the model's layers are all frozen; `unfreeze` those to be trained")
-    for name, param in model.trainable_params.items():
-        own = optimizer.params.get(name)
-        if own is None or own.shape != param.shape or not np.may_share_memory(own, param):
-            raise ValueError(f"fit: the optimizer must be made of model.params; {name} is not the model's")
 
 
 # --- Fingerprints ------------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ class Loop:
         run, progress, saver = self.run, self.progress, self.saver
         number, first = divmod(run.step, self.batches)
         last = min(self.batches, run.steps - number * self.batches)
-        losses, average = run.history.step_losses, run.average
+        losses, shares, average = run.history.step_losses, run.history.step_accuracies, run.average
         rate = 0.0
         for position in range(first, last):
             x, target = run.batches.batch(number, position)
@@ -132,6 +132,7 @@ class Loop:
                 average.update()
             count = len(target)
             losses.append(value)
+            shares.append(right / count)
             run.total_loss += value * count
             run.right += right
             run.seen += count
