@@ -10,7 +10,7 @@ import pytest
 
 from fastcnn import optim
 
-from .rows import mistake
+from .rows import mistake, row
 
 GRADIENTS = [1.0, -2.0, 0.5, 3.0]
 LR = 0.1
@@ -66,6 +66,15 @@ def adam() -> Iterator[float]:
         yield LR * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
 
 
+def adadelta() -> Iterator[float]:
+    h = d = 0.0
+    for g in GRADIENTS:
+        h = 0.9 * h + 0.1 * g * g
+        change = g * math.sqrt(d + 1e-6) / math.sqrt(h + 1e-6)
+        d = 0.9 * d + 0.1 * change**2
+        yield LR * change
+
+
 def placed(changes: Iterator[float]) -> np.ndarray:
     return 1 - np.cumsum(list(changes))
 
@@ -78,9 +87,16 @@ RULES: dict[str, tuple[Callable[..., optim.Optimizer], Callable[[], Iterator[flo
     "RMSprop": (lambda p: optim.RMSprop(p, LR), rmsprop),
     "Adam": (lambda p: optim.Adam(p, LR), adam),
     "AdamW": (lambda p: optim.AdamW(p, LR, weight_decay=0.0), adam),
+    "Adadelta": (lambda p: optim.Adadelta(p, LR), adadelta),
 }
 
 
+@row(
+    "optimisers",
+    "SGD, Momentum, Nesterov, AdaGrad, RMSprop, Adam, AdamW, Adadelta: every step as the papers' formulas have it",
+    module="fastcnn.optim",
+    example="README.md#use-it",
+)
 @pytest.mark.parametrize("rule", RULES)
 def test_optimisers(rule: str) -> None:
     make, steps = RULES[rule]
