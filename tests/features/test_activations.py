@@ -17,7 +17,7 @@ SCALE, ALPHA = 1.0507009873554805, 1.6732632423543773
     "activations",
     "step, identity, sigmoid, tanh, ReLU (gradient 0 at 0) and SELU with Klambauer's two constants",
     module="fastcnn.layers.activation",
-    example="fastcnn.layers.SELU",
+    example="fastcnn.functional.selu",
 )
 def test_activations() -> None:
     x = np.array([-math.log(3), -0.0, 0.0, math.log(3)], np.float32)

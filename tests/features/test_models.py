@@ -31,7 +31,7 @@ PARAMETERS = {
     "conv8-net": convolutions([1, 8], 3) - 8 + dense(8 * 13 * 13, 10),  # vz has no biases in its convolution
     "two-layer-net": dense(784, 50, 10),
     "multi-layer-net": dense(784, 100, 100, 100, 100, 10),
-    "deepnet-mnist": convolutions([1, 32], 3) + dense(32 * 25 * 25, 10),
+    "deepnet-mnist": convolutions([1, 32], 3) + dense(32 * 27 * 27, 10),
     "simple-conv-net": convolutions([1, 30], 5) + dense(30 * 12 * 12, 100, 10),
     "deep-conv-net": convolutions([1, 16, 16, 32, 32, 64, 64], 3) + dense(64 * 4 * 4, 50, 10),
     "lenet5": convolutions([1, 6], 5) + convolutions([6, 16], 5) + dense(16 * 5 * 5, 120, 84, 10),
