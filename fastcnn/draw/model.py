@@ -164,7 +164,7 @@ def _train(recipe: Recipe, data: Dataset) -> tuple[Sequential, dict[str, float]]
             seed=_SEED,
         )  # fmt: skip
         accuracy = evaluate(parts.model, data.test_images, data.test_labels, history.mean, history.deviation, shifts=recipe.shifts)
-    return parts.model, {"mean": history.mean, "deviation": history.deviation, "accuracy": accuracy}
+    return parts.model, {"mean": float(history.mean), "deviation": float(history.deviation), "accuracy": accuracy}
 
 
 def _keep(path: Path, model: Sequential, about: dict[str, float]) -> None:
