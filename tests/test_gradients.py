@@ -226,7 +226,7 @@ class Rounding(Tanh):
         (lambda: gradient_check(ReLU(), X, tolerance=-1), "gradient_check: tolerance must be above 0"),
         (lambda: gradient_check(ReLU(), X, samples=0), "gradient_check: samples must be between 1"),
         (lambda: gradient_check(ReLU(), [1.0]), "gradient_check: input must be a NumPy array"),
-        (lambda: gradient_check(Rounding(), X), "gradient_check: the model must compute in float64 .*; its output is float32"),
+        (lambda: gradient_check(Rounding(), X), "gradient_check: the model must compute in float64, .*; its output is float32"),
     ],
 )
 def test_errors(call: Any, message: str) -> None:
