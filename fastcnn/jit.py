@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import builds, machine
+from . import builds, cores, machine
 
 # nogil: other Python threads go on. error_model: division by zero gives inf or garbage, never an exception that prange
 # would lose. No fastmath: `nnan` breaks NaN in ReLU and max; the tiles of simd.py contract to FMA explicitly.
@@ -351,7 +351,7 @@ def kernel_version(folder: Path) -> str | None:
     digest = hashlib.sha256()
     try:
         own = [path for path in _IMPORTED if path.parent == folder] if folder.is_relative_to(_CORE) else folder.glob("*.py")
-        shared = [_CORE / f"{name}.py" for name in ("jit", "machine", "simd", "bf16", "amx")]
+        shared = [_CORE / f"{name}.py" for name in ("jit", "cores", "machine", "simd", "bf16", "amx")]
         shared += [path for path in _IMPORTED if path.parent.name == "engine"]
         for path in sorted({*own, *shared}):
             digest.update(path.name.encode() + (_IMPORTED[path] if path in _IMPORTED else _digest(path)))
@@ -543,11 +543,26 @@ def _driver(parallel: bool) -> Any:
             for job in range(kernels[i, 1]):
                 call(kernels[i, 0], (job, *arrays))
 
-    def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> None:
-        before = swap_threads(threads)  # here: from Python three such calls take 4 us, and numba.set_num_threads is the caller's
-        for job in prange(jobs):
-            call(address, (job, *arrays))
-        swap_threads(before)  # also after an exception, which prange does not stop at
+    if parallel and cores.can_move():
+        current, this = cores.system_call("current"), cores.system_call("self")
+        move = machine.numba().njit(**_FLAGS)(cores.mover())
+
+        def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> None:
+            before = swap_threads(threads)  # here: from Python three such calls take 4 us, and numba.set_num_threads is the caller's
+            core, caller = current(), this()
+            for job in prange(jobs):
+                if current() == core and this() != caller:
+                    move(core)
+                call(address, (job, *arrays))
+            swap_threads(before)  # also after an exception, which prange does not stop at
+
+    else:
+
+        def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> None:
+            before = swap_threads(threads)
+            for job in prange(jobs):
+                call(address, (job, *arrays))
+            swap_threads(before)
 
     run_jobs = run_parallel if parallel else run_serial
     dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
@@ -557,6 +572,15 @@ def _driver(parallel: bool) -> Any:
 
 
 _VERSION = kernel_version(Path(__file__).parent)
+
+
+class _Recorder(threading.local):
+    """Where the calling thread's launches are noted, for `fastcnn.chain`."""
+
+    launches: list[tuple[int, int, tuple[np.ndarray, ...]]] | None = None
+
+
+recorder = _Recorder()
 
 
 class _ThreadingLayer:
@@ -577,10 +601,12 @@ def _serial(loop: Callable[..., None], kernels: list[tuple[int, int]]) -> Callab
     rows = np.array(kernels, np.int64)
 
     def run(*arrays: np.ndarray) -> None:
+        if recorder.launches is not None:
+            recorder.launches.extend((address, jobs, arrays) for address, jobs in kernels)
         try:
             loop(rows, arrays)
         except SystemError as error:
-            raise MemoryError(_NO_MEMORY) from error
+            raise MemoryError(NO_MEMORY) from error
 
     return run
 
@@ -588,6 +614,8 @@ def _serial(loop: Callable[..., None], kernels: list[tuple[int, int]]) -> Callab
 def _parallel(loop: Callable[..., None], threads: int, address: int, jobs: int) -> Callable[..., None]:
     def run(*arrays: np.ndarray) -> None:
         layer = _ThreadingLayer
+        if recorder.launches is not None:
+            recorder.launches.append((address, jobs, arrays))
         try:
             if layer.name == "tbb":
                 loop(threads, address, jobs, arrays)
@@ -600,10 +628,10 @@ def _parallel(loop: Callable[..., None], threads: int, address: int, jobs: int) 
                     loop(threads, address, jobs, arrays)
                     layer.name, layer.pid = machine.numba().threading_layer(), os.getpid()
         except SystemError as error:
-            raise MemoryError(_NO_MEMORY) from error
+            raise MemoryError(NO_MEMORY) from error
 
     return run
 
 
 # How an exception leaves prange is a SystemError; without NUMBA_BOUNDSCHECK only an allocation can fail.
-_NO_MEMORY = "the buffers of a kernel do not fit into memory"
+NO_MEMORY = "the buffers of a kernel do not fit into memory"

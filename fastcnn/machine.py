@@ -73,10 +73,17 @@ def has_fma() -> bool:
     return bool({"fma", "neon"} & cpu_features()) or _is_arm()
 
 
-def _is_arm() -> bool:
+@functools.cache
+def architecture() -> str:
+    """Return the kind of processor: "x86", "arm", or the system's word for another."""
     import platform
 
-    return platform.machine().lower() in ("arm64", "aarch64")
+    name = platform.machine().lower()
+    return {"x86_64": "x86", "amd64": "x86", "aarch64": "arm", "arm64": "arm"}.get(name, name)
+
+
+def _is_arm() -> bool:
+    return architecture() == "arm"
 
 
 @functools.cache

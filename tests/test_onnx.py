@@ -13,8 +13,10 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx (extra 'onnx')")
 
 import fastcnn.onnx  # noqa: E402
+from fastcnn import machine  # noqa: E402
 from fastcnn.cli import main  # noqa: E402
 from fastcnn.onnx import PreparedModel, UnsupportedError  # noqa: E402
+from fastcnn.onnx.recorded import RecordedPlan  # noqa: E402
 
 helper, numpy_helper, FLOAT = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
 RNG = np.random.default_rng(5)
@@ -187,6 +189,63 @@ def test_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+RECORDED = {
+    "launches alone": (CONV, ("Relu", "c", "a"), ("Conv", "a w1 b", "y")),
+    "views between": (CONV, ("Reshape", "c shape", "v"), ("Conv", "v w1 b", "y")),
+    "calls between": (CONV, ("Sin", "c", "a"), ("Conv", "a w1 b", "y")),
+    "a call first": (("Sin", "x", "a"), ("Conv", "a w1 b", "y")),
+    "a call last, which reads the input": (CONV, ("Sub", "c x", "y")),
+    "a residual": (CONV, ("Conv", "c w1 b", "d"), ("Add", "d x", "e"), ("Relu", "e", "y")),
+    "a dense layer": (CONV, ("Flatten", "c", "f"), ("Gemm", "f matrix row", "g"), ("Softmax", "g", "y")),
+}
+
+
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+@pytest.mark.parametrize("name", RECORDED)
+def test_recorded_is_the_same(name: str) -> None:
+    """Bit for bit, for values that it was not recorded with; results are nobody else's."""
+    weights = {**WEIGHTS, "shape": np.array([0, 6, 8, 9])}
+    prepared = fastcnn.onnx.prepare(_model(*RECORDED[name], weights=weights))
+    inputs = [_random(2, *IMAGE[1:]) for _ in range(8)]
+    plan = prepared.executor.plan([inputs[0]])
+    want = [plan.run([x])[0].copy() for x in inputs]
+    got = [prepared.run(x)[0] for x in inputs]
+    assert len(prepared.executor._recorded) == 1
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not any(np.may_share_memory(a, b) for i, a in enumerate(got) for b in (*got[:i], *inputs))
+    recorded = next(iter(prepared.executor._recorded.values()))
+    assert recorded.run([inputs[1]]) is not None
+    recorded._running = True  # as when a signal handler runs the model meanwhile
+    np.testing.assert_array_equal(prepared.run(inputs[1])[0], want[1])
+
+
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+def test_another_thread_runs_step_by_step() -> None:
+    prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Relu", "c", "y"))), _random(2, *IMAGE[1:])
+    want = [prepared.run(x)[0] for _ in range(5)][-1]
+    recorded, found = next(iter(prepared.executor._recorded.values())), []
+    thread = threading.Thread(target=lambda: found.extend((recorded.run([x]), prepared.run(x)[0])))
+    thread.start()
+    thread.join()
+    assert found[0] is None
+    np.testing.assert_array_equal(found[1], want)
+
+
+def test_what_is_not_launched_alone_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose kernel reads a copy that Python made: its launches would read the old copy."""
+    prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Conv", "c w1 b", "y"))), _random(1, *IMAGE[1:])
+    plan = prepared.executor.plan([x])
+    first = plan.steps[0]
+    copying = first._replace(run=lambda x, *rest: first.run(x.copy(), *rest))
+    changed = plan._replace(steps=[copying, *plan.steps[1:]])
+    recorded = RecordedPlan(changed, [x])
+    assert len(recorded._parts) == 2  # a call, and a chain
+    for _ in range(2):
+        x = _random(1, *IMAGE[1:])
+        np.testing.assert_array_equal(recorded.run([x])[0], plan.run([x])[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

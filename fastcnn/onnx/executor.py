@@ -13,6 +13,7 @@ other values of its inputs (a Reshape to a computed shape) makes a plan of one u
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Sequence
@@ -24,7 +25,9 @@ from .. import checks, machine
 from . import operators
 from .graph import Graph, Node, UnsupportedError
 from .operators import Inputs, Run
+from .recorded import RecordedPlan, Unrecordable
 
+_RECORDED_AT = 3  # runs of a plan, which is then expected to be run many times
 _REMEMBERED = 16  # plans; weights are packed once for all of them where they may be
 _RANDOM = frozenset(("Dropout",))  # in training: never computed while planning
 
@@ -76,6 +79,8 @@ class Executor:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._plans: dict[Any, Plan] = {}
+        self._runs: dict[Any, int] = {}  # of plans that are not recorded yet
+        self._recorded: dict[Any, RecordedPlan] = {}
         self._lock = threading.Lock()
         for node in graph.nodes:
             operators.find(node)
@@ -83,13 +88,36 @@ class Executor:
     def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the results for inputs in the graph's order."""
         arrays = self._checked(arrays)
-        plan = self._plans.get(self._key(arrays))
-        return plan.run(arrays) if plan is not None else self._first_run(arrays)[1]
+        key = self._key(arrays)
+        recorded = self._recorded.get(key)
+        results = recorded.run(arrays) if recorded is not None else None
+        if results is not None:
+            return results
+        plan = self._plans.get(key)
+        if plan is None:
+            return self._first_run(arrays)[1]
+        if key in self._runs:
+            self._count(key, plan, arrays)
+        return plan.run(arrays)
 
     def plan(self, arrays: Sequence[np.ndarray]) -> Plan:
         """Return the plan for inputs like these, making one where there is none."""
         arrays = self._checked(arrays)
         return self._plans.get(self._key(arrays)) or self._first_run(arrays)[0]
+
+    def _count(self, key: Any, plan: Plan, arrays: Sequence[np.ndarray]) -> None:
+        """Count a run, and record the plan when there were enough."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            runs = self._runs.pop(key, 0) + 1
+            if runs < _RECORDED_AT:
+                self._runs[key] = runs
+            elif not machine.jit_is_disabled():
+                with contextlib.suppress(Unrecordable):
+                    self._recorded[key] = RecordedPlan(plan, arrays)
+        finally:
+            self._lock.release()
 
     def _key(self, arrays: Sequence[np.ndarray]) -> Any:
         return machine.thread_limit(), *[(array.shape, array.dtype) for array in arrays]
@@ -100,8 +128,10 @@ class Executor:
             plan = planning.plan()
             if planning.reusable:
                 if len(self._plans) >= _REMEMBERED:
-                    self._plans.clear()
-                self._plans[self._key(arrays)] = plan
+                    for remembered in (self._plans, self._runs, self._recorded):
+                        remembered.clear()
+                key = self._key(arrays)
+                self._plans[key], self._runs[key] = plan, 1
         return plan, planning.results
 
     def _checked(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
