@@ -27,6 +27,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E7
 COLOURS = (BLUE, RED, GREEN, ORANGE, PINK, SKY, BLACK, GREY)
 DASHES = ("-", "--", "-.", ":")  # beside colours where lines lie close: legible in black and white
 _STYLE = {
+    "axes.axisbelow": True,
     "axes.edgecolor": "#888888",
     "axes.grid": True,
     "axes.spines.right": False,
