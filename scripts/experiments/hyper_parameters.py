@@ -1,7 +1,7 @@
 """Hyper-parameters by random search: learning rate and weight decay of a network that sees 500 images.
 
-Both are drawn evenly on a logarithmic scale, the rate from 1e-6 to 1e-2, the decay from 1e-8 to 1e-4; a fifth of the images is held out, and
-judges. The test images have no say: they are looked at once, by the winner. Six hidden layers of 100 units with ReLU, batches of 100,
+Both are drawn evenly on a logarithmic scale, the rate from 1e-6 to 1e-2, the decay from 1e-8 to 1e-4; a fifth of the images is held
+out, and judges. The test images have no say: they are looked at once, by the winner. Six hidden layers of 100 units with ReLU, batches of 100,
 plain SGD.
 
 References: K. Saito, "Deep Learning from Scratch", 2016, section 6.5; J. Bergstra & Y. Bengio, "Random Search for Hyper-Parameter
@@ -56,8 +56,9 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 def train(data: Dataset, rate: float, decay: float, epochs: int, seed: int) -> tuple[Sequential, History]:
     """Train on the training images of `data`, judged by its others; return network and history."""
     net = multi_layer_net(data.train_images.shape[1], seed, hidden=(100,) * 6)
+    optimizer = optim.SGD(net.params, lr=rate, weight_decay=decay)
     history = fit(net, data.train_images, data.train_labels, epochs=epochs, batch_size=100, standardise=(0, 255), seed=seed,
-                  validation=(data.test_images, data.test_labels), optimizer=optim.SGD(net.params, lr=rate, weight_decay=decay))  # fmt: skip
+                  validation=(data.test_images, data.test_labels), optimizer=optimizer)  # fmt: skip
     return net, history
 
 
@@ -65,9 +66,11 @@ def draw(found: Found) -> Any:
     """Return a figure of the trials by their settings, and of the curves of the best ten."""
     drawn, ((plane, curves),) = figure(1, 2, size=(11, 4.4), title=f"{len(found.trials)} random settings")
     rates, decays, accuracies = zip(*((t.rate, t.decay, t.accuracy) for t in reversed(found.trials)), strict=True)
-    dots = plane.scatter(rates, decays, c=accuracies, cmap="viridis", vmin=0, vmax=1, s=45, edgecolor="white", linewidth=0.5)
+    dots = plane.scatter(
+        rates, decays, c=accuracies, cmap="viridis", vmin=0, vmax=1, s=45, clip_on=False, zorder=4, edgecolor="white", linewidth=0.5
+    )
     best = found.trials[0]
-    plane.scatter([best.rate], [best.decay], s=150, facecolor="none", edgecolor=RED, linewidth=2)
+    plane.scatter([best.rate], [best.decay], s=150, clip_on=False, zorder=5, facecolor="none", edgecolor=RED, linewidth=2)
     plane.set(title="Validation accuracy (ring: the best)", xscale="log", yscale="log", xlim=RATES, ylim=DECAYS, xlabel="learning rate",
               ylabel="weight decay")  # fmt: skip
     bar = drawn.colorbar(dots, ax=plane, format=lambda value, _: f"{100 * value:.0f} %")
@@ -103,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> Found:
     found = Found(trials, evaluate(net, data.test_images, data.test_labels, history.mean, history.deviation))
     tell(table(("place", "learning rate", "weight decay", "validation accuracy"),
                [(str(i), f"{t.rate:.2e}", f"{t.decay:.2e}", t.accuracy) for i, t in enumerate(trials[:10], 1)]))  # fmt: skip
-    tell(f"The best ten have rates from {min(t.rate for t in trials[:10]):.1e} to {max(t.rate for t in trials[:10]):.1e}, and any decay: "
+    tell(f"The best five have rates from {min(t.rate for t in trials[:5]):.1e} to {max(t.rate for t in trials[:5]):.1e}, and any decay: "
          f"so small a one does nothing. The winner is right about {100 * found.test_accuracy:.1f} % of the test images.")  # fmt: skip
     save(draw(found), options, "hyper_parameters")
     return found

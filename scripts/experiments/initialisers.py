@@ -24,6 +24,7 @@ from fastcnn.train import count_steps, fit, running_average
 
 INITIALISERS = {"0.01": (normal(0.01), "deviation 0.01", RED), "xavier": (xavier_normal, "Xavier", BLUE), "he": (he_normal, "He", GREEN)}
 KINDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, 2.0)}  # and the range of their histograms
+NAMES = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
 DEPTH, UNITS, BATCH = 5, 100, 128
 Case = tuple[str, str]  # of KINDS, of INITIALISERS
 
@@ -53,16 +54,17 @@ def draw_activations(found: Found) -> Any:
         _, name, colour = INITIALISERS[initialiser]
         for layer, values in enumerate(outputs):
             counts, edges = np.histogram(np.clip(values, low, high), bins=50, range=(low, high))
-            heights = np.sqrt(counts / counts.max())  # the root lets one see small ones beside the peak
+            rest = counts[1:-1] if kind == "relu" else counts  # ReLU's zeros, half of all, would flatten the others
+            heights = np.minimum(counts / max(rest.max(), 1), 1)
             base = DEPTH - 1 - layer
-            axes.fill_between(edges[:-1], base, base + 0.92 * heights, step="post", color=colour, alpha=0.35 + 0.12 * layer, linewidth=0)
+            axes.stairs(base + 0.9 * heights, edges, baseline=base, fill=True, color=colour, alpha=0.4 + 0.12 * layer)
             axes.axhline(base, color=colour, linewidth=0.8)
             axes.text(1.02, base + 0.1, f"{values.std():.2g}", transform=axes.get_yaxis_transform(), fontsize=9, color="#555555")
-        axes.set(title=f"{kind}, {name}", xlim=(low, high), ylim=(0, DEPTH), yticks=np.arange(DEPTH) + 0.4)
+        axes.set(title=f"{NAMES[kind]}, {name}", xlim=(low, high), ylim=(0, DEPTH), yticks=np.arange(DEPTH) + 0.4)
         axes.set_yticklabels(range(DEPTH, 0, -1))
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False)
-    drawn.supxlabel("activation (height: root of the share; numbers at the right: standard deviation)", fontsize=10)
+    drawn.supxlabel("activation (numbers at the right: standard deviation; the bars of ReLU's zeros are cut off)", fontsize=10)
     drawn.supylabel("layer", fontsize=10)
     return drawn
 
@@ -74,9 +76,9 @@ def draw_losses(found: Found) -> Any:
         for (initialiser, (_, name, colour)), style in zip(INITIALISERS.items(), ("-", "--", "-"), strict=True):
             smooth = running_average(found.losses[kind, initialiser], decay=0.97)
             axes.plot(np.arange(1, len(smooth) + 1), smooth, color=colour, linestyle=style, label=name)
-        axes.set(title=kind, xlabel="step", ylim=(0, 2.5))
+        axes.set(title=NAMES[kind], xlabel="step", ylim=(0, 2.5))
     charts[0].set_ylabel("training loss (running average)")
-    charts[-1].legend(loc="upper right", bbox_to_anchor=(1.0, 0.85))
+    charts[0].legend(loc="center right")
     return drawn
 
 
@@ -94,12 +96,12 @@ def main(argv: Sequence[str] | None = None) -> Found:
             history = fit(net, data.train_images, data.train_labels, epochs=epochs, batch_size=BATCH, standardise=(0, 255),
                           seed=options.seed, optimizer=optim.SGD(net.params, lr=0.1))  # fmt: skip
             found.losses[kind, initialiser] = history.step_losses
-            tell(f"{kind}, {name}: loss {np.mean(history.step_losses[-50:]):.3f}")
-    rows = [(f"{kind}, {INITIALISERS[name][1]}", *(f"{layer.std():.2g}" for layer in outputs),
+            tell(f"{NAMES[kind]}, {name}: loss {np.mean(history.step_losses[-50:]):.3f}")
+    rows = [(f"{NAMES[kind]}, {INITIALISERS[name][1]}", *(f"{layer.std():.2g}" for layer in outputs),
              float(np.mean(found.losses[kind, name][-50:]))) for (kind, name), outputs in found.activations.items()]  # fmt: skip
     tell(table(("deviation of the activations of layer", *map(str, range(1, DEPTH + 1)), "last losses"), rows))
     tell("With a deviation of 0.01 the signal dies on its way, and nothing is learnt; He's keeps ReLU's alive, Xavier's that of tanh. "
-         "Five sigmoids in a row learn slowly from any.")  # fmt: skip
+         "Five sigmoids in a row, whose slopes are at most 1/4, learn from none of them.")  # fmt: skip
     save(draw_activations(found), options, "activations")
     save(draw_losses(found), options, "initialisers")
     return found

@@ -119,8 +119,8 @@ def main(argv: Sequence[str] | None = None) -> Found:
              float(valley(*found.paths[name][-1]))) for name, made in CONTESTANTS.items()]  # fmt: skip
     tell(table(("optimiser", "rate", "last losses", "test accuracy", "rate in the valley", "f at its end"), rows))
     last, first = max(rows, key=lambda row: row[2]), min(rows, key=lambda row: row[2])
-    tell(f"{last[0]} ends at {last[2] / first[2]:.1f} times the loss of {first[0]}; in the valley it is the one that zigzags. Momentum, or a "
-         "step of its own for every weight, is what helps.")  # fmt: skip
+    tell(f"{last[0]} ends at {last[2] / first[2]:.1f} times the loss of {first[0]}; down the valley it zigzags. Momentum, or a step "
+         "of its own for every weight, is what helps.")  # fmt: skip
     save(draw_losses(found), options, "optimisers")
     save(draw_paths(found), options, "optimiser_paths")
     return found

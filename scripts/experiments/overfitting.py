@@ -1,7 +1,8 @@
 """Over-fitting: seven layers learn 300 images by heart; what weight decay and dropout do about it.
 
-Six hidden layers of 100 units with ReLU, He's initial weights, batches of 100, plain SGD with a learning rate of 0.01. Weight decay is 0.1,
-dropout 0.2 behind every hidden layer. The gap between the accuracies on training images and on the others is the over-fitting.
+Six hidden layers of 100 units with ReLU, He's initial weights, batches of 100, SGD with a learning rate of 0.01 and a momentum of 0.9. The
+gap between the accuracies on training images and on the others is the over-fitting. Dropout is behind every hidden layer; weight decay is
+as strong as in the book, which keeps the network from learning anything well, and gentle.
 
 References: K. Saito, "Deep Learning from Scratch", 2016, section 6.4.
 """
@@ -21,7 +22,12 @@ from fastcnn.models import multi_layer_net
 from fastcnn.train import Callback, evaluate, fit
 
 IMAGES = 300
-CASES = {"plain": (0.0, 0.0), "weight decay 0.1": (0.1, 0.0), "dropout 0.2": (0.0, 0.2), "both": (0.1, 0.2)}  # decay, dropout
+CASES = {
+    "plain": (0.0, 0.0),
+    "dropout 0.2": (0.0, 0.2),
+    "weight decay 0.003": (0.003, 0.0),
+    "weight decay 0.1": (0.1, 0.0),
+}  # decay, dropout
 
 
 class Watch(Callback):
@@ -61,7 +67,7 @@ def train(data: Dataset, decay: float, dropout: float, epochs: int, seed: int) -
     net = multi_layer_net(data.train_images.shape[1], seed, hidden=(100,) * 6, dropout=dropout)
     watch = Watch(data, every=5)
     fit(net, data.train_images, data.train_labels, epochs=epochs, batch_size=100, standardise=(0, 255), seed=seed, callbacks=[watch],
-        optimizer=optim.SGD(net.params, lr=0.01, weight_decay=decay))  # fmt: skip
+        optimizer=optim.SGD(net.params, lr=0.01, momentum=0.9, weight_decay=decay))  # fmt: skip
     return Curves(np.array(watch.epochs), np.array(watch.train), np.array(watch.test))
 
 
@@ -72,7 +78,7 @@ def draw(found: dict[str, Curves]) -> Any:
         axes.fill_between(curves.epochs, curves.test, curves.train, color=RED, alpha=0.12, linewidth=0)
         axes.plot(curves.epochs, curves.train, color=BLUE, linestyle="--", label=f"the {IMAGES} training images")
         axes.plot(curves.epochs, curves.test, color=RED, label="test images")
-        axes.set(title=f"{name}: {100 * curves.gap:.0f} points apart", ylim=(0, 1.02))
+        axes.set(title=f"{name}: test {100 * curves.test[-1]:.1f} %", ylim=(0, 1.02))
         percent(axes)
     grid[0, 0].legend(loc="lower right")
     drawn.supxlabel("epoch", fontsize=10)
@@ -80,19 +86,20 @@ def draw(found: dict[str, Curves]) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Curves]:
-    """Train with neither, one and both of the remedies; return the curves."""
+    """Train with no remedy and with each; return the curves."""
     options = parser(__doc__).parse_args(argv)
     data = load(options)
     data = data._replace(train_images=data.train_images[:IMAGES], train_labels=data.train_labels[:IMAGES])
     found = {}
     for name, (decay, dropout) in CASES.items():
-        found[name] = train(data, decay, dropout, 150 if options.quick else 300, options.seed)
+        found[name] = train(data, decay, dropout, 200 if options.quick else 300, options.seed)
         tell(f"{name}: {found[name].train[-1]:.3f} of the training images, {found[name].test[-1]:.3f} of the others")
     tell(table(("network", "training", "test", "gap"),
                [(name, float(curves.train[-1]), float(curves.test[-1]), curves.gap) for name, curves in found.items()]))  # fmt: skip
-    smallest = min(found, key=lambda name: found[name].gap)
-    tell(f"Left alone, the network knows its {IMAGES} images by heart, and the others less well; the gap is smallest with {smallest}, "
-         "which costs accuracy where there are so few images.")  # fmt: skip
+    best = max(found, key=lambda name: found[name].test[-1])
+    gain = 100 * (found[best].test[-1] - found["plain"].test[-1])
+    tell(f"Left alone, the network knows its {IMAGES} images by heart, and the others less well. Best on those: {best}, {gain:+.1f} points. "
+         "Too much of a remedy keeps it from learning either.")  # fmt: skip
     save(draw(found), options, "overfitting")
     return found
 
