@@ -1,8 +1,8 @@
 """Hyper-parameters by random search: learning rate and weight decay of a network that sees 500 images.
 
 Both are drawn evenly on a logarithmic scale, the rate from 1e-6 to 1e-2, the decay from 1e-8 to 1e-4; a fifth of the images is held
-out, and judges. The test images have no say: they are looked at once, by the winner. Six hidden layers of 100 units with ReLU, batches of 100,
-plain SGD.
+out, and judges. The test images have no say: they are looked at once, by the winner. Six hidden layers of 100 units with ReLU, batches of
+100, plain SGD.
 
 References: K. Saito, "Deep Learning from Scratch", 2016, section 6.5; J. Bergstra & Y. Bengio, "Random Search for Hyper-Parameter
 Optimization", 2012.

@@ -53,8 +53,8 @@ def draw_activations(found: Found) -> Any:
         low, high = KINDS[kind]
         _, name, colour = INITIALISERS[initialiser]
         for layer, values in enumerate(outputs):
-            counts, edges = np.histogram(np.clip(values, low, high), bins=50, range=(low, high))
-            rest = counts[1:-1] if kind == "relu" else counts  # ReLU's zeros, half of all, would flatten the others
+            counts, edges = np.histogram(values, bins=50, range=(low, high))
+            rest = counts[1:] if kind == "relu" else counts  # ReLU's zeros, half of all, would flatten the others
             heights = np.minimum(counts / max(rest.max(), 1), 1)
             base = DEPTH - 1 - layer
             axes.stairs(base + 0.9 * heights, edges, baseline=base, fill=True, color=colour, alpha=0.4 + 0.12 * layer)

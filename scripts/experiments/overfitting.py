@@ -98,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Curves]:
                [(name, float(curves.train[-1]), float(curves.test[-1]), curves.gap) for name, curves in found.items()]))  # fmt: skip
     best = max(found, key=lambda name: found[name].test[-1])
     gain = 100 * (found[best].test[-1] - found["plain"].test[-1])
-    tell(f"Left alone, the network knows its {IMAGES} images by heart, and the others less well. Best on those: {best}, {gain:+.1f} points. "
-         "Too much of a remedy keeps it from learning either.")  # fmt: skip
+    tell(f"Left alone, the network knows its {IMAGES} images by heart, and the others less well. Best on those: {best}, {gain:+.1f} "
+         "points. Too much of a remedy keeps it from learning either.")  # fmt: skip
     save(draw(found), options, "overfitting")
     return found
 
