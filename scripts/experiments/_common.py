@@ -59,9 +59,18 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return p
 
 
+def count(text: str) -> int:
+    """Return a whole number from 1: a `type` of arguments."""
+    return _whole(text, 1)
+
+
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0; got {text}")
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isdecimal() and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least}; got {text}")
     return int(text)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from _common import GREY, RED, figure, load, parser, percent, run, save, table, tell
+from _common import GREY, RED, count, figure, load, parser, percent, run, save, table, tell
 from fastcnn import optim
 from fastcnn.data import Dataset
 from fastcnn.layers import Sequential
@@ -88,7 +88,7 @@ def draw(found: Found) -> Any:
 def main(argv: Sequence[str] | None = None) -> Found:
     """Search, and return the trials and what the best is worth."""
     arguments = parser(__doc__)
-    arguments.add_argument("--trials", type=int, help="how many settings (default: 100; 30 with --quick)")
+    arguments.add_argument("--trials", type=count, help="how many settings (default: 100; 30 with --quick)")
     options = arguments.parse_args(argv)
     data, rng = load(options), np.random.default_rng(options.seed)
     few = data._replace(train_images=data.train_images[:IMAGES], train_labels=data.train_labels[:IMAGES])

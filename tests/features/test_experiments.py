@@ -1,4 +1,4 @@
-"""The experiments of the book's sixth chapter: each finds what it is there to find. (tests/experiments runs them whole, with their pictures.)"""
+"""The experiments of the book's sixth chapter: each finds what it is there to find. tests/experiments runs them whole."""
 
 from __future__ import annotations
 
