@@ -73,13 +73,15 @@ def path(make: Make) -> np.ndarray:
 def draw_losses(found: Found) -> Any:
     """Return a figure of the losses, smoothed; the best is at the top of the legend."""
     drawn, ((axes,),) = figure(size=(8, 4.8))
+    from matplotlib.ticker import LogLocator  # behind `figure`, which says what to install where it is missing
+
     for name in sorted(found.accuracies, key=lambda name: -found.accuracies[name]):
         smooth = running_average(found.losses[name], decay=0.98)
         place = list(CONTESTANTS).index(name)
         axes.plot(np.arange(1, len(smooth) + 1), smooth, color=COLOURS[place], linestyle="-" if place % 2 else "--",
                   label=f"{name}  {100 * found.accuracies[name]:.1f} %")  # fmt: skip
     axes.set(title="Eight optimisers on digits", xlabel="step", ylabel="training loss (running average)", yscale="log")
-    axes.yaxis.set_major_locator(axes.yaxis.get_major_locator().__class__(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.margins(x=0.01)
     axes.legend(title="test accuracy at the end", loc="center left", bbox_to_anchor=(1.0, 0.5), alignment="left")

@@ -32,7 +32,7 @@ def network() -> layers.Sequential:
     "freezing a layer",
     "train with the convolution frozen, with the dense layer frozen, with none: what is frozen keeps its bits, and the rest learns",
     module="fastcnn.layers.base",
-    example="fastcnn.layers.Layer",
+    example="scripts/experiments/freezing.py",
 )
 def test_freezing_a_layer() -> None:
     images, labels = problem()
