@@ -25,7 +25,6 @@ from fastcnn.train.command import limited, load_dataset
 # Okabe and Ito's colours, which people who are blind to some colours can tell apart; without the yellow, too pale for lines on white.
 BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, GREY = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#222222", "#8A8A8A"
 COLOURS = (BLUE, RED, GREEN, ORANGE, PINK, SKY, BLACK, GREY)
-DASHES = ("-", "--", "-.", ":")  # beside colours where lines lie close: legible in black and white
 _STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#888888",
