@@ -27,15 +27,15 @@ import gc
 import hashlib
 import itertools
 import os
-import pickle
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import builds, cores, machine
+from .kernel_cache import Code, cache_for, code_cache, kernel_cache, kernel_version
 
 # nogil: other Python threads go on. error_model: division by zero gives inf or garbage, never an exception that prange
 # would lose. No fastmath: `nnan` breaks NaN in ReLU and max; the tiles of simd.py contract to FMA explicitly.
@@ -71,7 +71,7 @@ class Kernel:
         # code that two processes cached under equal names would be taken for the same by a third that loads both.
         function.__qualname__ = f"{function.__qualname__}_{hashlib.sha256(repr(specialisation).encode()).hexdigest()[:12]}"
         self._native: dict[Any, tuple[Callable[..., None], int]] = {}
-        self._codes: dict[Any, _Code] = {}
+        self._codes: dict[Any, Code] = {}
 
     def __call__(self, *args: Any) -> Any:
         """Run the function once, compiled in memory."""
@@ -129,7 +129,7 @@ class Kernel:
             native = self._native[key] = _loop(parallel, typeof(arrays)), address
         return native
 
-    def code(self, arguments: tuple[Any, ...]) -> _Code:
+    def code(self, arguments: tuple[Any, ...]) -> Code:
         """Return the machine code for arguments of these Numba types, compiled or read from the cache when needed."""
         machine.numba()
         from numba.core.compiler_lock import global_compiler_lock
@@ -146,7 +146,7 @@ class Kernel:
         """The place on the disk for the machine code, None where there is none."""
         if self.version is None:
             return None
-        cache = _cache_for(_code_cache_class(), self.function, self.specialisation, self.version)
+        cache = cache_for(code_cache(), self.function, self.specialisation, self.version)
         if cache is not None:
             cache._impl.callees = self.callees()
         return cache
@@ -202,34 +202,17 @@ def _threads(jobs: int, work: float) -> int:
 # --- Compilation -------------------------------------------------------------------------------------------------------
 
 
-class _Code(NamedTuple):
-    """Machine code of a kernel for arguments of certain types, all of whose `calls` have their addresses known to the linker."""
-
-    library: Any  # Numba's; `name` is the function in it
-    name: str
-    returns: Any
-    calls: tuple[tuple[str, Any], ...]  # (name of a kernel, types of its arguments)
-
-    @property
-    def codegen(self) -> Any:
-        return self.library.codegen
-
-    @property
-    def address(self) -> int:
-        return int(self.library.get_pointer_to_function(self.name))
-
-
 _calls_of_open: list[dict[tuple[str, Any], None]] = []  # what the kernels that are being compiled call, the innermost last
 
 
-def _load_or_compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
+def _load_or_compile(kernel: Kernel, arguments: tuple[Any, ...]) -> Code:
     import llvmlite.binding as llvm
     from numba.core.registry import cpu_target
 
     _teach_numba_kernels()
     cache = kernel.cache
     with builds.build(kernel.function.__name__, cache and cache.cache_path) as build:
-        code: _Code | None = cache and cache.load_overload(arguments, cpu_target.target_context)
+        code: Code | None = cache and cache.load_overload(arguments, cpu_target.target_context)
         if not code:
             build.compiling()
         compiled = code or _compile(kernel, arguments)
@@ -267,14 +250,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_collector.release)
 
 
-def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
+def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> Code:
     from numba.core import compiler
     from numba.core.registry import cpu_target
 
     flags: Any = compiler.Flags()
     cpu_target.options.parse_as_flags(flags, {"nopython": True, **_FLAGS})
     # No functions for Python and C around the kernel's own (with many arrays they are longer than many a kernel), and hence no compilation
-    # of them all at once: `_Code.address` does it.
+    # of them all at once: `Code.address` does it.
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
     flags.forceinline = kernel.inline == "always"
     _calls_of_open.append({})
@@ -282,7 +265,7 @@ def _compile(kernel: Kernel, arguments: tuple[Any, ...]) -> _Code:
         result = compiler.compile_extra(cpu_target.typing_context, cpu_target.target_context, kernel.function, arguments, None, flags, {})
     finally:
         calls = tuple(_calls_of_open.pop())
-    return _Code(result.library, result.fndesc.llvm_func_name, result.signature.return_type, calls)
+    return Code(result.library, result.fndesc.llvm_func_name, result.signature.return_type, calls)
 
 
 @functools.cache
@@ -327,135 +310,6 @@ def _call_template(kernel: Kernel) -> Any:
         return result
 
     return Call
-
-
-# --- Disk cache --------------------------------------------------------------------------------------------------------
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()
-
-
-_CORE = Path(__file__).parent
-# As imported: a file that is edited while the process runs must not lend its digest to code that is compiled later from the old text.
-_IMPORTED = {path: _digest(path) for path in _CORE.rglob("*.py")}
-
-
-@functools.cache
-def kernel_version(folder: Path) -> str | None:
-    """Return a digest of every file that the kernels of a folder are made of: an edited kernel is never served stale.
-
-    Numba itself looks only at the file that holds the cached function, not at the ones that it calls. A kernel may call what lies in
-    its own folder, in the engine or in the modules below it. None where the files cannot be read (a zip, say), which means no cache.
-    """
-    digest = hashlib.sha256()
-    try:
-        own = [path for path in _IMPORTED if path.parent == folder] if folder.is_relative_to(_CORE) else folder.glob("*.py")
-        shared = [_CORE / f"{name}.py" for name in ("jit", "cores", "machine", "simd", "bf16", "amx")]
-        shared += [path for path in _IMPORTED if path.parent.name == "engine"]
-        for path in sorted({*own, *shared}):
-            digest.update(path.name.encode() + (_IMPORTED[path] if path in _IMPORTED else _digest(path)))
-    except OSError:
-        return None
-    return digest.hexdigest()
-
-
-@functools.cache
-def _cache_class() -> Any:
-    machine.numba()
-    from numba.core.caching import FunctionCache
-
-    class KernelCache(FunctionCache):
-        """Numba's cache with one file per kernel, signature and CPU, and no failure that reaches the caller.
-
-        Numba's own index file can be left pointing at another signature's code when two processes fill it at once, and
-        its key pickles closures, which never match again when they hold an intrinsic.
-        """
-
-        specialisation: Hashable = ()
-        version = ""
-
-        def _file(self, signature: Any, codegen: Any) -> tuple[Path, bytes]:
-            numba = machine.numba()
-            versions = numba.__version__, np.__version__, bool(numba.config.BOUNDSCHECK), machine.isa().name
-            key = repr((str(signature), codegen.magic_tuple(), versions, self.specialisation))
-            name = f"{self._impl.filename_base}-{hashlib.sha256(key.encode()).hexdigest()[:20]}.nbc"
-            return Path(self._cache_path) / name, (key + self.version).encode()
-
-        def _load_overload(self, sig: Any, target_context: Any) -> Any:
-            try:
-                path, key = self._file(sig, target_context.codegen())
-                content = path.read_bytes()
-                digest, payload = content[:32], content[32:]
-                if not _is_ours_alone(path) or hashlib.sha256(key + payload).digest() != digest:
-                    return None  # of an older version, truncated, damaged or planted: compile again
-                return self._impl.rebuild(target_context, pickle.loads(payload))
-            except Exception:  # whatever a damaged file does, compiling is the answer
-                return None
-
-        def _save_overload(self, sig: Any, data: Any) -> None:
-            from numba.core.serialize import dumps
-
-            try:
-                if not self._impl.check_cachable(data):
-                    return
-                path, key = self._file(sig, data.codegen)
-                self._impl.locator.ensure_cache_path()
-                payload = dumps(self._impl.reduce(data))
-                with self._cache_file._open_for_write(str(path)) as file:
-                    if os.name == "posix":
-                        os.fchmod(file.fileno(), 0o600)
-                    file.write(hashlib.sha256(key + payload).digest() + payload)
-            except Exception:  # a full or read-only disk, or another Numba: the code is in memory all the same
-                return
-
-    return KernelCache
-
-
-def _is_ours_alone(path: Path) -> bool:
-    """Whether nobody else can write the file: what is read from it is run."""
-    if os.name != "posix":
-        return True
-    status = path.stat()
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
-
-
-@functools.cache
-def _code_cache_class() -> Any:
-    from numba.core.caching import CompileResultCacheImpl
-
-    class CodeCacheImpl(CompileResultCacheImpl):
-        """Serialises a `_Code` instead of Numba's result, which brings a wrapper for Python."""
-
-        def __init__(self, function: Any) -> None:
-            super().__init__(function)
-            self.callees: dict[str, Kernel] = {}
-
-        def check_cachable(self, code: _Code) -> bool:
-            return not code.library.has_dynamic_globals
-
-        def reduce(self, code: _Code) -> Any:
-            return code.library.serialize_using_object_code(), code.name, code.returns, code.calls
-
-        def rebuild(self, target_context: Any, payload: Any) -> _Code:
-            library, name, returns, calls = payload
-            for callee, arguments in calls:
-                self.callees[callee].code(arguments)  # the linker wants its address
-            return _Code(target_context.codegen().unserialize_library(library), name, returns, calls)
-
-    class CodeCache(_cache_class()):  # type: ignore[misc]
-        _impl_class = CodeCacheImpl
-
-    return CodeCache
-
-
-def _cache_for(kind: Any, function: Callable[..., Any], specialisation: Hashable, version: str) -> Any:
-    try:
-        cache = kind(function)
-    except Exception:  # no writable place for a cache, or another Numba: compile in memory
-        return None
-    cache.specialisation, cache.version = specialisation, version
-    return cache
 
 
 # --- Threads -----------------------------------------------------------------------------------------------------------
@@ -567,7 +421,7 @@ def _driver(parallel: bool) -> Any:
     run_jobs = run_parallel if parallel else run_serial
     dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
     if _VERSION is not None:
-        dispatcher._cache = _cache_for(_cache_class(), run_jobs, ("parallel", parallel), _VERSION) or dispatcher._cache
+        dispatcher._cache = cache_for(kernel_cache(), run_jobs, ("parallel", parallel), _VERSION) or dispatcher._cache
     return dispatcher
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from . import machine
 from .files import cache_folder, save_json
-from .jit import kernel_version
+from .kernel_cache import kernel_version
 from .timing import measure
 
 if TYPE_CHECKING:

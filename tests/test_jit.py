@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fastcnn
-from fastcnn import jit, machine
+from fastcnn import kernel_cache, machine
 from fastcnn.jit import Kernel, kernel
 
 ROOT = Path(__file__).parents[1]
@@ -436,11 +436,11 @@ def test_threads_may_be_the_first_to_need_numba() -> None:
     """Numba's modules import one another in circles; each thread begins at another one."""
     code = """
         import sys, threading, numpy as np
-        from fastcnn import jit, machine, simd
+        from fastcnn import jit, kernel_cache, machine, shuffles, simd
         sys.setswitchinterval(1e-6)
         shape, dtype = machine.TileShape(4, 1, 2), np.dtype(np.float32)
-        starts = [lambda: simd.tile(shape, dtype), lambda: simd.transpose_block(4, dtype), machine.cpu_features,
-                  machine.max_threads, jit._call_by_address, jit._cache_class, lambda: jit._driver(True)]
+        starts = [lambda: simd.tile(shape, dtype), lambda: shuffles.transpose_block(4, dtype), machine.cpu_features,
+                  machine.max_threads, jit._call_by_address, kernel_cache.kernel_cache, lambda: jit._driver(True)]
         ready = threading.Barrier(len(starts))
         threads = [threading.Thread(target=lambda f=f: (ready.wait(), f())) for f in starts]
         [t.start() for t in threads]; [t.join() for t in threads]
@@ -473,7 +473,7 @@ def test_concurrent_first_calls_compile_once() -> None:
 
 def test_kernel_version_covers_all_files_of_an_operation(tmp_path: Path) -> None:
     for name in ("direct.py", "_packing.py"):
-        before = jit.kernel_version(tmp_path)
+        before = kernel_cache.kernel_version(tmp_path)
         (tmp_path / name).write_text("a = 1")
-        jit.kernel_version.cache_clear()
-        assert jit.kernel_version(tmp_path) != before
+        kernel_cache.kernel_version.cache_clear()
+        assert kernel_cache.kernel_version(tmp_path) != before

@@ -12,6 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "fastcnn"
 LAYERS = [
     {
         "simd",
+        "shuffles",
+        "kernel_cache",
         "chain",
         "cores",
         "bf16",

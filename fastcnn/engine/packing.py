@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from .. import machine, simd
+from .. import machine, shuffles, simd
 from ..jit import Kernel, kernel
 
 
@@ -22,9 +22,9 @@ def transposer(dtype: np.dtype) -> Kernel:
     is left. Element by element this costs 6 cycles where blocks cost 0.6; those of 16 take whole lines of the cache.
     """
     largest = 16 if machine.isa().vector_bytes // dtype.itemsize >= 16 else 8
-    block16, block8, block4 = (simd.transpose_block(size, dtype) for size in (largest, 8, 4))
+    block16, block8, block4 = (shuffles.transpose_block(size, dtype) for size in (largest, 8, 4))
     lanes = machine.isa().vector_bytes // dtype.itemsize
-    mix = simd.interleave(lanes, dtype)
+    mix = shuffles.interleave(lanes, dtype)
 
     @kernel(specialisation=(largest, dtype.str))
     def transpose(x, at, x_pitch, y, to, y_pitch, rows, columns):
@@ -71,7 +71,7 @@ def strided_copier(dtype: np.dtype) -> Kernel:
     Every second element goes through registers, in vectors of 16, 8 or 4, of which the last overlaps the one before it.
     """
     largest = 16 if machine.isa().vector_bytes // dtype.itemsize >= 16 else 8
-    pick16, pick8, pick4 = (simd.every_second(size, dtype) for size in (largest, 8, 4))
+    pick16, pick8, pick4 = (shuffles.every_second(size, dtype) for size in (largest, 8, 4))
 
     @kernel(specialisation=(largest, dtype.str))
     def copy_strided(x, at, step, y, to, count):
