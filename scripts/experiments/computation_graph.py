@@ -108,7 +108,9 @@ def main(argv: Sequence[str] = ()) -> dict[str, tuple[dict[str, float], dict[str
     for title, graph, inputs in (("apples", apples_alone(), APPLES), ("apples and oranges", apples_and_oranges(), FRUIT)):
         price = graph.forward(inputs)
         gradients = graph.backward()
-        differences = numerical_gradient(lambda x, g=graph, i=inputs: g.forward(dict(zip(i, x, strict=True))), np.array(list(inputs.values())))
+        differences = numerical_gradient(
+            lambda x, g=graph, i=inputs: g.forward(dict(zip(i, x, strict=True))), np.array(list(inputs.values()))
+        )
         graph.forward(inputs)
         tell(f"\n{title}: the price is {price:.4g}\n")
         rows = [(name, inputs[name], gradients[name], float(by)) for name, by in zip(inputs, differences, strict=True)]
@@ -137,9 +139,7 @@ def draw(options: argparse.Namespace, found: Mapping[str, tuple[Mapping[str, flo
     """Draw both graphs: values above their edges, gradients below them."""
     title = "Forward the value of every edge (black), backward d(price)/d(edge) (red)"
     drawn, ((left, right),) = figure(1, 2, size=(14, 5.8), title=title, width_ratios=[5.6, 7.1])
-    for axes, graph, (name, (values, gradients)) in zip(
-        (left, right), (apples_alone(), apples_and_oranges()), found.items(), strict=True
-    ):
+    for axes, graph, (name, (values, gradients)) in zip((left, right), (apples_alone(), apples_and_oranges()), found.items(), strict=True):
         places = _PLACES[name]
         axes.set_title(f"{name[0].upper()}{name[1:]}")
         axes.set(aspect="equal", xlim=(-1.25, places["price"][0] + 1.35), ylim=(-0.4, 4.3))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from _common import figure, load, parser, run, save, table, tell
+from _tiles import bare, tiles
 
 from fastcnn import conv2d
 from fastcnn.data import grey, photograph
@@ -95,9 +96,12 @@ def draw(options: argparse.Namespace, found: Found) -> None:
     """Draw all filters before and after, and the photograph with what some of them make of it."""
     drawn, ((left, right),) = figure(1, 2, size=(12, 5), title=f"{len(found.after)} filters of the first layer")
     image = None
-    for axes, filters, title in ((left, found.before, "Before training: noise"), (right, found.after, "After training: edges, bars and blobs")):
-        tiles = grid(filters / np.abs(filters).max(axis=(1, 2), keepdims=True))
-        image = axes.imshow(tiles, cmap="RdBu_r", vmin=-1, vmax=1)
+    for axes, filters, title in (
+        (left, found.before, "Before training: noise"),
+        (right, found.after, "After training: edges, bars and blobs"),
+    ):
+        whole = tiles(filters / np.abs(filters).max(axis=(1, 2), keepdims=True), 6)
+        image = axes.imshow(whole, cmap="RdBu_r", vmin=-1, vmax=1)
         bare(axes, title)
     drawn.get_layout_engine().set(wspace=0.12)
     bar = drawn.colorbar(image, ax=[left, right], shrink=0.75, ticks=[-1, 0, 1])
@@ -123,22 +127,6 @@ def respond(axes: Any, answer: np.ndarray, weights: np.ndarray, title: str) -> N
     corner = axes.inset_axes([0.0, 0.0, 0.24, 0.36])
     corner.imshow(weights, cmap="RdBu_r", vmin=-largest, vmax=largest)
     corner.set(xticks=[], yticks=[])
-
-
-def grid(filters: np.ndarray, columns: int = 6) -> np.ndarray:
-    """Return filters (K, R, S) side by side, with NaN, which is drawn white, between them."""
-    count, height, width = filters.shape
-    whole = np.full((-(-count // columns) * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
-    for i, one in enumerate(filters):
-        y, x = i // columns * (height + 1), i % columns * (width + 1)
-        whole[y : y + height, x : x + width] = one
-    return whole
-
-
-def bare(axes: Any, title: str) -> None:
-    """Leave a picture its title alone."""
-    axes.set_title(title)
-    axes.axis("off")
 
 
 if __name__ == "__main__":
