@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from _common import BLACK, BLUE, RED, figure, parser, run, save, table, tell
 
+from _common import BLACK, BLUE, RED, figure, parser, run, save, table, tell
 from fastcnn import numerical_gradient
 
 APPLES = {"apples": 2.0, "apple's price": 100.0, "tax": 1.1}
@@ -108,10 +108,7 @@ def main(argv: Sequence[str] = ()) -> dict[str, tuple[dict[str, float], dict[str
     for title, graph, inputs in (("apples", apples_alone(), APPLES), ("apples and oranges", apples_and_oranges(), FRUIT)):
         price = graph.forward(inputs)
         gradients = graph.backward()
-        differences = numerical_gradient(
-            lambda x, g=graph, i=inputs: g.forward(dict(zip(i, x, strict=True))), np.array(list(inputs.values()))
-        )
-        graph.forward(inputs)
+        differences = by_differences(graph, inputs)
         tell(f"\n{title}: the price is {price:.4g}\n")
         rows = [(name, inputs[name], gradients[name], float(by)) for name, by in zip(inputs, differences, strict=True)]
         tell(table(("input", "value", "gradient", "by differences"), rows))
@@ -120,6 +117,14 @@ def main(argv: Sequence[str] = ()) -> dict[str, tuple[dict[str, float], dict[str
     more, orange, rise = (gradients[name] for name in ("apples", "oranges", "apple's price"))
     tell(f"\nOne apple more would cost {more:.4g}, one orange more {orange:.4g}; an apple's price up by 1 puts ours up by {rise:.4g}.")
     draw(options, found)
+    return found
+
+
+def by_differences(graph: Graph, inputs: Mapping[str, float]) -> np.ndarray:
+    """Return the gradients with respect to the inputs, in their order, by central differences."""
+    values = np.array(list(inputs.values()))
+    found = numerical_gradient(lambda x: graph.forward(dict(zip(inputs, x, strict=True))), values)
+    graph.forward(inputs)  # the values as they were
     return found
 
 

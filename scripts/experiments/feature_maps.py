@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+
 from _common import BLUE, GREY, figure, load, parser, percent, run, save, table, tell
 from _tiles import bare, tiles
-
 from fastcnn.models import digit_net
 from fastcnn.report.confusion import examples, probabilities
 from fastcnn.report.features import FeatureMap, feature_maps
@@ -50,7 +50,8 @@ def main(argv: Sequence[str] = ()) -> Found:
     rows = [(one.name, " x ".join(map(str, one.values.shape)), one.values.size, f"{100 * np.mean(one.values == 0):.0f} %") for one in maps]
     tell("\n" + table(("layers", "shape", "values", "of them 0"), rows))
     answer = int(found.shares.argmax())
-    tell(f"\nTest accuracy {100 * accuracy:.2f} %. Test image {place}, a {label}, is taken for a {answer} ({100 * found.shares[answer]:.1f} %); "
+    tell(f"\nTest accuracy {100 * accuracy:.2f} %. Test image {place}, a {label}, is taken for a {answer} "
+         f"({100 * found.shares[answer]:.1f} %); "
          f"ReLU leaves {100 * np.mean(maps[-2].values > 0):.0f} % of the last hidden layer to say so.")  # fmt: skip
     draw(options, found)
     return found

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from _common import figure, load, parser, run, save, table, tell
 from _tiles import bare, tiles
-
 from fastcnn import conv2d
 from fastcnn.data import grey, photograph
 from fastcnn.models import simple_conv_net
@@ -27,8 +27,21 @@ SHOWN = 6  # filters that are applied to the photograph
 
 
 class Found(NamedTuple):
-    """Filters (K, R, S) before and after; how smooth each is, before and after; the photograph (H, W); chosen filters'
-    answers to it, and the first one's before training."""
+    """Filters (K, R, S) before and after training, and what some of them make of a photograph.
+
+    Attributes
+    ----------
+    before, after : (K, R, S) float32
+    smoothness : pair of (K,)
+        Of the filters before and after; see `smoothness`.
+    photo : (H, W) uint8
+    chosen : (6,) int
+        The filters that are shown on the photograph.
+    answers : (6, P, Q) float32
+        What they make of it after training.
+    untrained_answer : (P, Q) float32
+        What the first of them makes of it before.
+    """
 
     before: np.ndarray
     after: np.ndarray
@@ -66,14 +79,14 @@ def main(argv: Sequence[str] = ()) -> Found:
 
 
 def smoothness(filters: np.ndarray) -> np.ndarray:
-    """Return for each filter (K, R, S) the mean product of weights that are neighbours, over the mean square: about 0 for noise, at most 1."""
+    """Return for each filter of (K, R, S) the mean product of neighbouring weights over the mean square: 0 for noise, 1 for a constant."""
     pairs = [filters[:, 1:] * filters[:, :-1], filters[:, :, 1:] * filters[:, :, :-1]]
     products = np.concatenate([pair.reshape(len(filters), -1) for pair in pairs], axis=1)
     return np.asarray(products.mean(axis=1) / (filters**2).mean(axis=(1, 2)))
 
 
 def strongest(filters: np.ndarray, count: int) -> np.ndarray:
-    """Return the places of the filters with the largest weights that look least alike: each next one is the strongest part of what is left."""
+    """Return the places of strong filters that differ: the largest, then the largest but for what is like those before it, and so on."""
     rest = filters.reshape(len(filters), -1).astype(np.float64)
     found: list[int] = []
     for _ in range(count):
@@ -108,8 +121,8 @@ def draw(options: argparse.Namespace, found: Found) -> None:
     bar.ax.set_yticklabels(["its most\nnegative", "0", "its most\npositive"])
     save(drawn, options, "filters")
 
-    drawn, axes = figure(2, 4, size=(15, 6), title="Filters that were trained on digits, on a photograph. Red: like the filter in the corner; blue: "
-                         "like its negative")  # fmt: skip
+    title = "Filters that were trained on digits, on a photograph. Red: like the filter in the corner; blue: like its negative"
+    drawn, axes = figure(2, 4, size=(15, 6), title=title)
     axes[0, 0].imshow(found.photo, cmap="gray")
     bare(axes[0, 0], "The photograph")
     respond(axes[1, 0], found.untrained_answer, found.before[found.chosen[0]], f"Filter {found.chosen[0]} before training")

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from _common import figure, load, parser, run, save, table, tell
 
+from _common import figure, load, parser, run, save, table, tell
 from fastcnn.models import digit_net
 from fastcnn.report.confusion import Mistake, confusion_matrix, probabilities, worst_mistakes
 from fastcnn.train import fit, predict
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] = ()) -> Found:
     rows = [(m.position, m.label, m.prediction, sure(m.confidence)) for m in found.mistakes[:8]]
     tell("\n" + table(("test image", "label", "prediction", "sure of it"), rows))
     tell(
-        f"\n{len(found.mistakes)} of {len(logits):,} images are wrong: accuracy {100 * found.accuracy:.2f} %. Most often {most_often(found.counts)}."
+        f"\n{len(found.mistakes)} of {len(logits):,} images are wrong: accuracy {100 * found.accuracy:.2f} %. "
+        f"Most often {most_often(found.counts)}."
     )
     right = probabilities(logits).max(axis=1)[predictions == data.test_labels]
     if found.mistakes:

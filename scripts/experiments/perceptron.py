@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from _common import BLUE, GREY, ORANGE, figure, parser, run, save, table, tell
 
+from _common import BLUE, GREY, ORANGE, figure, parser, run, save, table, tell
 from fastcnn.layers import Layer, Linear, Sequential, Step
 
 GATES = {"AND": (0.5, 0.5, -0.7), "NAND": (-0.5, -0.5, 0.7), "OR": (0.5, 0.5, -0.2)}  # w1, w2, b
