@@ -155,7 +155,7 @@ def draw(options: argparse.Namespace, found: Found) -> None:
     looks = ((GREY, "-", 5.0), (BLUE, "--", 1.8), (ORANGE, "-", 1.8))
     for name, loss, (colour, dash, width) in zip(found.names, found.losses, looks, strict=True):
         seen = np.arange(1, len(loss) + 1) * (len(found.losses[0]) // len(loss))
-        left.plot(seen, running_average(loss, 1 - seen[0] / 500), dash, color=colour, linewidth=width, label=name)
+        left.plot(seen, running_average(loss.tolist(), 1 - seen[0] / 500), dash, color=colour, linewidth=width, label=name)
     left.set(title="Log loss, mean over the last 500 images", xlabel="images", yscale="log")
     left.legend()
     for place, (rate, (colour, *_)) in enumerate(zip(found.rates, looks, strict=True)):

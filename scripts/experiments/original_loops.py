@@ -12,13 +12,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from _common import BLUE, GREY, ORANGE, figure, inputs, load, parser, run, save, table, tell
 from fastcnn import losses, optim
+from fastcnn.layers import Sequential
 from fastcnn.models import conv8_net
 from fastcnn.train import running_average
 
@@ -41,46 +42,40 @@ def main(argv: Sequence[str] = ()) -> Found:
     count = 200 if options.quick else 1000
     chosen = np.random.default_rng(options.seed).permutation(len(data.train_images))[: max(count, 10 * BATCH)]
     images, labels = inputs(data.train_images[chosen]) - np.float32(0.5), data.train_labels[chosen].astype(np.int64)
-    net = conv8_net(images.shape[-1], options.seed)
-    plain = Loops(net.params["0.weight"][:, 0], net.params["3.weight"], net.params["3.bias"])
 
-    begin = time.perf_counter()
-    loops = []
+    def make() -> Sequential:
+        return conv8_net(images.shape[-1], options.seed)
+
+    weights = make().params
+    plain = Loops(weights["0.weight"][:, 0], weights["3.weight"], weights["3.bias"])
+    begin, loops = time.perf_counter(), []
     for number, (x, label) in enumerate(zip(images[:count, 0], labels[:count], strict=True), 1):
         loops.append(plain.step(x, int(label)))
         if number % (count // 4) == 0:
             tell(f"loops: {number:,} images, {number / (time.perf_counter() - begin):,.0f} images/s")
     rates = {"plain loops": count / (time.perf_counter() - begin)}
-    ours, rates["ours"] = train(conv8_net(images.shape[-1], options.seed), net, images[:count], labels[:count], 1)
-    _, rates[f"ours, batches of {BATCH}"] = train(*(conv8_net(images.shape[-1], options.seed) for _ in range(2)), images, labels, BATCH)
+    net, ours, rates["ours"] = train(make, images[:count], labels[:count], 1)
+    *_, rates[f"ours, batches of {BATCH}"] = train(make, images, labels, BATCH)
 
-    pairs = ((plain.filters, net.params["0.weight"][:, 0]), (plain.weight, net.params["3.weight"]), (plain.bias, net.params["3.bias"]))
-    apart = max(float(np.abs(mine - theirs).max()) for mine, theirs in pairs)
-    found = Found(np.array(loops), ours, apart, rates)
-    tell(
-        "\n"
-        + table(
-            ("network", "images/s", "times the loops"), [(n, f"{r:,.0f}", f"{r / rates['plain loops']:,.0f}") for n, r in rates.items()]
-        )
-    )
-    tell(f"\nAfter {count:,} steps the losses of both have differed by {np.abs(found.loops - ours).max():.0e} at most, and the weights differ by "
-         f"{apart:.0e}: they are the same network.")  # fmt: skip
+    found = Found(np.array(loops), ours, plain.differs_from(net), rates)
+    rows = [(name, f"{rate:,.0f}", f"{rate / rates['plain loops']:,.0f}") for name, rate in rates.items()]
+    tell("\n" + table(("network", "images/s", "times the loops"), rows))
+    tell(f"\nIn {count:,} steps the losses of both differed by {np.abs(found.loops - ours).max():.0e} at most, and the weights differ by "
+         f"{found.apart:.0e}: they are the same network.")  # fmt: skip
     draw(options, found)
     return found
 
 
-def train(first, net, images: np.ndarray, labels: np.ndarray, batch: int) -> tuple[np.ndarray, float]:  # type: ignore[no-untyped-def]
-    """Train `net` on whole batches, in order, after a step of `first` for which kernels are compiled; return its losses and images/s."""
-    found: list[float] = []
-    for model, steps in ((first, 1), (net, len(images) // batch)):
-        loss, optimizer = losses.SoftmaxCrossEntropy(), optim.SGD(model.params, RATE)
-        found, begin = [], time.perf_counter()
-        for step in range(steps):
-            part = slice(step * batch, (step + 1) * batch)
-            found.append(loss(model(images[part]), labels[part]))
-            model.backward(loss.backward(), input_gradient=False)
-            optimizer.step(model.grads)
-    return np.array(found), steps * batch / (time.perf_counter() - begin)
+def train(make: Callable[[], Sequential], images: np.ndarray, labels: np.ndarray, batch: int) -> tuple[Sequential, np.ndarray, float]:
+    """Train a network on whole batches, in order; return it, its losses and images/s, without the first step of all, which compiles."""
+    for steps in (1, len(images) // batch):
+        net, loss, found = make(), losses.SoftmaxCrossEntropy(), []
+        optimizer, begin = optim.SGD(net.params, RATE), time.perf_counter()
+        for part in (slice(step * batch, (step + 1) * batch) for step in range(steps)):
+            found.append(loss(net(images[part]), labels[part]))
+            net.backward(loss.backward(), input_gradient=False)
+            optimizer.step(net.grads)
+    return net, np.array(found), steps * batch / (time.perf_counter() - begin)
 
 
 class Loops:
@@ -88,6 +83,11 @@ class Loops:
 
     def __init__(self, filters: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> None:
         self.filters, self.weight, self.bias = filters.astype(np.float64), weight.astype(np.float64), bias.astype(np.float64)
+
+    def differs_from(self, net: Sequential) -> float:
+        """Return the largest difference of any weight from the network's."""
+        pairs = {"0.weight": self.filters[:, None], "3.weight": self.weight, "3.bias": self.bias}
+        return max(float(np.abs(mine - net.params[name]).max()) for name, mine in pairs.items())
 
     def step(self, x: np.ndarray, label: int) -> float:
         """Take a step for one image (H, W); return its loss before."""
@@ -152,8 +152,8 @@ def draw(options: argparse.Namespace, found: Found) -> None:
         1, 2, size=(11, 4.4), title="A tutorial's loops and the library: the same network", width_ratios=[1.6, 1]
     )
     steps = np.arange(1, len(found.loops) + 1)
-    left.plot(steps, running_average(found.loops), color=GREY, linewidth=5, label="plain loops")
-    left.plot(steps, running_average(found.ours), "--", color=BLUE, label="ours")
+    left.plot(steps, running_average(found.loops.tolist()), color=GREY, linewidth=5, label="plain loops")
+    left.plot(steps, running_average(found.ours.tolist()), "--", color=BLUE, label="ours")
     left.set(title="Cross-entropy, mean over the last 50 images", xlabel="images", ylim=(0, None))
     left.legend()
     for place, (rate, colour) in enumerate(zip(found.rates.values(), (GREY, BLUE, ORANGE), strict=True)):
