@@ -25,7 +25,7 @@ class SoftmaxCrossEntropy:
         self._saved: tuple[Any, Any] | None = None
 
     def forward(self, logits: np.ndarray, target: np.ndarray) -> float:
-        """Return the loss of logits (N, C) against labels (N,) or probabilities (N, C)."""
+        """Return the loss of logits (N, C) against a target of labels (N,) or probabilities (N, C)."""
         self._saved = logits, target
         return float(softmax_cross_entropy(logits, target, label_smoothing=self.label_smoothing))
 
@@ -38,7 +38,7 @@ class SoftmaxCrossEntropy:
         return softmax_cross_entropy_backward(1.0, *self._saved, label_smoothing=self.label_smoothing)
 
     def step(self, logits: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray, int]:
-        """Return loss, gradient (N, C) and how many of the largest logits are their labels', in one pass; labels (N,) only."""
+        """Return loss, gradient (N, C) and how many of the largest logits are their labels', in one pass; the target is labels (N,)."""
         return softmax_cross_entropy_step(logits, target, self.label_smoothing)
 
 
@@ -51,6 +51,11 @@ class Loss:
         Of all losses to one number.
     options
         What else the function takes besides input and target.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Another `reduction`; the function itself refuses what is wrong with the others, when it is called.
     """
 
     function: ClassVar[Callable[..., Any]]
@@ -62,7 +67,7 @@ class Loss:
         self._saved: tuple[Any, Any] | None = None
 
     def forward(self, input: np.ndarray, target: np.ndarray) -> float:
-        """Return the loss of predictions against targets."""
+        """Return the loss of predictions against targets: `input` and `target` of the shapes that the function takes."""
         self._saved = input, target
         return float(type(self).function(input, target, **self.options))
 

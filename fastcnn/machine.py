@@ -192,7 +192,17 @@ def set_threads(count: int) -> None:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Limit our kernels to `count` threads inside a `with` block, and restore the former limit after it; see `set_threads`."""
+    """Limit our kernels to `count` threads inside a `with` block, and restore the former limit after it; see `set_threads`.
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    TypeError, ValueError
+        `count` is no int, or not between 1 and the usable cores.
+    """
     token = _thread_limit.set(_checked_threads(count))
     try:
         yield

@@ -93,6 +93,11 @@ class StepDecay:
     step_size : int
     gamma : float
 
+    Raises
+    ------
+    TypeError, ValueError
+        A number is of another kind, or out of its range.
+
     References
     ----------
     `torch.optim.lr_scheduler.StepLR`, whose values these are.
@@ -182,6 +187,11 @@ class Cosine:
     total : int
         Steps of the whole run: steps (1 + factor + ... + factor^restarts).
 
+    Raises
+    ------
+    TypeError, ValueError
+        A number is of another kind, or out of its range.
+
     References
     ----------
     I. Loshchilov & F. Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017, equation 5;
@@ -213,6 +223,11 @@ class Linear:
     steps : int
         The step at which the end is reached.
     start_factor, end_factor : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        A number is of another kind, or out of its range.
 
     References
     ----------

@@ -43,7 +43,12 @@ class Tuned(NamedTuple):
 
 @contextlib.contextmanager
 def tuned(enabled: bool = True) -> Iterator[None]:
-    """Let measured results, where there are any, decide automatic choices inside a `with` block (or, with False, let them not)."""
+    """Let measured results, where there are any, decide automatic choices inside a `with` block; not, where `enabled` is False.
+
+    Returns
+    -------
+    context manager
+    """
     token = _active.set(bool(enabled))
     try:
         yield

@@ -85,7 +85,17 @@ class Augment:
             raise ValueError(f"Augment: fill must be finite; got {self.fill}")
 
     def settings(self, mean: float, deviation: float) -> np.ndarray:
-        """Return the numbers that the kernel works with; behind them, for elastic changes, the taps of the Gaussian."""
+        """Return the numbers that the kernel works with; behind them, for elastic changes, the taps of the Gaussian.
+
+        Parameters
+        ----------
+        mean, deviation : float
+            Of the bytes v that images are made of, which leave the kernel as (v - mean) / deviation.
+
+        Returns
+        -------
+        (10 + taps,) float64
+        """
         ranges = self.shift, math.radians(self.rotate), self.scale, self.shear
         return np.array([mean, 1 / deviation, *ranges, self.erase, *self.erase_size, self.fill, *self._taps()])
 

@@ -21,7 +21,21 @@ _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 
 
 def class_names(dataset: str, classes: int = 10) -> tuple[str, ...]:
-    """Return what the classes of a data set are called: clothes in Fashion-MNIST, else the numbers from 0."""
+    """Return what the classes of a data set are called: clothes in Fashion-MNIST, else the numbers from 0.
+
+    Parameters
+    ----------
+    dataset : str
+        A name of `SIZES`, as in `Dataset.name`; any other has numbers.
+    classes : int
+        How many. Fewer than ten of Fashion-MNIST's are numbers, too: which of the clothes they are `Dataset.classes` tells.
+
+    Examples
+    --------
+    >>> from fastcnn.data import class_names
+    >>> class_names("fashion-mnist")[1], class_names("mnist")[1]
+    ('Trouser', '1')
+    """
     if dataset == "fashion-mnist" and classes == len(_CLOTHES):
         return _CLOTHES
     return _DIGITS if classes == len(_DIGITS) else tuple(map(str, range(classes)))

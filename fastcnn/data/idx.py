@@ -62,6 +62,11 @@ def read_images_and_labels(
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Read a pair of files in MNIST's format.
 
+    Parameters
+    ----------
+    images_path, labels_path : path-like
+        IDX files of 3 axes and of 1, packed with gzip or plain; see `read_idx`.
+
     Returns
     -------
     images : (N, H, W) uint8

@@ -60,7 +60,7 @@ def grey(photo: np.ndarray) -> np.ndarray:
 
     References
     ----------
-    ITU-R BT.601, section 2.5.1.
+    ITU-R BT.601-7, 2011, section 2.5.1.
 
     Examples
     --------

@@ -234,6 +234,11 @@ def adaptive_max_pool3d_backward(
 def global_avg_pool2d(input: Any, *, algorithm: str = "auto", layout: str = "NCHW") -> np.ndarray:
     """Return the average of every channel, (N, C, 1, 1): ``adaptive_avg_pool2d(input, 1)``.
 
+    Parameters
+    ----------
+    input, algorithm, layout
+        As of `adaptive_avg_pool2d`.
+
     Raises
     ------
     TypeError, ValueError
@@ -245,6 +250,11 @@ def global_avg_pool2d(input: Any, *, algorithm: str = "auto", layout: str = "NCH
 def global_avg_pool2d_backward(grad_output: Any, input_shape: Any, *, algorithm: str = "auto", layout: str = "NCHW") -> np.ndarray:
     """Return the gradient of `global_avg_pool2d`.
 
+    Parameters
+    ----------
+    grad_output, input_shape, algorithm, layout
+        As of `adaptive_avg_pool2d_backward`.
+
     Raises
     ------
     TypeError, ValueError
@@ -255,6 +265,11 @@ def global_avg_pool2d_backward(grad_output: Any, input_shape: Any, *, algorithm:
 
 def global_max_pool2d(input: Any, return_indices: bool = False, *, algorithm: str = "auto", layout: str = "NCHW") -> Any:
     """Return the maximum of every channel, (N, C, 1, 1): ``adaptive_max_pool2d(input, 1)``.
+
+    Parameters
+    ----------
+    input, return_indices, algorithm, layout
+        As of `adaptive_max_pool2d`, with its results.
 
     Raises
     ------
@@ -268,6 +283,11 @@ def global_max_pool2d_backward(
     grad_output: Any, indices: Any, input_shape: Any, *, algorithm: str = "auto", layout: str = "NCHW"
 ) -> np.ndarray:
     """Return the gradient of `global_max_pool2d`.
+
+    Parameters
+    ----------
+    grad_output, indices, input_shape, algorithm, layout
+        As of `adaptive_max_pool2d_backward`.
 
     Raises
     ------

@@ -48,11 +48,26 @@ class Layer:
         self._saved: Any = None
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Return the output for x, and what `pull_back` needs."""
+        """Return the output for x, and what `pull_back` needs. To be defined by every layer: TypeError in this base."""
         raise TypeError(f"{type(self).__name__} defines no apply")
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
-        """Return the gradients with respect to the input (None unless asked for) and, while `trainable`, to every parameter."""
+        """Return the gradients with respect to the input (None unless asked for) and, while `trainable`, to every parameter.
+
+        Parameters
+        ----------
+        saved
+            What `apply` returned beside the output.
+        dy : ndarray of the output's shape
+            Gradient of the loss with respect to the output.
+        input_gradient : bool
+            Whether the first gradient is asked for.
+
+        Raises
+        ------
+        TypeError
+            In this base: to be defined by every layer.
+        """
         raise TypeError(f"{type(self).__name__} defines no pull_back")
 
     def children(self) -> dict[str, Layer]:
@@ -87,14 +102,14 @@ class Layer:
         return dx
 
     def use(self: Self, precision: str) -> Self:
-        """Let operations use `precision` from now on; returns the layer."""
+        """Let operations use `precision` ("highest", "high" or "medium", else ValueError) from now on; returns the layer."""
         self.precision = checks.choice(type(self).__name__, "precision", precision, PRECISIONS)
         for layer in self.children().values():
             layer.use(precision)
         return self
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Switch to training behaviour (or, with False, to evaluation); returns the layer."""
+        """Switch to training behaviour (or, with a `mode` of False, to evaluation); returns the layer."""
         self.training = mode
         for layer in self.children().values():
             layer.train(mode)
@@ -153,6 +168,11 @@ class Layer:
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy values into the parameters and buffers, all or none.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+            An array of the right shape for every parameter and buffer, as of `state_dict`.
 
         Raises
         ------

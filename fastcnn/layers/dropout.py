@@ -18,6 +18,11 @@ class Dropout(Layer):
     p : float in [0, 1]
     rng : Generator, seed or None
 
+    Raises
+    ------
+    ValueError
+        p is not between 0 and 1.
+
     References
     ----------
     N. Srivastava et al., "Dropout", 2014; inverted, so that evaluation needs no scale.

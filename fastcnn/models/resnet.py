@@ -38,6 +38,11 @@ def resnet(
     Sequential
         Takes (N, channels, size, size), gives logits (N, classes).
 
+    Raises
+    ------
+    TypeError, ValueError
+        `blocks` or `width` is no int, or below 1.
+
     References
     ----------
     K. He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2. Where a block changes the shape, a normalised 1x1

@@ -121,6 +121,11 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay: w is multiplied by 1 - lr weight_decay, and the gradient left alone.
 
+    Parameters
+    ----------
+    params, lr, betas, eps, weight_decay, amsgrad, l1
+        As of `Adam`.
+
     References
     ----------
     I. Loshchilov & F. Hutter, "Decoupled Weight Decay Regularization", 2019; the form of `torch.optim.AdamW`.

@@ -76,7 +76,7 @@ class WeightAverage:
         return {**{name: mean.copy() for name, mean in self.params.items()}, "updates": np.array(self.updates, np.int64)}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take over what `state_dict` returned, all of it or nothing.
+        """Take over a state, which `state_dict` returned, all of it or nothing.
 
         Raises
         ------

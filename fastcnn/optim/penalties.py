@@ -22,6 +22,11 @@ def l2_penalty(params: Mapping[str, np.ndarray], weight_decay: float) -> float:
     float
         Summed up in float64.
 
+    Raises
+    ------
+    TypeError, ValueError
+        `weight_decay` is no finite number.
+
     Examples
     --------
     >>> import numpy as np
@@ -35,6 +40,6 @@ def l2_penalty(params: Mapping[str, np.ndarray], weight_decay: float) -> float:
 
 
 def l1_penalty(params: Mapping[str, np.ndarray], l1: float) -> float:
-    """Return l1 * sum |w|, whose gradient l1 * sign(w) is what optimisers add for `l1`; arguments and result as of `l2_penalty`."""
+    """Return l1 * sum |w|, whose gradient l1 * sign(w) is what optimisers add for `l1`; arguments, result and errors as of `l2_penalty`."""
     share = checks.number("l1_penalty", "l1", l1)
     return share * sum(float(np.abs(w).sum(dtype=np.float64)) for w in params.values()) if share else 0.0

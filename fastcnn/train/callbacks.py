@@ -25,10 +25,10 @@ class Callback:
     """
 
     def on_step(self, run: Run) -> bool | None:
-        """After every step."""
+        """After every step; returning True stops training."""
 
     def on_epoch(self, run: Run) -> bool | None:
-        """After every epoch and its validation."""
+        """After every epoch and its validation; returning True stops training."""
 
     def on_end(self, run: Run) -> None:
         """When training has ended and the model has its final weights; not after an exception or Ctrl-C."""

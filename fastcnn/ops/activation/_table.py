@@ -58,8 +58,17 @@ def _no_lambda(dtype: np.dtype, lambd: float) -> str | None:
 
 
 ACTIVATIONS = {
-    "celu": Activation("max(0, x) + min(0, alpha (exp(x / alpha) - 1))", (Number("alpha", 1.0, "not 0"),), _no_alpha),
-    "elu": Activation("x where x > 0, else alpha (exp(x) - 1)", (Number("alpha", 1.0, "minus the limit for x -> -inf"),)),
+    "celu": Activation(
+        "max(0, x) + min(0, alpha (exp(x / alpha) - 1))",
+        (Number("alpha", 1.0, "not 0"),),
+        _no_alpha,
+        'J. T. Barron, "Continuously Differentiable Exponential Linear Units", 2017.',
+    ),
+    "elu": Activation(
+        "x where x > 0, else alpha (exp(x) - 1)",
+        (Number("alpha", 1.0, "minus the limit for x -> -inf"),),
+        note='D.-A. Clevert et al., "Fast and Accurate Deep Network Learning by Exponential Linear Units (ELUs)", 2016.',
+    ),
     "gelu": Activation(
         "x F(x), with F the distribution function of the standard normal",
         (Word("approximate", ("none", "tanh"), '"tanh" takes F(x) = (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2'),),
@@ -67,7 +76,7 @@ ACTIVATIONS = {
     ),
     "hardshrink": Activation("x where |x| > lambd, else 0", (Number("lambd", 0.5, "half the width of what becomes 0"),)),
     "hardsigmoid": Activation("min(max(x + 3, 0), 6) / 6"),
-    "hardswish": Activation("x min(max(x + 3, 0), 6) / 6"),
+    "hardswish": Activation("x min(max(x + 3, 0), 6) / 6", note='A. Howard et al., "Searching for MobileNetV3", 2019, section 5.2.'),
     "hardtanh": Activation(
         "min(max(x, min_val), max_val)", (Number("min_val", -1.0, "least result"), Number("max_val", 1.0, "largest result")), _no_range
     ),
@@ -79,7 +88,9 @@ ACTIVATIONS = {
         "1.0507 x where x > 0, else 1.0507 * 1.67326 (exp(x) - 1)", note='G. Klambauer et al., "Self-Normalizing Neural Networks", 2017.'
     ),
     "sigmoid": Activation("1 / (1 + exp(-x))"),
-    "silu": Activation("x / (1 + exp(-x))"),
+    "silu": Activation(
+        "x / (1 + exp(-x))", note='S. Elfwing et al., "Sigmoid-Weighted Linear Units for Neural Network Function Approximation", 2018.'
+    ),
     "softplus": Activation(
         "log(1 + exp(beta x)) / beta, and x where beta x > threshold",
         (Number("beta", 1.0, "sharpness"), Number("threshold", 20.0, "where it becomes the identity")),

@@ -21,7 +21,8 @@ class PreparedConv2d:
     """`conv2d` with the weights that it was made from; see `prepare_conv2d`.
 
     Calling it chooses a variant for the shape of the input, as `conv2d` does, but counts no packing, which happens at the first call
-    that needs it and is kept. Calls from several threads are safe: at worst two of them pack the same.
+    that needs it and is kept. Calls from several threads are safe: at worst two of them pack the same. Made by `prepare_conv2d`, which
+    checks its arguments and passes, besides, `problem_of`: from an input's shape to its problem.
 
     Attributes
     ----------
@@ -86,7 +87,7 @@ class PreparedConv2d:
         """Return a function of images of this shape and memory format, and of a residual if so, that checks nothing.
 
         It takes contiguous arrays, images (N, C, H, W) or, with `channels_last`, (N, H, W, C), and residuals (N, P, Q, K), and returns
-        (N, P, Q, K). It is for the threads that the caller has now.
+        (N, P, Q, K). It is for the threads that the caller has now. A shape that the weights do not fit is a ValueError.
         """
         problem = self._problem_of(shape)
         N, K, P, Q = problem.output_shape
