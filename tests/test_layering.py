@@ -31,6 +31,7 @@ LAYERS = [
         "tuning",
         "memory",
         "workspace",
+        "options",
         "extras",
     },
     {"engine"},
@@ -50,6 +51,7 @@ LAYERS = [
         "weights",
         "estimator",
         "draw",
+        "peers",
         "__main__",
     },
 ]
