@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -91,9 +90,3 @@ def spread(places: Sequence[float], low: float, high: float, gap: float = LINE) 
         found[i] = min(found[i], limit)
         limit = found[i] - gap
     return found
-
-
-def slanted(frame: Frame, first: tuple[float, float], second: tuple[float, float]) -> float:
-    """Return the angle of a line in the drawing, in degrees clockwise from the right."""
-    (x0, y0), (x1, y1) = frame.at(*first), frame.at(*second)
-    return math.degrees(math.atan2(y1 - y0, x1 - x0))

@@ -8,8 +8,9 @@ from html import escape
 from typing import NamedTuple
 
 from ..report import loglog
+from ..report.charts import Axis
 from ..report.loglog import LEFT, LETTER, LINE, RIGHT, TOP, WIDTH, Frame, three
-from .ceilings import Ceilings, Level, Roofline
+from .ceilings import Ceilings, Roofline
 
 
 class Mark(NamedTuple):
@@ -20,6 +21,9 @@ class Mark(NamedTuple):
     gflops: float
     kind: str = "s0"
     strong: bool = False
+
+
+_NAMES = 72  # units on the left, for the names of the levels
 
 
 def roofline_chart(title: str, marks: Sequence[Mark], ceilings: Ceilings, dtype: str = "float32") -> str:
@@ -36,40 +40,51 @@ def roofline_chart(title: str, marks: Sequence[Mark], ceilings: Ceilings, dtype:
     dtype : str
         "float32" or "float64", on which the peak depends.
     """
-    frame = axes(marks, ceilings, dtype)
-    roofs = [part for level in ceilings.levels for part in _roof(frame, level, ceilings, dtype)]
-    return frame.svg(title, "FLOP/byte", "GFLOP/s", [*roofs, *_peak(frame, ceilings, dtype), *_marks(frame, marks)])
+    frame, first = axes(marks, ceilings, dtype)
+    roofs = [*_slants(frame, first, ceilings, dtype), *_peak(frame, ceilings, dtype)]
+    return frame.svg(title, "FLOP/byte", "GFLOP/s", [*roofs, *_marks(frame, marks)])
 
 
-def axes(marks: Sequence[Mark], ceilings: Ceilings, dtype: str = "float32") -> Frame:
-    """Return axes that hold the marks and both parts of every roof."""
+def axes(marks: Sequence[Mark], ceilings: Ceilings, dtype: str = "float32") -> tuple[Frame, float]:
+    """Return axes that hold the marks and both parts of every roof, and the intensity at which the slanted parts begin.
+
+    To its left there is room for the names of the levels.
+    """
     peak = ceilings.peak(dtype)
     ridges = [peak / level.read for level in ceilings.levels]
     xs = [min(ridges) / 4, max(ridges) * 4, *(mark.intensity for mark in marks)]
-    lowest = min((mark.gflops for mark in marks), default=peak)
-    ys = [min(lowest, peak / 30), peak * 1.2, *(mark.gflops for mark in marks)]
-    return loglog.frame(xs, ys)
+    first = min(xs) / 1.3
+    ys = [first * min(level.read for level in ceilings.levels), peak, *(mark.gflops for mark in marks)]
+    frame = loglog.frame([first, *xs], ys)
+    share = _NAMES / (WIDTH - LEFT - RIGHT)
+    low = math.exp((math.log(first) - share * math.log(frame.across.high)) / (1 - share))
+    return Frame(Axis(low, frame.across.high, True), frame.up), first
 
 
-def _roof(frame: Frame, level: Level, ceilings: Ceilings, dtype: str) -> list[str]:
-    """Return the slanted part of a roof, from the left or lower edge to the ridge, with its level's name along it."""
-    peak = ceilings.peak(dtype)
-    first = max(frame.across.low, frame.up.low / level.read)
-    start, ridge = (first, first * level.read), (peak / level.read, peak)
-    angle = loglog.slanted(frame, start, ridge)
-    x, y = frame.at(*start)
-    told = f"{level.name} {three(level.read)} GB/s"
-    words = f'<text class="roof" transform="translate({x + 5:.1f} {y - 5:.1f}) rotate({angle:.1f})">{escape(told)}</text>'
-    return [frame.line([start, ridge], "roof"), words]
+def _slants(frame: Frame, first: float, ceilings: Ceilings, dtype: str) -> list[str]:
+    """Return the slanted parts of the roofs, each to its ridge, with the levels' names before them."""
+    peak, bottom = ceilings.peak(dtype), frame.at(first, frame.up.low)[1]
+    lines, words = [], []
+    for i, level in enumerate(ceilings.levels):
+        lines.append(frame.line([(first, first * level.read), (peak / level.read, peak)], "roof"))
+        words.append(f"{level.name} {three(level.read)}{'' if i else ' GB/s'}")
+    starts = [frame.at(first, first * level.read) for level in ceilings.levels]
+    order = sorted(range(len(starts)), key=lambda i: starts[i][1])
+    places = loglog.spread([starts[i][1] for i in order], TOP, bottom - 4)
+    names = [
+        f'<text class="roof" x="{starts[i][0] - 5:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(words[i])}</text>'
+        for i, y in zip(order, places, strict=True)
+    ]
+    return [*lines, *names]
 
 
 def _peak(frame: Frame, ceilings: Ceilings, dtype: str) -> list[str]:
     peak = ceilings.peak(dtype)
     left = peak / max(level.read for level in ceilings.levels)
-    _, y = frame.at(left, peak)
+    x, y = frame.at(left, peak)
     threads = f"{ceilings.threads} thread{'s' if ceilings.threads > 1 else ''}"
-    told = f"peak {three(peak)} GFLOP/s, {threads}"
-    words = f'<text class="roof" x="{WIDTH - RIGHT}" y="{y - 6:.1f}" text-anchor="end">{told}</text>'
+    told = f"{three(peak)} GFLOP/s, {threads}"
+    words = f'<text class="roof" x="{x:.1f}" y="{y - 6:.1f}">{told}</text>'
     return [frame.line([(left, peak), (frame.across.high, peak)], "roof"), words]
 
 
@@ -120,7 +135,7 @@ def _spaced_names(frame: Frame, marks: Sequence[Mark]) -> list[str]:
         for left in (x + 7, x - 7 - width):
             box = (left, y - LINE / 2, left + width, y + LINE / 2)
             crossed = any(box[0] - 4 < a < box[2] + 4 and box[1] < b < box[3] for a, b in dots if (a, b) != (x, y))
-            if not crossed and LEFT < box[0] and box[2] < WIDTH - RIGHT and not any(_overlap(box, other) for other in taken):
+            if not crossed and box[0] > LEFT and box[2] < WIDTH - RIGHT and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 parts.append(f'<text x="{left:.1f}" y="{y + 4:.1f}">{escape(mark.name)}</text>')
                 break

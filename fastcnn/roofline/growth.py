@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..registry import Case, Operation
 from ..report import loglog
-from ..report.loglog import three
+from ..report.charts import Axis
+from ..report.loglog import BOTTOM, HEIGHT, LEFT, LETTER, RIGHT, TOP, WIDTH, Frame, three
 
 if TYPE_CHECKING:
     from ..compare import Row
@@ -19,8 +20,8 @@ AXES: dict[str, tuple[str, ...]] = {
     "channels": ("C", "K", "I", "O", "D"),
     "image": ("H", "W"),
 }
-_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-_MOST_WORK = 4e8  # FLOPs (of any direction): what the baselines and the reference do in a second or so
+_FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+_MOST_WORK = 2e9  # FLOPs (of any direction): what the baselines and the reference do in a second or so
 _LEAST_POINTS = 3  # fewer draw no curve
 
 
@@ -100,26 +101,42 @@ def growth_chart(title: str, growth: Growth, rows: Sequence[Row], colours: dict[
         FLOPs of each case: the dashed line has their slope, and ends where the fastest variant does.
     """
     lines = series(growth, rows)
-    times = [y for points in lines.values() for _, y in points]
-    if not times:
+    if not lines:
         return ""
+    times = [y for points in lines.values() for _, y in points]
     size, fastest = min(((x, y) for points in lines.values() for x, y in points), key=lambda point: (-point[0], point[1]))
     at = [number for number, _ in growth.cases]
     known = work[at.index(size)]
     ideal = [(x, fastest * value / known) for x, value in zip(at, work, strict=True)]
     frame = loglog.frame(at, [*times, *(y for _, y in ideal)])
+    share = LETTER * max(map(len, lines)) / (WIDTH - LEFT - RIGHT)
+    across = Axis(frame.across.low, frame.across.low * (frame.across.high / frame.across.low) ** (1 / (1 - share)), True)
+    frame = Frame(across, frame.up)  # with room for names on the right
     parts = [frame.line(ideal, "roof dashed")]
     for label, points in lines.items():
         parts.append(frame.line(points, f"line {colours[label]}"))
         parts += [frame.dot(x, y, f"dot {colours[label]}", f"{label}, {growth.field} = {x}: {three(y)} ms", 3) for x, y in points]
-    return frame.svg(title, escape(growth.axis) + f" ({growth.field})", "ms", parts, [(x, str(x)) for x in at])
+    return frame.svg(title, f"{growth.axis} ({growth.field})", "ms", [*parts, *_names(frame, lines)], [(x, str(x)) for x in at])
+
+
+def _names(frame: Frame, lines: dict[str, list[tuple[int, float]]]) -> list[str]:
+    """Return the lines' names behind their ends, apart from one another."""
+    ends = sorted((frame.at(*points[-1])[1], frame.at(*points[-1])[0], label) for label, points in lines.items())
+    places = loglog.spread([y for y, _, _ in ends], TOP, HEIGHT - BOTTOM - 4)
+    right = max(x for _, x, _ in ends) + 10
+    parts = []
+    for (y, x, label), place in zip(ends, places, strict=True):
+        if abs(place - y) > 3 or right - x > 20:
+            parts.append(f'<line class="tick" x1="{x + 4:.1f}" y1="{y:.1f}" x2="{right - 2:.1f}" y2="{place:.1f}"/>')
+        parts.append(f'<text x="{right:.1f}" y="{place + 4:.1f}">{escape(label)}</text>')
+    return parts
 
 
 def series(growth: Growth, rows: Sequence[Row]) -> dict[str, list[tuple[int, float]]]:
-    """Return (size, milliseconds) of everything that was timed, by label."""
+    """Return (size, milliseconds) of everything that was timed at two sizes or more, by name."""
     sizes = {case.name: size for size, case in growth.cases}
     found: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         if row.timing is not None and row.case in sizes and row.direction == growth.direction:
             found.setdefault(row.label, []).append((sizes[row.case], row.timing.median * 1e3))
-    return {label: sorted(points) for label, points in found.items()}
+    return {label: sorted(points) for label, points in found.items() if len(points) > 1}

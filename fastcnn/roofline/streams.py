@@ -76,7 +76,7 @@ def _kernel(lanes: int, copy: bool) -> Kernel:
 
 
 def _mover(lanes: int, copy: bool) -> Any:
-    """Return an intrinsic: read `size` bytes from `first` on, or copy their first half to the second; the sum keeps LLVM from dropping it."""
+    """Return an intrinsic that reads `size` bytes from `first` on, or copies their first half to the second; its result keeps the loads."""
     machine.numba()
     from llvmlite import ir
     from numba.core import types
