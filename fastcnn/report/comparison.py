@@ -9,11 +9,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..compare.table import verdicts
 from ..roofline.ceilings import Roofline
 from . import sections
 from .ceilings import Grown, growth_sections, roofline_section
 from .document import document
-from .problems import Problem, colours, duration, problems, seconds, short, times
+from .loglog import three
+from .problems import Problem, colours, duration, problems, ratio, seconds, short
 from .variants import cell, groups
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def page(rows: Sequence[Row], machine: Mapping[str, Any], roofline: Roofline | N
     operations = ", ".join(dict.fromkeys(problem.operation for problem in found))
     threads = machine.get("threads", 0)
     kinds = colours([*rows, *(row for growing in grown for row in growing.rows)])
-    parts = [_header(operations, found, machine), *_overview(found)]
+    parts = [_header(operations, found, machine), *_overview(rows, found)]
     parts += [roofline_section(roofline, found, threads)] if roofline else []
     parts += [*groups(found, kinds, roofline, threads), *growth_sections(grown, kinds)]
     parts.append(sections.section("Machine", "", sections.values(machine)))
@@ -72,41 +74,49 @@ def page(rows: Sequence[Row], machine: Mapping[str, Any], roofline: Roofline | N
 
 
 def _header(operations: str, found: Sequence[Problem], machine: Mapping[str, Any]) -> str:
-    measured = [problem for problem in found if problem.chosen is not None]
-    variants = {row.variant for problem in found for row in problem.rows if not row.baseline}
+    chosen = [(problem, problem.chosen) for problem in found if problem.chosen is not None]
+    variants = {(row.operation, row.variant) for problem in found for row in problem.rows if not row.baseline}
     pairs = [("problems", str(len(found))), ("variants", str(len(variants)))]
-    if measured:
-        first = sum(problem.chosen is next(row for row in problem.timed if not row.baseline) for problem in measured)
-        pairs.append(("choice is the fastest", f"{first} of {len(measured)}"))
-        gains = [problem.chosen.speedup for problem in measured if problem.chosen is not None and problem.chosen.speedup]
+    if chosen:
+        first = sum(row is next(other for other in problem.timed if not other.baseline) for problem, row in chosen)
+        pairs.append(("choice is the fastest", f"{first} of {len(chosen)}"))
+    for name in _yardsticks(found)[:2]:
+        gains = [row.ratios[name].value for _, row in chosen if name in row.ratios]
         if gains:
-            pairs.append(("speed-up, geometric mean", times(math.exp(sum(map(math.log, gains)) / len(gains)))))
-            pairs.append(("slower than a baseline", f"{sum(problem.timed[0].baseline for problem in measured)} of {len(measured)}"))
+            pairs.append((f"× {name}, geometric mean", three(math.exp(sum(map(math.log, gains)) / len(gains)))))
     pairs += [("threads", str(machine["threads"]))] if "threads" in machine else []
     told = f"<small>{escape(str(machine['cpu']))}</small>" if "cpu" in machine else ""
     return f"<header><p>variants compared</p><h1>{escape(operations)} {told}</h1>{sections.facts(pairs)}</header>"
 
 
+def _yardsticks(found: Sequence[Problem]) -> list[str]:
+    return list(dict.fromkeys(name for problem in found for name in problem.yardsticks))
+
+
 # --- All problems --------------------------------------------------------------------------------------------------------
 
-_OVERVIEW = "The automatic choice on every problem; the speed-up is over the first baseline. Names lead to the tables."
+
+def _overview(rows: Sequence[Row], found: Sequence[Problem]) -> Iterator[str]:
+    """Yield what the comparison comes to in words and, of several problems, a table of the choices, whose names lead to the others."""
+    words = "".join(f"<li>{escape(line)}</li>" for line in verdicts(rows))
+    table = _choices(found) if len(found) > 1 else ""
+    if words or table:
+        yield sections.section("Overview", "", (f'<ul class="verdicts">{words}</ul>' if words else "") + table)
 
 
-def _overview(found: Sequence[Problem]) -> Iterator[str]:
-    if len(found) < 2:
-        return
+def _choices(found: Sequence[Problem]) -> str:
+    yardsticks = _yardsticks(found)
     lines = []
     for problem in found:
         best = problem.chosen or next(iter(problem.timed), None)
         name = f'<a href="#{escape(problem.anchor)}">{escape(problem.case)}</a> <small>{escape(problem.direction)}</small>'
         link = f'<th scope="row">{name}</th>'
         if best is None:
-            lines.append(f'<tr>{link}<td colspan="4">nothing was timed</td></tr>')
+            lines.append(f'<tr>{link}<td colspan="{3 + len(yardsticks)}">nothing was timed</td></tr>')
             continue
-        values = (best.variant, duration(seconds(best)), short(best.gflops), times(best.speedup))
-        heads = ("variant", "time", "GFLOP/s", "speed-up")
-        lines.append(f"<tr>{link}{''.join(cell(head, value) for head, value in zip(heads, values, strict=True))}</tr>")
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("problem", "variant", "time", "GFLOP/s", "speed-up"))
-    yield sections.section(
-        "Overview", _OVERVIEW, f'<table class="rows overview"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
-    )
+        figures = {"variant": best.variant, "time": duration(seconds(best)), "GFLOP/s": short(best.gflops)}
+        figures |= {f"× {other}": ratio(best, other) for other in yardsticks}
+        lines.append(f"<tr>{link}{''.join(cell(head, value) for head, value in figures.items())}</tr>")
+    heads = ("problem", "variant", "time", "GFLOP/s", *(f"× {name}" for name in yardsticks))
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
+    return f'<table class="rows overview"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'

@@ -43,6 +43,11 @@ class Problem(NamedTuple):
         return next((row for row in self.timed if row.chosen), None)
 
     @property
+    def yardsticks(self) -> list[str]:
+        """What rows are compared with."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.ratios))
+
+    @property
     def flops(self) -> float:
         """FLOPs of one call; 0 where nothing was timed."""
         return next((row.gflops * seconds(row) * 1e9 for row in self.timed if row.gflops is not None), 0.0)
@@ -92,9 +97,12 @@ def short(value: float | None) -> str:
     return "" if value is None else three(value) if math.isfinite(value) else "∞"
 
 
-def times(value: float | None) -> str:
-    """Return a factor; nothing for None and 0."""
-    return f"{three(value)} ×" if value else ""
+def ratio(row: Row, name: str) -> str:
+    """Return how many times as fast as `name` a row is, with the band that holds it; nothing where that is unknown."""
+    found = row.ratios.get(name)
+    if found is None:
+        return ""
+    return three(found.value) if found.band is None else f"{three(found.value)} ±{100 * found.band:.2g} %"
 
 
 def megabytes(count: float) -> str:

@@ -9,27 +9,29 @@ from typing import TYPE_CHECKING
 from ..roofline.ceilings import Roofline
 from ..roofline.chart import Mark, roofline_chart
 from . import sections
-from .problems import Problem, duration, megabytes, seconds, short, times
+from .problems import Problem, duration, megabytes, ratio, seconds, short
 
 if TYPE_CHECKING:
     from ..compare import Row
 
 _LEGEND = (
-    "Fastest first. The bar is the speed as a share of the fastest; ± is half the band between the quartiles; speed-up is over the first "
-    "baseline; error is a share of what rounding may cost. GFLOP/s count the operations of the direct algorithm, GB/s every array once."
+    "Fastest first; the bar is the speed as a share of the fastest. ± is half the band between a time's quartiles. × NAME is how many times"
+    " as fast as NAME: another run finds these ratios within their bands, in nine of ten tries. Error is a share of what rounding may cost."
+    " GFLOP/s count the operations of the direct algorithm, GB/s every array once."
 )
+_PEAK = " Peak: the share of the multiply-adds that the threads can do."
 _ROOF = (
-    " Of roof: the share of what this machine allows at most, where the arrays lie in the nearest cache that holds them all; algorithms"
-    " with fewer operations than the direct one, or narrower numbers, may exceed it."
+    " Roof: the share of what this machine allows at most, where the arrays lie in the nearest cache that holds them all; algorithms with"
+    " fewer operations than the direct one, or narrower numbers, may exceed it."
 )
-HEADINGS = ("variant", "speed", "time", "±", "GFLOP/s", "GB/s", "of roof", "speed-up", "error")
+_BESIDE = 2  # columns of ratios at most, for a drawing to have room beside the table
 
 
 def groups(found: Sequence[Problem], colours: Mapping[str, str], roofline: Roofline | None, threads: int) -> Iterator[str]:
     """Yield a section for every operation, direction and dtype."""
     for i, title in enumerate(dict.fromkeys(problem.title for problem in found)):
         inner = "".join(_block(problem, colours, roofline, threads) for problem in found if problem.title == title)
-        yield sections.section(title, "" if i else _LEGEND + (_ROOF if roofline else ""), inner)
+        yield sections.section(title, "" if i else _LEGEND + (_ROOF if roofline else _PEAK), inner)
 
 
 def _block(problem: Problem, colours: Mapping[str, str], roofline: Roofline | None, threads: int) -> str:
@@ -46,7 +48,7 @@ def _block(problem: Problem, colours: Mapping[str, str], roofline: Roofline | No
             chart = f'<div class="roofline">{drawn}</div>'
     head = f"<h3>{escape(problem.case)}{facts}</h3>"
     inner = f"<div>{_table(problem, roof)}{_refusals(problem)}</div>{chart}"
-    kind = "problem beside" if chart else "problem"
+    kind = "problem beside" if chart and len(problem.yardsticks) <= _BESIDE else "problem"
     return f'<div class="{kind}" id="{escape(problem.anchor)}">{head}{inner}</div>'
 
 
@@ -66,27 +68,33 @@ def _table(problem: Problem, roof: float | None) -> str:
     timed = problem.timed
     if not timed:
         return "<p>Nothing was timed.</p>"
-    fastest = seconds(timed[0])
-    head = "".join(f'<th scope="col">{name}</th>' for name in HEADINGS if roof or name != "of roof")
-    body = "".join(_line(row, fastest / seconds(row), roof) for row in timed)
+    fastest, yardsticks = seconds(timed[0]), problem.yardsticks
+    names = ["variant", "speed", *_figures(timed[0], roof, yardsticks)]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    body = "".join(_line(row, fastest / seconds(row), _figures(row, roof, yardsticks)) for row in timed)
     return f'<table class="rows"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _line(row: Row, share: float, roof: float | None) -> str:
+def _figures(row: Row, roof: float | None, yardsticks: Sequence[str]) -> dict[str, str]:
+    """Return a row's figures by their headings."""
     assert row.timing is not None
-    kind = "chosen" if row.chosen else "baseline" if row.baseline else ""
-    mark = f" <em>{kind}</em>" if kind else ""
     timing = row.timing
-    figures = {
+    share = row.share_of_peak if roof is None or row.gflops is None else row.gflops / roof
+    return {
         "time": duration(timing.median),
         "±": f"{50 * (timing.high - timing.low) / timing.median:.1f} %" if timing.rounds > 1 else "1 round",
         "GFLOP/s": short(row.gflops),
         "GB/s": short(row.gbytes),
-        "of roof": "" if not roof or row.gflops is None else _percent(row.gflops / roof),
-        "speed-up": times(row.speedup),
+        "peak" if roof is None else "roof": "" if share is None else _percent(share),
+        **{f"× {name}": ratio(row, name) for name in yardsticks},
         "error": short(row.error),
     }
-    cells = "".join(cell(name, figures[name]) for name in HEADINGS[2:] if roof or name != "of roof")
+
+
+def _line(row: Row, share: float, figures: Mapping[str, str]) -> str:
+    kind = "chosen" if row.chosen else "baseline" if row.baseline else ""
+    mark = f" <em>{kind}</em>" if kind else ""
+    cells = "".join(cell(name, value) for name, value in figures.items())
     bar = f'<td class="speed"><div class="bar"><i style="width:{100 * share:.1f}%"></i></div></td>'
     return f'<tr class="{kind}"><th scope="row">{escape(row.variant)}{mark}</th>{bar}{cells}</tr>'
 
