@@ -102,7 +102,9 @@ def ratio(row: Row, name: str) -> str:
     found = row.ratios.get(name)
     if found is None:
         return ""
-    return three(found.value) if found.band is None else f"{three(found.value)} ±{100 * found.band:.2g} %"
+    if found.band is None:
+        return three(found.value)
+    return f"{three(found.value)} ±{100 * found.band:.{0 if found.band >= 0.1 else 1}f} %"
 
 
 def megabytes(count: float) -> str:

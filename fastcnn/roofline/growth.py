@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,7 +56,7 @@ def growths(op: Operation, case: Case, direction: str) -> list[Growth]:
 
 def _scaled(problem: Any, fields: Sequence[str], factor: float) -> Any | None:
     """Return a problem with some sizes multiplied; None where they would not be whole, or the problem would be none."""
-    depthwise = "C" in fields and getattr(problem, "groups", 1) == problem.C
+    depthwise = "C" in fields and 1 < getattr(problem, "groups", 1) == problem.C
     wanted = {name: getattr(problem, name) * factor for name in (*fields, *(["groups"] if depthwise else []))}
     if any(value < 1 or value != int(value) for value in wanted.values()):
         return None
@@ -85,7 +85,7 @@ def _with_outputs(problem: Any, larger: Any) -> Any | None:
     return larger._replace(P=outputs(larger)[0], Q=outputs(larger)[1])
 
 
-def growth_chart(title: str, growth: Growth, rows: Sequence[Row], colours: dict[str, str], work: Sequence[float]) -> str:
+def growth_chart(title: str, growth: Growth, rows: Sequence[Row], colours: Mapping[str, str], work: Sequence[float]) -> str:
     """Return an SVG element: the time of a call over the size, a line for every variant, and how the work grows.
 
     Parameters
@@ -95,7 +95,7 @@ def growth_chart(title: str, growth: Growth, rows: Sequence[Row], colours: dict[
     growth : Growth
     rows : sequence of Row
         Of its cases.
-    colours : dict of str to str
+    colours : mapping of str to str
         The style's class of each row's label.
     work : sequence of float
         FLOPs of each case: the dashed line has their slope, and ends where the fastest variant does.

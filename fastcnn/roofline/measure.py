@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from .. import info, machine
 from ..peak import peak_gflops
@@ -87,16 +87,14 @@ def levels(curve: Sequence[Point], caches: Sequence[Cache], threads: int) -> tup
     Sets that nearly fill a cache share it with what else the core touches, and those that just exceed one are still partly in it: neither
     counts, unless there is no other.
     """
-    bounds = [0.0, *(cache.share(threads) for cache in caches)]
-    found = []
-    for i, cache in enumerate(caches):
-        low, high = bounds[i], bounds[i + 1]
-        found.append(_level(cache.name, curve, lambda size, low=low, high=high: 1.5 * low <= size <= 0.75 * high, (low + high) / 2))
-    far = bounds[-1]
-    found.append(_level("memory", curve, lambda size: size >= 3 * far, max(point.bytes for point in curve)))
-    return tuple(found)
+    edges = [0.0, *(cache.share(threads) for cache in caches)]
+    found = [
+        _level(cache.name, curve, 1.5 * low, 0.75 * high, (low + high) / 2)
+        for cache, low, high in zip(caches, edges[:-1], edges[1:], strict=True)
+    ]
+    return (*found, _level("memory", curve, 3 * edges[-1], math.inf, max(point.bytes for point in curve)))
 
 
-def _level(name: str, curve: Sequence[Point], inside: Callable[[int], Any], middle: float) -> Level:
-    points = [point for point in curve if inside(point.bytes)] or [min(curve, key=lambda point: abs(point.bytes - middle))]
+def _level(name: str, curve: Sequence[Point], low: float, high: float, middle: float) -> Level:
+    points = [point for point in curve if low <= point.bytes <= high] or [min(curve, key=lambda point: abs(point.bytes - middle))]
     return Level(name, max(point.read for point in points), max(point.copy for point in points))
