@@ -351,6 +351,30 @@ def test_the_command_tells_and_writes(measured: list[int | None], tmp_path: Path
     assert "measurement 2" in capsys.readouterr().out
 
 
+@needs_jit
+def test_an_operation_is_set_against_the_roof(measured: list[int | None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """4 KiB of ReLU for one thread: 1/8 FLOP/byte, which 400 GB/s of L1 make 50 GFLOP/s at most."""
+    page, record = tmp_path / "page.html", tmp_path / "rows.json"
+    op = operations()["relu"]
+    case = next(case for case in op.problem.CASES if 100 < case.problem.size < 5000)
+    command = ["roofline", "relu", "--case", case.name, "--direction", "forward", "--threads", "1", "--seconds", "0.1"]
+    assert main([*command, "--peers", "naive", "--blocks", "2", "--html", str(page), "--json", str(record)]) == 0
+    told = capsys.readouterr().out
+    line = next(line for line in told.splitlines() if "FLOP/byte" in line)
+    kept = json.loads(record.read_text())
+    rates = {row["variant"]: row["gflops"] for row in kept["rows"] if row["chosen"]}
+    ((variant, rate),) = rates.items()
+    intensity = op.problem.work(case.problem, "forward") / op.problem.traffic(case.problem, "forward", np.float32)
+    roof = 400 * intensity
+    assert line == (
+        f"forward {case.name}: {intensity:.4g} FLOP/byte, bound by reading L1: {variant} has {rate / roof:.0%} of {roof:.4g} GFLOP/s"
+    )
+    assert restored(kept["roofline"]).ceilings == FOUND.ceilings
+    content = page.read_text("utf-8")
+    assert f"Growth: relu forward {case.name}" in content
+    assert "fits L1, which allows" in content
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -118,7 +118,8 @@ def _grow(arguments: argparse.Namespace, op: Operation, case: Case, direction: s
     for growth in growths(op, case, direction):
         print(f"growing {case.name}: {growth.axis}, {', '.join(str(number) for number, _ in growth.cases)}", file=sys.stderr)
         cases = [each for _, each in growth.cases]
-        compared = run(op, cases, [direction], arguments.dtype, arguments.threads, _GROWING, choose(arguments.peers).baselines)
+        baselines = choose(arguments.peers).baselines
+        compared = run(op, cases, [direction], arguments.dtype, arguments.threads, _GROWING, baselines, blocks=arguments.blocks)
         work = tuple(float(op.problem.work(each.problem, direction)) for each in cases)
         found.append(Grown(op.name, case.name, growth, tuple(compared.rows), work))
     return found

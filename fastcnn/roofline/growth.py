@@ -22,6 +22,7 @@ AXES: dict[str, tuple[str, ...]] = {
 }
 _FACTORS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _MOST_WORK = 2e9  # FLOPs (of any direction): what the baselines and the reference do in a second or so
+_MOST_BYTES = 2**28  # float32 arrays of one problem
 _LEAST_POINTS = 3  # fewer draw no curve
 
 
@@ -38,7 +39,7 @@ def growths(op: Operation, case: Case, direction: str) -> list[Growth]:
     """Return what a case grows along: every axis that its problem has sizes of and that gives three cases or more.
 
     Channels grow together with filters (and groups, where every channel is its own), height together with width. Sizes that would not be
-    whole are left out, and those of too much work.
+    whole are left out, and those of too much work or memory.
     """
     found = []
     for axis in AXES:
@@ -46,12 +47,17 @@ def growths(op: Operation, case: Case, direction: str) -> list[Growth]:
         fields = [field for field in AXES[axis] if field in getattr(case.problem, "_fields", ())]
         for factor in _FACTORS if fields else ():
             problem = _scaled(case.problem, fields, factor)
-            if problem is not None and 0 < op.problem.work(problem, direction) <= _MOST_WORK:
+            if problem is not None and _bearable(op, problem, direction):
                 size = getattr(problem, fields[0])
                 cases[size] = Case(f"{case.name}, {fields[0]}={size}", problem)
         if len(cases) >= _LEAST_POINTS:
             found.append(Growth(axis, fields[0], direction, tuple(sorted(cases.items()))))
     return found
+
+
+def _bearable(op: Operation, problem: Any, direction: str) -> bool:
+    work, traffic = op.problem.work(problem, direction), op.problem.traffic(problem, direction, "float32")
+    return 0 < work <= _MOST_WORK and traffic <= _MOST_BYTES
 
 
 def _scaled(problem: Any, fields: Sequence[str], factor: float) -> Any | None:
