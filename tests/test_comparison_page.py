@@ -118,6 +118,16 @@ def test_roofs_take_the_place_of_the_peak() -> None:
     assert "fits L2, which allows 100 GFLOP/s" in one.words
 
 
+def test_many_points_have_numbers() -> None:
+    rows = [_row(f"case-{i}", "quick", 1e-5 * 1.5**i, chosen=True) for i in range(8)]
+    drawn = page(rows, MACHINE, ROOF).partition("<svg")[2].partition("</svg>")[0]
+    assert re.findall(r">(\d)</text>", drawn)[-8:] == [str(i + 1) for i in range(8)]
+    assert "<title>case-7: " in drawn, "the whole name is under the pointer"
+    few = page(rows[:3], MACHINE, ROOF).partition("<svg")[2].partition("</svg>")[0]
+    assert ">case-2</text>" in few
+    assert re.findall(r"<small>(\d)</small> <a", page(rows, MACHINE)) == [str(i + 1) for i in range(8)]
+
+
 def test_refusals_and_mistakes_have_their_reasons() -> None:
     content = page(_rows(), MACHINE)
     assert "<li><b>odd&lt;er&gt;, other</b> refuses: groups &amp; more</li>" in content

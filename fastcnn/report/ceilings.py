@@ -26,6 +26,9 @@ _ROOFS = (
     " measured here: reading, which falls where a working set no longer fits a cache, and multiply-adds in registers."
 )
 
+_NUMBERS = " Points have the numbers of their problems in the overview."
+_NAMED = 6  # problems; of more there is room for their numbers only
+
 
 class Grown(NamedTuple):
     """What was measured while a problem grew: its cases, their rows, and the FLOPs of each case."""
@@ -62,16 +65,18 @@ def roofline_section(found: Roofline, problems: Sequence[Problem], threads: int)
     """Return the roofline with the chosen variant of every problem, and what was measured of the machine."""
     titles = {title: colour(i) for i, title in enumerate(dict.fromkeys(problem.title for problem in problems))}
     marks = []
-    for problem in problems:
+    for number, problem in enumerate(problems, 1):
         row = problem.chosen
         if row is not None and row.gflops and problem.intensity is not None:
-            marks.append(Mark(problem.case, problem.intensity, row.gflops, titles[problem.title]))
+            label = str(number) if len(problems) > _NAMED else ""
+            marks.append(Mark(problem.case, problem.intensity, row.gflops, titles[problem.title], label=label))
     dtype = "float64" if problems and all(problem.dtype == "float64" for problem in problems) else "float32"
     roofs = f"<figure>{roofline_chart('roofline', marks, found.of(threads), dtype)}{legend(titles)}</figure>"
     counts = list(dict.fromkeys(point.threads for point in found.curve))
     names = {f"{n} thread{'s' if n > 1 else ''}": colour(i) for i, n in enumerate(counts)}
     curve = f"<figure>{bandwidth_chart('bandwidth over the working set', found)}{legend(names)}</figure>"
-    return sections.section("Roofline", _ROOFS, f'<div class="charts wide">{roofs}{curve}</div>{_levels(found)}')
+    note = _ROOFS + (_NUMBERS if len(problems) > _NAMED else "")
+    return sections.section("Roofline", note, f'<div class="charts wide">{roofs}{curve}</div>{_levels(found)}')
 
 
 def _levels(found: Roofline) -> str:

@@ -107,10 +107,10 @@ def _overview(rows: Sequence[Row], found: Sequence[Problem]) -> Iterator[str]:
 def _choices(found: Sequence[Problem]) -> str:
     yardsticks = _yardsticks(found)
     lines = []
-    for problem in found:
+    for number, problem in enumerate(found, 1):
         best = problem.chosen or next(iter(problem.timed), None)
         name = f'<a href="#{escape(problem.anchor)}">{escape(problem.case)}</a> <small>{escape(problem.direction)}</small>'
-        link = f'<th scope="row">{name}</th>'
+        link = f'<th scope="row"><small>{number}</small> {name}</th>'
         if best is None:
             lines.append(f'<tr>{link}<td colspan="{3 + len(yardsticks)}">nothing was timed</td></tr>')
             continue

@@ -14,13 +14,17 @@ from .ceilings import Ceilings, Roofline
 
 
 class Mark(NamedTuple):
-    """A measurement: FLOP/byte, GFLOP/s and its name; `kind` is a class of the style, `strong` draws it larger."""
+    """A measurement: FLOP/byte, GFLOP/s and its name.
+
+    `kind` is a class of the style, `strong` draws it larger, `label` stands beside it instead of the name.
+    """
 
     name: str
     intensity: float
     gflops: float
     kind: str = "s0"
     strong: bool = False
+    label: str = ""
 
 
 _NAMES = 72  # units on the left, for the names of the levels
@@ -113,7 +117,7 @@ def _names(frame: Frame, marks: Sequence[Mark]) -> list[str]:
     for x, column in columns.items():
         column.sort(key=lambda mark: -mark.gflops)
         wanted = [frame.at(mark.intensity, mark.gflops)[1] for mark in column]
-        right = x + 12 + LETTER * max(len(mark.name) for mark in column) < WIDTH - RIGHT
+        right = x + 12 + LETTER * max(len(mark.label or mark.name) for mark in column) < WIDTH - RIGHT
         anchor, at = ("start", x + 12) if right else ("end", x - 12)
         places = loglog.spread(wanted, TOP + LINE, frame.at(frame.across.low, frame.up.low)[1] - 4)
         for mark, y, place in zip(column, wanted, places, strict=True):
@@ -121,7 +125,9 @@ def _names(frame: Frame, marks: Sequence[Mark]) -> list[str]:
                 parts.append(f'<line class="tick" x1="{x + (4 if right else -4):.1f}" y1="{y:.1f}" x2="{at:.1f}" y2="{place:.1f}"/>')
             weight = ' class="name"' if mark.strong else ""
             beside = at + (2 if right else -2)
-            parts.append(f'<text{weight} x="{beside:.1f}" y="{place + 4:.1f}" text-anchor="{anchor}">{escape(mark.name)}</text>')
+            parts.append(
+                f'<text{weight} x="{beside:.1f}" y="{place + 4:.1f}" text-anchor="{anchor}">{escape(mark.label or mark.name)}</text>'
+            )
     return parts
 
 
@@ -131,13 +137,13 @@ def _spaced_names(frame: Frame, marks: Sequence[Mark]) -> list[str]:
     taken: list[tuple[float, float, float, float]] = []
     parts = []
     for mark, (x, y) in zip(marks, dots, strict=True):
-        width = LETTER * len(mark.name)
+        width = LETTER * len(mark.label or mark.name)
         for left in (x + 7, x - 7 - width):
             box = (left, y - LINE / 2, left + width, y + LINE / 2)
             crossed = any(box[0] - 4 < a < box[2] + 4 and box[1] < b < box[3] for a, b in dots if (a, b) != (x, y))
             if not crossed and box[0] > LEFT and box[2] < WIDTH - RIGHT and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                parts.append(f'<text x="{left:.1f}" y="{y + 4:.1f}">{escape(mark.name)}</text>')
+                parts.append(f'<text x="{left:.1f}" y="{y + 4:.1f}">{escape(mark.label or mark.name)}</text>')
                 break
     return parts
 
