@@ -20,6 +20,7 @@ _PROBLEM_COMMANDS = {
     "explain": "tell which variant serves a problem, and why others refuse it",
     "tune": "measure which variant is fastest here, for `with fastcnn.tuned():` and FASTCNN_TUNED=1",
     "sweep": "compare the variants of an operation as one axis of a problem grows",
+    "roofline": "measure what this machine allows at most, and compare the variants of an operation with it",
 }
 
 
@@ -107,8 +108,15 @@ def _on_problems(name: str, argv: Sequence[str]) -> int:
     """Run a command whose options are those of all operations, which are read only when it runs."""
     from .compare import command, sweep
     from .compare.arguments import Mistake
+    from .roofline.command import main as roofline
 
-    commands = {"compare": command.compare, "explain": command.explanations, "tune": command.tune, "sweep": sweep.sweep}
+    commands = {
+        "compare": command.compare,
+        "explain": command.explanations,
+        "tune": command.tune,
+        "sweep": sweep.sweep,
+        "roofline": roofline,
+    }
     try:
         return commands[name](argv)
     except Mistake as mistake:

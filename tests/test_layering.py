@@ -45,6 +45,7 @@ LAYERS = [
         "compare",
         "explain",
         "report",
+        "roofline",
         "cli",
         "info",
         "warmup",
