@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from importlib import resources
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +11,11 @@ import numpy as np
 from ..data import class_names
 from . import confusion, curves, features, sections
 from .charts import number
+from .document import document
 
 WORST = 24  # mistakes shown
 # Shown elsewhere, or, as `history`, too long: not among the settings.
 _RESULTS = ("test_accuracy", "accuracy", "train_seconds", "total_seconds", "seconds", "images_per_second", "history", "environment")
-# What a browser may load for the page: pictures and style that are inside it.
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 class Run(NamedTuple):
@@ -69,15 +67,7 @@ def page(run: Run) -> str:
         sections.section("Environment", "", sections.values(run.result.get("environment") or {"environment": "not recorded"})),
         "</div>",
     ]
-    style = resources.files(__package__).joinpath("style.css").read_text("utf-8")
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<link rel="icon" href="data:,">\n<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n'
-        + "\n".join(parts)
-        + "\n<footer>Made by fastcnn from the files of the run alone.</footer>\n</main>\n</body>\n</html>\n"
-    )
+    return document(title, parts, "Made by fastcnn from the files of the run alone.")
 
 
 _CURVES = (
