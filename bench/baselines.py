@@ -24,6 +24,11 @@ def baselines(operation: str, direction: str) -> list[Baseline]:
     return _FOUND.get((operation, direction), [])
 
 
+def names() -> list[str]:
+    """Return the names of all baselines."""
+    return list(dict.fromkeys(baseline.name for found in _FOUND.values() for baseline in found))
+
+
 def _baseline(operation: str, direction: str, name: str, flops: float, refuses: Callable[[Any], str | None]) -> Callable[[Any], Any]:
     def add(run: Callable[..., None]) -> Callable[..., None]:
         _FOUND.setdefault((operation, direction), []).append(Baseline(name, run, flops, refuses))

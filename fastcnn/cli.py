@@ -7,16 +7,20 @@ Mistakes in the arguments end in one line on stderr and exit code 2. What a comm
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, files, machine, tuning
-from .checks import FLOATS
-from .registry import PRECISIONS, Case, Operation
+from . import __version__, machine
+
+_PROBLEM_COMMANDS = {
+    "compare": "check and time the variants of an operation side by side",
+    "explain": "tell which variant serves a problem, and why others refuse it",
+    "tune": "measure which variant is fastest here, for `with fastcnn.tuned():` and FASTCNN_TUNED=1",
+    "sweep": "compare the variants of an operation as one axis of a problem grows",
+}
 
 
 class _Mistake(Exception):
@@ -54,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return train(argv[1:], prog="fastcnn train")
         if argv[:1] == ["onnx"]:
             return _onnx(argv[1:])
+        if argv[:1] and argv[0] in _PROBLEM_COMMANDS:
+            return _on_problems(argv[0], argv[1:])
         arguments = _parser().parse_args(argv)
         return arguments.run(arguments) or 0
     except (_Mistake, MemoryError) as mistake:
@@ -68,25 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("train", help="train a small CNN; see fastcnn train --help", add_help=False)
     commands.add_parser("onnx", help="run, time or describe an ONNX model; see fastcnn onnx --help", add_help=False)
 
-    compare = commands.add_parser("compare", help="check and time the variants of an operation side by side")
-    _add_problem_arguments(compare)
-    compare.add_argument("--dtype", choices=[str(dtype) for dtype in FLOATS], default="float32")
-    compare.add_argument("--threads", type=int, metavar="N", help="default: all usable cores")
-    compare.add_argument("--json", type=Path, metavar="FILE", help="also write the rows, and the machine, as JSON")
-    compare.set_defaults(run=_compare)
-
-    explain = commands.add_parser("explain", help="tell which variant serves a problem, and why others refuse it")
-    _add_problem_arguments(explain)
-    explain.add_argument("--precision", choices=PRECISIONS, default="high", help="what may be chosen (default: high)")
-    explain.add_argument("--measure", action="store_true", help="also run each variant that estimates its cost")
-    explain.add_argument("--tuned", action="store_true", help="let what `fastcnn tune` has measured decide, where there is such")
-    explain.set_defaults(run=_explain)
-
-    tune = commands.add_parser("tune", help="measure which variant is fastest here, for `with fastcnn.tuned():` and FASTCNN_TUNED=1")
-    _add_problem_arguments(tune)
-    tune.add_argument("--precision", choices=PRECISIONS, default="high", help="what may be chosen (default: high)")
-    tune.add_argument("--threads", type=int, metavar="N", help="default: all usable cores")
-    tune.set_defaults(run=_tune)
+    for name, says in _PROBLEM_COMMANDS.items():
+        commands.add_parser(name, help=f"{says}; see fastcnn {name} --help", add_help=False)
 
     warmup = commands.add_parser("warmup", help="compile the kernels of training now, so that no command waits for them later")
     warmup.add_argument("--recipe", action="append", metavar="NAME", help="of this data set only; repeatable (default: every recipe)")
@@ -111,78 +100,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# --- Problems ----------------------------------------------------------------------------------------------------------
+# --- Commands ----------------------------------------------------------------------------------------------------------
 
 
-def _add_problem_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("operation", metavar="OP", help="an operation, e.g. conv2d")
-    parser.add_argument(
-        "--case", action="append", metavar="NAME", help="a benchmark or test case; repeatable (default: all benchmark cases)"
-    )
-    parser.add_argument("--direction", action="append", metavar="NAME", help="forward, backward_input or backward_weight; repeatable")
-    shape = parser.add_argument_group("a convolution of your own (conv2d)")
-    shape.add_argument("--shape", type=_sizes(4), metavar="N,C,H,W", help="of the input")
-    shape.add_argument("--kernel", type=_sizes(3), metavar="K,R,S", help="filters, their height and width")
-    shape.add_argument("--stride", type=_sizes(1, 2), metavar="INT[,INT]")
-    shape.add_argument("--padding", type=_padding, metavar="INT[,INT]|T,B,L,R|same|valid")
-    shape.add_argument("--dilation", type=_sizes(1, 2), metavar="INT[,INT]")
-    shape.add_argument("--groups", type=int, metavar="INT")
+def _on_problems(name: str, argv: Sequence[str]) -> int:
+    """Run a command whose options are those of all operations, which are read only when it runs."""
+    from .compare import command, sweep
+    from .compare.arguments import Mistake
 
-
-def _sizes(*counts: int) -> Callable[[str], tuple[int, ...]]:
-    def parse(text: str) -> tuple[int, ...]:
-        values = tuple(int(part) for part in text.split(","))
-        if len(values) not in counts or min(values) < 0:
-            raise ValueError
-        return values
-
-    parse.__name__ = f"list of {' or '.join(map(str, counts))} sizes"  # argparse: invalid list of 4 sizes value: '1,2'
-    return parse
-
-
-def _padding(text: str) -> Any:
-    if text in ("same", "valid"):
-        return text
-    values = _sizes(1, 2, 4)(text)
-    return (values[:2], values[2:]) if len(values) == 4 else values
-
-
-_padding.__name__ = "padding"  # argparse: invalid padding value: 'x'
-
-
-def _problems(arguments: argparse.Namespace) -> tuple[Operation, list[Case], list[str]]:
-    """Return the operation, cases and directions that the arguments name; _Mistake where they name none."""
-    from . import compare
-
+    commands = {"compare": command.compare, "explain": command.explanations, "tune": command.tune, "sweep": sweep.sweep}
     try:
-        op = compare.operation(arguments.operation)
-        directions = compare.directions_named(op, arguments.direction)
-        own = {name: value for name in _OWN if (value := getattr(arguments, name)) is not None}
-        cases = [] if own and not arguments.case else compare.cases_named(op, arguments.case)
-        return op, [*cases, _convolution(op, **own)] if own else cases, directions
-    except (TypeError, ValueError) as error:
-        raise _Mistake(error) from error
-
-
-_OWN = ("shape", "kernel", "stride", "padding", "dilation", "groups")
-
-
-def _convolution(
-    op: Operation, shape: Any = None, kernel: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Case:
-    from .ops.conv2d import OPERATION
-    from .ops.conv2d.problem import checked_problem
-
-    if op is not OPERATION:
-        raise ValueError(f"{op.name} has named cases only; --{', --'.join(_OWN)} describe a {OPERATION.name}")
-    if shape is None or kernel is None:
-        raise ValueError(f"a {op.name} of your own needs --shape N,C,H,W and --kernel K,R,S")
-    N, C, H, W = shape
-    K, R, S = kernel
-    if groups < 1 or C % groups:
-        raise ValueError(f"--groups must divide the {C} channels of --shape; got {groups}")
-    problem = checked_problem(op.name, shape, (K, C // groups, R, S), stride, padding, dilation, groups)
-    return Case(f"{N}x{C}x{H}x{W}-{K}x{R}x{S}", problem)
+        return commands[name](argv)
+    except Mistake as mistake:
+        raise _Mistake(mistake) from mistake
 
 
 def _onnx(argv: Sequence[str]) -> int:
@@ -195,58 +125,6 @@ def _onnx(argv: Sequence[str]) -> int:
     from .onnx.command import main as onnx
 
     return onnx(argv)
-
-
-# --- Commands ----------------------------------------------------------------------------------------------------------
-
-
-def _compare(arguments: argparse.Namespace) -> None:
-    from . import compare, info
-
-    op, cases, directions = _problems(arguments)
-    try:
-        with machine.threads(machine.get_threads() if arguments.threads is None else arguments.threads):
-            print(f"{info.headline()}\n")
-    except ValueError as error:
-        raise _Mistake(error) from error
-    rows = []
-    for direction in directions:  # each table as soon as it is there
-        rows += compare.compare(op, cases, [direction], arguments.dtype, arguments.threads)
-        compare.render([row for row in rows if row.direction == direction])
-    print(compare.LEGEND)
-    if arguments.json:
-        try:
-            files.save_json(arguments.json, {"machine": info.describe(), "rows": [row.record() for row in rows]})
-        except OSError as error:
-            raise _Mistake(f"cannot write --json {arguments.json}: {error.strerror}") from error
-
-
-def _explain(arguments: argparse.Namespace) -> None:
-    from .explain import explain
-
-    op, cases, directions = _problems(arguments)
-    width = max(map(len, op.variants))
-    with tuning.tuned() if arguments.tuned else contextlib.nullcontext():
-        for direction in directions:
-            for case in cases:
-                print(f"{op.name} {direction} {case.name}")
-                for line in explain(op, case.problem, direction, arguments.precision, arguments.measure):
-                    print(f"  {line.variant:{width}}  {line}")
-
-
-def _tune(arguments: argparse.Namespace) -> None:
-    op, cases, directions = _problems(arguments)
-    try:
-        with machine.threads(machine.get_threads() if arguments.threads is None else arguments.threads):
-            for direction in directions:
-                for case in cases:
-                    found = tuning.tune(op, case.problem, direction, arguments.precision)
-                    gain = "" if found.fastest == found.estimated else f", {found.ratio:.2f} times as fast as {found.estimated}"
-                    print(f"{op.name} {direction} {case.name}: {found.fastest}{gain}", flush=True)
-    except ValueError as error:
-        raise _Mistake(error) from error
-    except OSError as error:
-        raise _Mistake(f"cannot keep the results: {error}") from error
 
 
 def _warmup(arguments: argparse.Namespace) -> None:

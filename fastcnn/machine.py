@@ -220,6 +220,25 @@ def _checked_threads(count: int) -> int:
     return count
 
 
+# Read by OpenMP, MKL, OpenBLAS (im2col's products) and Numba when they are loaded.
+_THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@contextlib.contextmanager
+def inherited_threads(count: int) -> Iterator[None]:
+    """Let processes that start inside a `with` block find in their environment that libraries are to use `count` threads."""
+    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
+    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(count)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 @functools.cache
 def load_threading_library() -> None:
     """Load TBB from its wheel, where it is installed, so that Numba finds it; else make OpenMP wait without spinning.

@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import tuning
+from . import options, tuning
 from .window import shown
 
 DIRECTIONS = ("forward", "backward_input", "backward_weight")
@@ -108,12 +108,14 @@ class Operation:
         Defines ``CASES`` and ``BENCH`` (lists of `Case`), ``arguments(problem, direction, dtype, rng)`` (the inputs of a
         direction), ``outputs(problem, direction, dtype)`` (empty arrays for its results), ``work(problem, direction)`` (FLOPs),
         ``traffic(problem, direction, dtype)`` (bytes read and written at least) and ``reduction(problem, direction)`` (terms per sum).
+        With ``from_options(op, ...)``, see `fastcnn.options`, users describe problems of their own.
     """
 
     def __init__(self, package: str, preference: Sequence[str], problem: ModuleType) -> None:
         self.name = package.rpartition(".")[2]
         self.folder = Path(importlib.import_module(package).__path__[0])
         self.problem = problem
+        self.options = options.options_of(problem)
         self.variants = _discover(package)
         self._choices: dict[Any, Callable[..., None]] = {}
         self.preference = tuple(preference)
@@ -125,6 +127,11 @@ class Operation:
     def directions(self) -> tuple[str, ...]:
         """The directions of this operation: those of its reference."""
         return tuple(self.variants["reference"].directions)
+
+    def case(self, given: Mapping[str, Any], name: str | None = None) -> Case:
+        """Return the problem that options describe, see `fastcnn.options`; TypeError or ValueError where they describe none."""
+        checked = options.check(self.name, self.options, given)
+        return Case(name or options.name_of(self.options, checked), self.problem.from_options(self.name, **checked))
 
     def choose(
         self, problem: Any, direction: str, algorithm: str = "auto", op: str | None = None, precision: str = "high"

@@ -33,6 +33,7 @@ LAYERS = [
         "tuning",
         "memory",
         "workspace",
+        "options",
         "extras",
     },
     {"engine"},
@@ -52,6 +53,7 @@ LAYERS = [
         "weights",
         "estimator",
         "draw",
+        "peers",
         "__main__",
     },
 ]

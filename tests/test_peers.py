@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bench.peers import oracle, row, run, table, team
+from bench.peers import oracle, run, table
 from bench.peers.measure import measure_row
 from bench.peers.record import Record
 from bench.peers.row import Row, Speed
 from bench.suites import SUITES, WEIGHT_SCALE
 from fastcnn.ops.conv2d import Conv2dProblem
+from fastcnn.peers import team
+from fastcnn.peers import truth as truth_file
 from fastcnn.registry import DIRECTIONS, Case
 
 README = Path(__file__).parents[1] / "README.md"
@@ -24,8 +26,8 @@ CASES = [case for cases in SUITES.values() for case in cases]
 TINY = Case("tiny", Conv2dProblem(2, 3, 6, 5, 4, 3, 3, 1, 2, 1, 1, 1, 1))
 FAKE = """
 import os, time
-from bench.peers.contender import Contender
-from bench.peers.with_fastcnn import builders as ours, pin
+from fastcnn.peers.contender import Contender
+from fastcnn.peers.with_fastcnn import builders as ours, pin
 
 def _off(build, how):
     call, result = build()
@@ -99,7 +101,7 @@ def test_the_truth_is_the_references(direction: str, groups: int) -> None:
     (want,) = oracle.CONV2D.problem.outputs(case.problem, direction, np.float64)
     oracle.CONV2D.run("reference", direction, case.problem, exact, [want])
     np.testing.assert_allclose(truth.want, want, rtol=1e-12, atol=1e-12)
-    assert oracle.errors(want.astype(np.float32), truth.want, truth.allowed).share <= 1
+    assert truth_file.errors(want.astype(np.float32), truth.want, truth.allowed).share <= 1
 
 
 def test_a_wrong_truth_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,12 +116,12 @@ def test_a_wrong_truth_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_rejected() -> None:
-    assert row.rejected("torch NCHW", 0.5, 1e-3) is None  # tiny results, all within rounding
-    assert row.rejected("torch NCHW", 3.0, 9e-6) is None  # Winograd's rounding
-    assert "wrong: error 3 times the tolerance" in row.rejected("torch NCHW", 3.0, 2e-3)
-    assert row.rejected("openvino default", 3.0, 2e-3) is None
-    assert row.rejected("openvino default", 3.0, np.nan) is not None
-    assert row.rejected("torch NCHW", np.inf, np.inf) is not None
+    assert truth_file.rejected("torch NCHW", 0.5, 1e-3) is None  # tiny results, all within rounding
+    assert truth_file.rejected("torch NCHW", 3.0, 9e-6) is None  # Winograd's rounding
+    assert "wrong: error 3 times the tolerance" in truth_file.rejected("torch NCHW", 3.0, 2e-3)
+    assert truth_file.rejected("openvino default", 3.0, 2e-3) is None
+    assert truth_file.rejected("openvino default", 3.0, np.nan) is not None
+    assert truth_file.rejected("torch NCHW", np.inf, np.inf) is not None
 
 
 def test_ratios_leave_out_what_is_not_float32(record: dict) -> None:
@@ -259,7 +261,7 @@ def test_a_wrong_peer_is_rejected_and_a_dead_or_hanging_one_reported(tmp_path: P
     folder = tmp_path / "truth"
     oracle.truth(TINY, "forward").save(folder)
     names = ("peer", "death", "absent")
-    with team.Team({"fastcnn": "bench.peers.with_fastcnn", **{name: f"fake_{name}" for name in names}}) as everyone:
+    with team.Team({"fastcnn": "fastcnn.peers.with_fastcnn", **{name: f"fake_{name}" for name in names}}) as everyone:
         measured = measure_row(everyone, "none", TINY, "forward", 1, str(folder), 0.01)
         first = everyone.worker("death", 1)
         sleeper = team.Worker("fake_sleeper", 1)
@@ -278,7 +280,7 @@ def test_a_wrong_peer_is_rejected_and_a_dead_or_hanging_one_reported(tmp_path: P
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not pin processes")
 def test_a_worker_stays_on_its_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "import os\nfrom bench.peers.contender import Contender\npin = lambda threads: None\n"
+    source = "import os\nfrom fastcnn.peers.contender import Contender\npin = lambda threads: None\n"
     source += "def builders(*rest):\n    raise ValueError(f'{sorted(os.sched_getaffinity(0))} {os.environ[\"OMP_NUM_THREADS\"]}')\n"
     (tmp_path / "fake_affinity.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -15,10 +15,10 @@ import numpy as np
 from fastcnn import machine
 from fastcnn.jit import SERIAL_BELOW, kernel
 from fastcnn.ops.conv2d import OPERATION
+from fastcnn.peers.team import usable_cores
 from fastcnn.registry import Case
 from fastcnn.timing import measure
 
-from ..peers.team import usable_cores
 from ..suites import SUITES
 from .figure import BUSY, PARALLEL_CALL, SPEED_UP, Figure
 

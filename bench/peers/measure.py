@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastcnn.machine import threads as thread_limit
+from fastcnn.peers.team import Failed, Team, Worker
+from fastcnn.peers.truth import rejected
 from fastcnn.registry import Case
 
 from .oracle import CONV2D
-from .row import Row, Speed, rejected
-from .team import Failed, Team, Worker
+from .row import Row, Speed
 
 _FEWEST, _MOST = 3, 50  # rounds
 _PATIENCE = 2  # times a contender's share of the seconds may go by while the machine is busy

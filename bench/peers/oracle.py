@@ -7,49 +7,18 @@ convolution by themselves; a few of them, drawn at random, are computed by the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastcnn.agreement import error_share, tolerance
+from fastcnn.peers.truth import Truth
 from fastcnn.registry import Case, operations
 
 from ..suites import WEIGHT_SCALE
 
 CONV2D = operations()["conv2d"]
 _SPOTS = 3
-_NAMES = ("argument0", "argument1", "argument2", "want", "allowed")
-
-
-class Truth(NamedTuple):
-    """The float32 inputs of a direction, its result in float64 and the error allowed for every element."""
-
-    arguments: tuple[np.ndarray, ...]
-    want: np.ndarray
-    allowed: np.ndarray
-
-    def save(self, folder: Path) -> None:
-        """Write it where workers map it into their memory."""
-        folder.mkdir(parents=True)
-        for name, array in zip(
-            (*_NAMES[: len(self.arguments)], "want", "allowed"), (*self.arguments, self.want, self.allowed), strict=True
-        ):
-            np.save(folder / f"{name}.npy", array)
-
-    @classmethod
-    def load(cls, folder: Path) -> Truth:
-        """Map what `save` wrote; the arguments are copied, so that they are memory like any other."""
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _NAMES if (folder / f"{name}.npy").exists()}
-        want, allowed = arrays.pop("want"), arrays.pop("allowed")
-        return cls(tuple(np.array(array) for array in arrays.values()), np.asarray(want), np.asarray(allowed))
-
-
-class Errors(NamedTuple):
-    """How far a result is from the truth."""
-
-    share: float  # the largest error as a share of the error allowed; above 1 is more than rounding explains
-    frobenius: float  # of the whole difference, relative to the truth
 
 
 def truth(case: Case, direction: str) -> Truth:
@@ -68,17 +37,6 @@ def truth(case: Case, direction: str) -> Truth:
         _spot_check(case, direction, exact, want, rng)
     magnitude = _compute("im2col", direction, p, [np.abs(argument) for argument in exact])
     return Truth(arguments, want, tolerance(CONV2D.problem.reduction(p, direction), magnitude, np.float32))
-
-
-def errors(got: np.ndarray, want: np.ndarray, allowed: np.ndarray) -> Errors:
-    """Compare a result with the truth; a wrong shape is infinitely wrong."""
-    if got.shape != want.shape:
-        return Errors(np.inf, np.inf)
-    with np.errstate(all="ignore"):
-        size = float(np.linalg.norm(want))
-        difference = float(np.linalg.norm(got.astype(np.float64) - want))
-    frobenius = difference / size if size else difference
-    return Errors(error_share(got, want, allowed), frobenius if np.isfinite(frobenius) else np.inf)
 
 
 def _scaled(arguments: tuple[np.ndarray, ...], direction: str, scale: float) -> tuple[np.ndarray, ...]:

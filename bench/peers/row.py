@@ -4,17 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-# May be bfloat16: no float32 peers, and checked by what that can do.
-_LOOSE = dict.fromkeys(("openvino default", "fastcnn medium NHWC", "fastcnn prepared medium NHWC"), 1e-2)
-_FROBENIUS = 1e-5  # of float32: a single wrong pixel among millions is above it, Winograd's rounding far below
-
-
-def rejected(name: str, share: float, frobenius: float) -> str | None:
-    """Return why a result is wrong; None where its error is within rounding, elementwise or (Winograd, bfloat16) as a whole."""
-    limit = _LOOSE.get(name, _FROBENIUS)
-    if share <= 1 or frobenius <= limit:
-        return None
-    return f"wrong: error {share:.3g} times the tolerance, {frobenius:.2g} of the result's norm (at most {limit:g}); not timed"
+from fastcnn.peers.truth import LOOSE
 
 
 class Speed(NamedTuple):
@@ -44,7 +34,7 @@ class Row(NamedTuple):
 
     def best(self, *beginnings: str) -> float | None:
         """Return the GFLOP/s of the fastest float32 contender whose name begins so; None where none was timed."""
-        speeds = [s.gflops for name, s in self.speeds.items() if name.startswith(beginnings) and name not in _LOOSE]
+        speeds = [s.gflops for name, s in self.speeds.items() if name.startswith(beginnings) and name not in LOOSE]
         return max(speeds, default=None)
 
     @property
@@ -65,7 +55,7 @@ class Row(NamedTuple):
     @property
     def peer(self) -> float | None:
         """GFLOP/s of the best float32 peer, PyTorch among them."""
-        return max((s.gflops for name, s in self.speeds.items() if not name.startswith("fastcnn") and name not in _LOOSE), default=None)
+        return max((s.gflops for name, s in self.speeds.items() if not name.startswith("fastcnn") and name not in LOOSE), default=None)
 
     def ratios(self) -> dict[str, float | None]:
         """Return how many times faster we are; above 1 is a win."""

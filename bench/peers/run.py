@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fastcnn import files
+from fastcnn.peers.team import OURS, PEERS, Failed, Team, installed, usable_cores
 from fastcnn.registry import DIRECTIONS, Case
 
 from ..suites import SUITES
@@ -21,7 +22,6 @@ from .measure import measure_row
 from .record import Record
 from .row import Row
 from .table import details, summary
-from .team import OURS, PEERS, Failed, Team, installed, usable_cores
 
 
 def main(argv: Sequence[str] | None = None) -> int:

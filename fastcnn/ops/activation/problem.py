@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import checks, options
 from ...registry import Case
 from ._formulas import FORMULAS
 
@@ -72,6 +74,20 @@ _NUMBERS = {  # of the formulas that have some
 
 def _case(formula: str, size: int) -> ActivationProblem:
     return ActivationProblem(formula, size, *_NUMBERS.get(formula, (0.0, 0.0)))
+
+
+def from_options(
+    op: str,
+    shape: Annotated[Any, "INT[,INT...]"],
+    formula: Annotated[Any, "NAME"],
+    a: Annotated[Any, "FLOAT"] = None,
+    b: Annotated[Any, "FLOAT"] = None,
+) -> ActivationProblem:
+    """Return a checked problem from options; see `fastcnn.options`. Numbers that a formula has are those of the cases where not given."""
+    size = math.prod(options.dimensions(op, "shape", shape))
+    problem = _case(checks.choice(op, "formula", formula, tuple(FORMULAS)), size)
+    first = problem.a if a is None else checks.number(op, "a", a)
+    return problem._replace(a=first, b=problem.b if b is None else checks.number(op, "b", b))
 
 
 CASES = [Case(f"{formula}-1037", _case(formula, 1037)) for formula in FORMULAS]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import window
 from ...registry import Case
 from ...window import largest_share
 
@@ -49,6 +50,29 @@ def adaptive(N: int, C: int, H: int, W: int, P: int, Q: int) -> AvgPool2dProblem
     """Return the problem of P x Q windows that share an image evenly."""
     R, S = largest_share(H, P), largest_share(W, Q)
     return AvgPool2dProblem(N, C, H, W, R, S, P, Q, 1, 1, adaptive=True)
+
+
+def from_options(
+    op: str,
+    shape: Annotated[Any, "N,C,H,W"],
+    kernel: Annotated[Any, "R,S"] = None,
+    stride: Annotated[Any, "INT[,INT]"] = None,
+    padding: Annotated[Any, "INT[,INT]"] = 0,
+    output_size: Annotated[Any, "P,Q"] = None,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: Annotated[Any, "INT"] = None,
+) -> AvgPool2dProblem:
+    """Return a checked problem from options, see `fastcnn.options`: of windows that slide, or of `output_size` adaptive ones."""
+    from . import sliding_problem
+
+    if (kernel is None) == (output_size is None):
+        raise ValueError(f"{op}: give --kernel R,S for windows that slide, or --output-size P,Q for adaptive ones, and not both")
+    if kernel is not None:
+        return sliding_problem(op, shape, kernel, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    N, C, H, W = shape
+    window.pair(op, "shape's H and W", (H, W), 1)
+    return adaptive(N, C, H, W, *window.pair(op, "output_size", output_size, 1))
 
 
 def work(problem: AvgPool2dProblem, direction: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import checks, window
 from ...registry import Case
 
 
@@ -37,6 +38,22 @@ class BatchNormProblem(NamedTuple):
     def pixels(self) -> int:
         """Values of a channel."""
         return self.N * self.H * self.W
+
+
+def from_options(
+    op: str,
+    shape: Annotated[Any, "N,C[,H,W]"],
+    training: bool = True,
+    relu: bool = False,
+    eps: Annotated[Any, "FLOAT"] = 1e-5,
+) -> BatchNormProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    N, C, H, W = (*shape, 1, 1)[:4]
+    problem = BatchNormProblem(N, C, H, W, training, relu, checks.number(op, "eps", eps))
+    window.integer(op, "shape's C", problem.C, 1)
+    if training and problem.pixels < 2:
+        raise ValueError(f"{op}: in training shape must hold more than one value of each channel; got {problem.input_shape}")
+    return problem
 
 
 def work(problem: BatchNormProblem, direction: str) -> int:

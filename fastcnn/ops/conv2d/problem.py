@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
-from ... import window
+from ... import options, window
 from ...registry import Case
 from ...window import Axis
 
@@ -88,6 +88,24 @@ def checked_problem(
     """Return the problem of an input of shape x (N, C, H, W) and a weight of shape w; TypeError or ValueError where they do not fit."""
     (vertical, horizontal), groups = window.convolution(op, x, w, stride, padding, dilation, groups)
     return Conv2dProblem.from_axes(x[0], x[1], w[0], vertical, horizontal, groups)
+
+
+def from_options(
+    op: str,
+    shape: Annotated[Any, "N,C,H,W"],
+    kernel: Annotated[Any, "K,R,S"],
+    stride: Annotated[Any, "INT[,INT]"] = 1,
+    padding: Annotated[Any, "INT[,INT]|T,B,L,R|same|valid"] = 0,
+    dilation: Annotated[Any, "INT[,INT]"] = 1,
+    groups: Annotated[Any, "INT"] = 1,
+) -> Conv2dProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    N, C, H, W = shape
+    K, R, S = kernel
+    groups = window.integer(op, "groups", groups, 1)
+    if C % groups:
+        raise ValueError(f"{op}: groups must divide the {C} channels of shape; got {groups}")
+    return checked_problem(op, (N, C, H, W), (K, C // groups, R, S), stride, options.sides(op, padding), dilation, groups)
 
 
 def work(problem: Conv2dProblem, direction: str) -> int:

@@ -10,6 +10,7 @@ from ...registry import Case
 from ..conv2d import OPERATION, Conv2dProblem
 
 work = OPERATION.problem.work
+from_options = OPERATION.problem.from_options
 
 
 def traffic(problem: Conv2dProblem, direction: str, dtype: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,24 @@ def checked_pool(op: str, conv: Conv2dProblem, kernel: Any, stride: Any, padding
     axes = window.axes(op, (H, W), (R, S), steps, before, 1, ceil_mode)
     P, Q = (axis.ceil_output if ceil_mode else axis.output for axis in axes)
     return MaxPool2dProblem(N, K, H, W, R, S, P, Q, *steps, *before)
+
+
+def from_options(
+    op: str,
+    shape: Annotated[Any, "N,C,H,W"],
+    kernel: Annotated[Any, "K,R,S"],
+    stride: Annotated[Any, "INT[,INT]"] = 1,
+    padding: Annotated[Any, "INT[,INT]|T,B,L,R|same|valid"] = 0,
+    dilation: Annotated[Any, "INT[,INT]"] = 1,
+    groups: Annotated[Any, "INT"] = 1,
+    pool_kernel: Annotated[Any, "INT[,INT]"] = 2,
+    pool_stride: Annotated[Any, "INT[,INT]"] = None,
+    pool_padding: Annotated[Any, "INT[,INT]"] = 0,
+    ceil_mode: bool = False,
+) -> Conv2dReluMaxPool2dProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    conv = OPERATION.problem.from_options(op, shape, kernel, stride, padding, dilation, groups)
+    return Conv2dReluMaxPool2dProblem(conv, checked_pool(op, conv, pool_kernel, pool_stride, pool_padding, ceil_mode))
 
 
 def work(problem: Conv2dReluMaxPool2dProblem, direction: str) -> int:

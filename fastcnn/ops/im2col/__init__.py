@@ -77,7 +77,7 @@ def im2col_backward(
     op = "im2col_backward"
     dy = checks.array(op, "grad_output", grad_output, ("NLP", "LP"))
     shape = checks.shape(op, "input_shape", input_shape, "NCHW" if dy.ndim == 3 else "CHW")
-    problem = _window_problem(op, shape if dy.ndim == 3 else (1, *shape), kernel_size, dilation, padding, stride)
+    problem = window_problem(op, shape if dy.ndim == 3 else (1, *shape), kernel_size, dilation, padding, stride)
     return _image(op, "grad_output", dy, problem, algorithm)
 
 
@@ -110,7 +110,7 @@ def col2im(
     R, S = window.pair("col2im", "kernel_size", kernel_size, 1)
     if rows % (R * S) or rows == 0:
         raise ValueError(f"col2im: input must have a multiple of kernel height x width = {R * S} rows; got {rows}")
-    problem = _window_problem("col2im", (N, rows // (R * S), height, width), (R, S), dilation, padding, stride)
+    problem = window_problem("col2im", (N, rows // (R * S), height, width), (R, S), dilation, padding, stride)
     return _image("col2im", "input", columns, problem, algorithm)
 
 
@@ -153,7 +153,7 @@ def _columns(op: str, name: str, image: Any, kernel_size: Any, dilation: Any, pa
     """Return the windows of an image, or of a batch, as columns."""
     x = checks.array(op, name, image, ("NCHW", "CHW"))
     batch = x if x.ndim == 4 else x[None]
-    problem = _window_problem(op, batch.shape, kernel_size, dilation, padding, stride)
+    problem = window_problem(op, batch.shape, kernel_size, dilation, padding, stride)
     columns = checks.empty(op, problem.columns_shape, x.dtype)
     run = OPERATION.choose(problem, "forward", algorithm, op)
     if columns.size:
@@ -173,7 +173,8 @@ def _image(op: str, name: str, columns: np.ndarray, problem: Im2colProblem, algo
     return x if columns.ndim == 3 else x[0]
 
 
-def _window_problem(op: str, shape: tuple[int, ...], kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Im2colProblem:
+def window_problem(op: str, shape: tuple[int, ...], kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Im2colProblem:
+    """Return the checked problem of windows on images of `shape` (N, C, H, W)."""
     N, C, H, W = shape
     if C == 0:
         raise ValueError(f"{op}: input must have at least one channel; got shape {shape}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import options
 from ...registry import Case
 from ...window import Axis
 
@@ -47,6 +48,20 @@ class Im2colProblem(NamedTuple):
     def columns_shape(self) -> tuple[int, int, int]:
         """(N, C*R*S, P*Q)."""
         return self.N, self.C * self.R * self.S, self.P * self.Q
+
+
+def from_options(
+    op: str,
+    shape: Annotated[Any, "N,C,H,W"],
+    kernel: Annotated[Any, "R,S"],
+    stride: Annotated[Any, "INT[,INT]"] = 1,
+    padding: Annotated[Any, "INT[,INT]|T,B,L,R|same|valid"] = 0,
+    dilation: Annotated[Any, "INT[,INT]"] = 1,
+) -> Im2colProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    from . import window_problem
+
+    return window_problem(op, shape, kernel, dilation, options.sides(op, padding), stride)
 
 
 def work(problem: Im2colProblem, direction: str) -> int:

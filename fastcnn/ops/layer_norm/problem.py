@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import checks, window
 from ...registry import Case
 
 
@@ -16,6 +17,17 @@ class LayerNormProblem(NamedTuple):
     D: int
     period: int = 1
     eps: float = 1e-5
+
+
+def from_options(
+    op: str, shape: Annotated[Any, "N,D"], period: Annotated[Any, "INT"] = 1, eps: Annotated[Any, "FLOAT"] = 1e-5
+) -> LayerNormProblem:
+    """Return a checked problem from options; see `fastcnn.options`. Row n has the weights of n mod `period`."""
+    rows, D = shape
+    period = window.integer(op, "period", period, 1)
+    if rows % period:
+        raise ValueError(f"{op}: period must divide the {rows} rows of shape; got {period}")
+    return LayerNormProblem(rows, window.integer(op, "shape's D", D, 1), period, checks.number(op, "eps", eps))
 
 
 def work(problem: LayerNormProblem, direction: str) -> int:

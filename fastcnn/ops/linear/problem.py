@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import window
 from ...registry import Case
 
 
@@ -15,6 +16,12 @@ class LinearProblem(NamedTuple):
     N: int
     I: int
     O: int
+
+
+def from_options(op: str, shape: Annotated[Any, "N,I"], out_features: Annotated[Any, "O"]) -> LinearProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    N, features = shape
+    return LinearProblem(N, window.integer(op, "shape's I", features, 1), window.integer(op, "out_features", out_features[0], 1))
 
 
 def work(problem: LinearProblem, direction: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import window
 from ...registry import Case
 from ...window import largest_share
 
@@ -44,6 +45,29 @@ class MaxPool2dProblem(NamedTuple):
     def output_shape(self) -> tuple[int, int, int, int]:
         """(N, C, P, Q)."""
         return self.N, self.C, self.P, self.Q
+
+
+def from_options(
+    op: str,
+    shape: Annotated[Any, "N,C,H,W"],
+    kernel: Annotated[Any, "R,S"] = None,
+    stride: Annotated[Any, "INT[,INT]"] = None,
+    padding: Annotated[Any, "INT[,INT]"] = 0,
+    dilation: Annotated[Any, "INT[,INT]"] = 1,
+    output_size: Annotated[Any, "P,Q"] = None,
+    ceil_mode: bool = False,
+    with_indices: bool = True,
+) -> MaxPool2dProblem:
+    """Return a checked problem from options, see `fastcnn.options`: of windows that slide, or of `output_size` adaptive ones."""
+    from . import sliding_problem
+
+    if (kernel is None) == (output_size is None):
+        raise ValueError(f"{op}: give --kernel R,S for windows that slide, or --output-size P,Q for adaptive ones, and not both")
+    if kernel is not None:
+        return sliding_problem(op, shape, kernel, stride, padding, dilation, ceil_mode, with_indices)
+    N, C, H, W = shape
+    window.pair(op, "shape's H and W", (H, W), 1)
+    return adaptive(N, C, H, W, *window.pair(op, "output_size", output_size, 1), with_indices)
 
 
 def work(problem: MaxPool2dProblem, direction: str) -> int:

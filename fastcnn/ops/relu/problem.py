@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import options
 from ...registry import Case
 
 
@@ -13,6 +15,11 @@ class ReluProblem(NamedTuple):
     """y[i] = max(x[i], 0) for i < size."""
 
     size: int
+
+
+def from_options(op: str, shape: Annotated[Any, "INT[,INT...]"]) -> ReluProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    return ReluProblem(math.prod(options.dimensions(op, "shape", shape)))
 
 
 def work(problem: ReluProblem, direction: str) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import options, window
 from ...registry import Case
 
 
@@ -21,6 +23,15 @@ class SoftmaxProblem(NamedTuple):
     def shape(self) -> tuple[int, int, int]:
         """(outer, C, inner)."""
         return self.outer, self.C, self.inner
+
+
+def from_options(op: str, shape: Annotated[Any, "INT[,INT...]"], dim: Annotated[Any, "INT"] = -1, log: bool = False) -> SoftmaxProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    sizes, axis = options.dimensions(op, "shape", shape), window.whole(op, "dim", dim)
+    if not -len(sizes) <= axis < len(sizes):
+        raise ValueError(f"{op}: dim must be between {-len(sizes)} and {len(sizes) - 1} for this shape; got {axis}")
+    axis %= len(sizes)
+    return SoftmaxProblem(math.prod(sizes[:axis]), sizes[axis], math.prod(sizes[axis + 1 :]), log)
 
 
 def work(problem: SoftmaxProblem, direction: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
+from ... import window
 from ...registry import Case
 
 
@@ -14,6 +15,11 @@ class SoftmaxCrossEntropyProblem(NamedTuple):
 
     N: int
     C: int
+
+
+def from_options(op: str, shape: Annotated[Any, "N,C"]) -> SoftmaxCrossEntropyProblem:
+    """Return a checked problem from options; see `fastcnn.options`."""
+    return SoftmaxCrossEntropyProblem(shape[0], window.integer(op, "shape's C", shape[1], 1))
 
 
 def work(problem: SoftmaxCrossEntropyProblem, direction: str) -> int:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-import fastcnn
-from fastcnn import bf16
-from fastcnn.machine import set_threads
-
+from .. import bf16
+from ..machine import set_threads
+from ..ops.conv2d import conv2d, conv2d_input, conv2d_weight, prepare_conv2d
 from .contender import Builders, Contender, first_to_last, last_to_first
 
 pin = set_threads
@@ -57,20 +56,20 @@ def _plain(p: Any, direction: str, arguments: Sequence[np.ndarray], layout: str,
     if direction == "forward":
         x, weight, bias = _image(arguments[0], layout), *arguments[1:]
         options["precision"] = precision or _precision(weight)
-        call = lambda: fastcnn.conv2d(x, weight, bias, **options)  # noqa: E731
+        call = lambda: conv2d(x, weight, bias, **options)  # noqa: E731
     elif direction == "backward_input":
         dy, weight = _image(arguments[0], layout), arguments[1]
         options["precision"] = _precision(weight)
         N, C, H, W = p.input_shape
         shape = (N, H, W, C) if layout == "NHWC" else (N, C, H, W)
-        call = lambda: fastcnn.conv2d_input(shape, weight, dy, **options)  # noqa: E731
+        call = lambda: conv2d_input(shape, weight, dy, **options)  # noqa: E731
     else:
         x, dy = _image(arguments[0], layout), _image(arguments[1], layout)
-        call = lambda: fastcnn.conv2d_weight(x, p.weight_shape, dy, **options)  # noqa: E731
+        call = lambda: conv2d_weight(x, p.weight_shape, dy, **options)  # noqa: E731
     return Contender(call, _result(layout, direction))
 
 
 def _prepared(p: Any, arguments: Sequence[np.ndarray], layout: str, precision: str | None = None) -> Contender:
-    convolve = fastcnn.prepare_conv2d(arguments[1], arguments[2], **_window(p), precision=precision or _precision(arguments[1]))
+    convolve = prepare_conv2d(arguments[1], arguments[2], **_window(p), precision=precision or _precision(arguments[1]))
     x = _image(arguments[0], layout)
     return Contender(lambda: convolve(x, layout=layout), _result(layout, "forward"))

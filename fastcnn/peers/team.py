@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import multiprocessing
 import os
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from .worker import serve
+from ..machine import inherited_threads
+from .worker import serve, stay_on
 
 OURS = "fastcnn"
 PEERS = ("torch", "onnxruntime", "openvino", "jax")
@@ -30,13 +33,24 @@ def usable_cores() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
+@contextlib.contextmanager
+def _on(cores: list[int]) -> Iterator[None]:
+    """Let a process that is started inside a `with` block be born on these cores: threads of its libraries stay where they start."""
+    before = usable_cores()
+    stay_on(cores)
+    try:
+        yield
+    finally:
+        stay_on(before)
+
+
 class Worker:
     """A process that serves one library on a number of threads.
 
     Parameters
     ----------
     module : str
-        The library's file, such as "bench.peers.with_torch".
+        The library's file, such as "fastcnn.peers.with_torch".
     threads : int
         It gets the first so many cores of this process, and no other.
     """
@@ -46,7 +60,8 @@ class Worker:
         self._connection, theirs = context.Pipe()
         cores = usable_cores()[:threads] if hasattr(os, "sched_setaffinity") else []
         self._process = context.Process(target=serve, args=(theirs, module, cores, threads), daemon=True)
-        self._process.start()
+        with inherited_threads(threads), _on(cores):
+            self._process.start()
         theirs.close()  # so that its death is the end of the pipe
 
     @property

@@ -1,6 +1,7 @@
 """The child process of one library: prepares a problem, checks it, and times samples when asked to.
 
-Nothing but the standard library is imported here: cores and thread counts must be set before any library looks at them.
+It is born with its cores and with the number of threads in its environment (see `team.Worker`), as NumPy's BLAS looks at them when it is
+loaded, before any line of ours runs.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Read by OpenMP, MKL, OpenBLAS (im2col's products) and Numba when they are loaded.
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _SETTLE_SECONDS = 0.02  # idle OpenMP and Eigen workers spin for milliseconds after their last job, on the next library's core
 
 
@@ -24,13 +23,12 @@ def serve(connection: Any, module: str, cores: list[int], threads: int) -> None:
     Parameters
     ----------
     module : str
-        The file of the library, such as "bench.peers.with_torch".
+        The file of the library, such as "fastcnn.peers.with_torch".
     cores : list of int
         The only ones that this process may use; empty where the system cannot say.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, str(threads)))
-    _stay_on(cores)
+    stay_on(cores)
     worker: _Worker | None = None
     while True:
         try:
@@ -57,8 +55,8 @@ class _Worker:
         self.calls: dict[str, Callable[[], Any]] = {}
 
     def prepare(self, problem: Any, direction: str, folder: str) -> dict[str, Any]:
-        """Build every contender of a problem and return its `oracle.Errors`, or what went wrong, by name."""
-        from .oracle import Truth, errors
+        """Build every contender of a problem and return its `truth.Errors`, or what went wrong, by name."""
+        from .truth import Truth, errors
 
         self.calls = {}  # the last problem's memory goes before the next one's comes
         self._pin()
@@ -73,9 +71,18 @@ class _Worker:
                 answers[name] = f"{type(error).__name__}: {error}"
         return answers
 
+    def again(self, problem: Any, direction: str, folder: str, names: list[str]) -> None:
+        """Build contenders that were found to be right anew, with arguments in new memory."""
+        from .truth import load_arguments
+
+        self.calls = {}
+        self._pin()
+        builders = self.library.builders(problem, direction, load_arguments(Path(folder)), self.threads)
+        self.calls = {name: builders[name]().call for name in names}
+
     def calibrate(self, name: str) -> int:
         """Return how many calls make a sample of at least a millisecond."""
-        from fastcnn.timing import calibrate
+        from ..timing import calibrate
 
         self._pin()
         return calibrate(self.calls[name])[0]
@@ -98,12 +105,12 @@ class _Worker:
 
     def peak(self) -> float:
         """Return the multiply-add peak of our cores in GFLOP/s."""
-        from fastcnn.peak import peak_gflops
+        from ..peak import peak_gflops
 
         return peak_gflops(self.threads)
 
     def _pin(self) -> None:
-        _stay_on(self.cores)
+        stay_on(self.cores)
         self.library.pin(self.threads)
 
 
@@ -115,6 +122,7 @@ def _interruptions() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-def _stay_on(cores: list[int]) -> None:
+def stay_on(cores: list[int]) -> None:
+    """Let the calling thread, and those that it starts, run on these cores only; on any where there are none given."""
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)

@@ -1,0 +1,215 @@
+"""One case: who takes part, each checked against the reference first, and the samples that they took in turns."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..agreement import Trial
+from ..peers.team import Failed
+from ..registry import Case, Operation
+from ..timing import SAMPLE_SECONDS, Timing
+from .baseline import Baseline, baselines
+from .row import Row
+
+LONGEST_CALL = 1.0  # seconds; a baseline that needs more is left out of the table
+_SLOW = 0.1  # seconds of a call that needs neither warming nor company in its sample
+_MOST_ROUNDS = 30  # of a block
+
+
+class Pace(NamedTuple):
+    """How many calls make a sample of at least a millisecond, and whether one more before it warms up caches and threads."""
+
+    calls: int
+    warm_up: bool
+
+
+class Entrant(Protocol):
+    """Who takes samples: a function of this process, or one of a process of its own."""
+
+    def calibrate(self) -> Pace:
+        """Warm up, and return the pace of samples."""
+
+    def sample(self, pace: Pace) -> float:
+        """Return the seconds of one call, the mean over those of a sample."""
+
+
+class Local:
+    """A function of this process, ready to be called."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+
+    def calibrate(self) -> Pace:
+        """See `Entrant`."""
+        calls, seconds = 1, self._time(1)
+        if seconds >= _SLOW:
+            return Pace(1, False)
+        while self._time(calls) < SAMPLE_SECONDS:
+            calls *= 2
+        return Pace(calls, True)
+
+    def sample(self, pace: Pace) -> float:
+        """See `Entrant`."""
+        if pace.warm_up:
+            self._call()  # the others have left the caches and threads cold: without this call the noise trebles
+        return self._time(pace.calls) / pace.calls
+
+    def _time(self, calls: int) -> float:
+        start = time.perf_counter()
+        for _ in range(calls):
+            self._call()
+        return time.perf_counter() - start
+
+
+class Contest:
+    """The variants and baselines on one case and direction.
+
+    Parameters
+    ----------
+    scale : float
+        Of the weights and all other arguments but the first; makes subnormal products.
+    wanted : collection of str, optional
+        Names of baselines to compare with; all if not given.
+    """
+
+    def __init__(
+        self, op: Operation, direction: str, case: Case, dtype: Any, scale: float = 1.0, wanted: Sequence[str] | None = None
+    ) -> None:
+        self.op, self.direction, self.case, self.dtype, self.scale = op, direction, case, np.dtype(dtype), scale
+        self.rows: dict[str, Row] = {}
+        self.yardsticks: dict[str, list[str]] = {}  # labels of those that others are compared with, by what the table calls them
+        self.blocks: list[list[dict[str, float]]] = []
+        self._runs: dict[str, Callable[..., None]] = {}
+        self._paces: dict[str, Pace] = {}
+        self._left: set[str] = set()
+        self._wanted = wanted
+        self._enter()
+
+    # --- Who takes part
+
+    def _enter(self) -> None:
+        """Check everyone against the reference."""
+        trial = self.trial()
+        for row, run in self._candidates():
+            if run is not None:
+                error = trial.error(run)
+                row = row._replace(error=error, note="" if error <= 1 else f"WRONG: error is {error:.3g} times the tolerance; not timed")
+                if error <= 1:
+                    self._runs[row.label] = run
+                    if row.baseline:
+                        self.yardsticks[row.variant] = [row.label]
+            self.rows[row.label] = row
+        if not self.yardsticks and "reference" in self._runs:
+            self.yardsticks["reference"] = ["reference"]
+
+    def _candidates(self) -> Iterator[tuple[Row, Callable[..., None] | None]]:
+        """Yield every variant and baseline; without its function, but with a note, where it is not to be run."""
+        op, problem = self.op, self.case.problem
+        row = Row(op.name, self.direction, str(self.dtype), self.case.name, "")
+        for name, verdict in op.explain(problem, self.direction):
+            if verdict.startswith("refuses"):
+                yield row._replace(variant=name, note=verdict), None
+            else:
+                yield row._replace(variant=name, chosen=verdict.startswith("chosen")), op.variants[name].directions[self.direction]
+        for baseline in self._baselines():
+            note = baseline.leaves_out(op, self.direction, problem, LONGEST_CALL)
+            yield row._replace(variant=baseline.name, baseline=True, note=note or ""), None if note else baseline.run
+
+    def _baselines(self) -> list[Baseline]:
+        return [b for b in baselines(self.op.name, self.direction) if self._wanted is None or b.name in self._wanted]
+
+    def trial(self) -> Trial:
+        """Return the inputs, the same ones each time, in new memory."""
+        trial = Trial(self.op, self.direction, self.case.problem, self.dtype, np.random.default_rng(0))
+        if self.scale != 1 and self.direction != "backward_weight":  # which has no weights among its arguments
+            first, *others = trial.arguments
+            scaled = ((array.astype(np.float64) * self.scale).astype(array.dtype) for array in others)
+            trial.arguments = (first, *scaled)
+        return trial
+
+    # --- Samples
+
+    def block(self, seconds: float, others: Mapping[str, Entrant] | None = None) -> None:
+        """Let everyone take samples in turns for about so many seconds, on new arrays.
+
+        A slow one that has used up its equal share sits out the later rounds, and later blocks once it has used up theirs; but those
+        that all others are compared with take at least one sample in each block.
+        """
+        trial = self.trial()
+        outputs = self.op.problem.outputs(self.case.problem, self.direction, self.dtype)
+        bound = {name: functools.partial(run, self.case.problem, *trial.arguments, *outputs) for name, run in self._runs.items()}
+        entrants: dict[str, Entrant] = {**{name: Local(call) for name, call in bound.items()}, **(others or {})}
+        share = seconds / max(len(entrants), 1)
+        yardsticks = {label for labels in self.yardsticks.values() for label in labels}
+        number = len(self.blocks)
+        here = {
+            name: e
+            for name, e in entrants.items()
+            if name not in self._left and (name in yardsticks or self._spent(name) < (number + 1) * share)
+        }
+        for name, entrant in here.items():
+            if name not in self._paces:
+                with self._may_fail(name):
+                    self._paces[name] = entrant.calibrate()
+        rounds: list[dict[str, float]] = []
+        self.blocks.append(rounds)
+        spent = dict.fromkeys(here, 0.0)
+        order = list(here)
+        for turn in range(_MOST_ROUNDS):
+            random.Random(number * _MOST_ROUNDS + turn).shuffle(order)  # nobody always follows the same neighbour
+            taken: dict[str, float] = {}
+            for name in order:
+                if (turn == 0 or spent[name] < share) and name not in self._left:
+                    self._sample(name, here[name], taken, spent)
+            if not taken:
+                break
+            rounds.append(taken)
+
+    def _sample(self, name: str, entrant: Entrant, taken: dict[str, float], spent: dict[str, float]) -> None:
+        with self._may_fail(name):
+            taken[name] = entrant.sample(self._paces[name])
+            spent[name] += self._cost(name, taken[name])
+
+    @contextlib.contextmanager
+    def _may_fail(self, name: str) -> Iterator[None]:
+        """Let one whose process dies leave."""
+        try:
+            yield
+        except Failed as reason:
+            self.leave(name, f"failed: {reason}")
+
+    def leave(self, name: str, note: str) -> None:
+        """Take no more samples of one, forget those that it has taken, and note why."""
+        self._left.add(name)
+        self.rows[name] = self.rows[name]._replace(note=note)
+        for rounds in self.blocks:
+            for taken in rounds:
+                taken.pop(name, None)
+
+    def _spent(self, name: str) -> float:
+        return sum(self._cost(name, taken[name]) for rounds in self.blocks for taken in rounds if name in taken)
+
+    def _cost(self, name: str, seconds: float) -> float:
+        """Return what a sample took, with the call before it."""
+        pace = self._paces[name]
+        return seconds * (pace.calls + pace.warm_up)
+
+    def timing(self, name: str) -> Timing | None:
+        """Return the median of one's samples and their quartiles; None where it has taken none."""
+        samples = [taken[name] for rounds in self.blocks for taken in rounds if name in taken]
+        if not samples:
+            return None
+        low, middle, high = np.percentile(samples, (25, 50, 75))
+        return Timing(float(middle), float(low), float(high), len(samples))
+
+    def yardstick(self, name: str) -> str | None:
+        """Return the label of the fastest of those that a name of `yardsticks` stands for; None where none was timed."""
+        times = {label: timing.median for label in self.yardsticks[name] if (timing := self.timing(label)) is not None}
+        return min(times, key=lambda label: times[label]) if times else None
