@@ -68,7 +68,8 @@ def test_explain_covers_every_direction_and_benchmark_case(capsys: pytest.Captur
 def test_a_convolution_of_ones_own(options: list[str], variant: str, verdict: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", *OWN, "--direction", "forward", *options]) == 0
     title, *lines = capsys.readouterr().out.splitlines()
-    assert title == "conv2d forward 2x4x9x9-6x3x3"
+    told = [f"-{name.strip('-')}{value.replace(',', 'x')}" for name, value in zip(options[::2], options[1::2], strict=True)]
+    assert title == "conv2d forward 2x4x9x9-6x3x3" + "".join(told)
     verdicts = dict(line.split(maxsplit=1) for line in lines)
     assert verdicts[variant].startswith(verdict)
     assert sum(text.startswith("chosen") for text in verdicts.values()) == 1
@@ -112,14 +113,33 @@ def test_train_gets_the_remaining_arguments(monkeypatch: pytest.MonkeyPatch) -> 
         (["compare", "relu", "--threads", "0"], "count must be between 1 and"),
         (["compare", "relu", "--threads", "100000"], "count must be between 1 and"),
         (["compare", "relu", "--threads", "two"], "invalid int value: 'two'"),
-        (["explain", "relu", "--shape", "1,1,1,1", "--kernel", "1,1,1"], "relu has named cases only; --shape, --kernel"),
-        (["explain", "conv2d", "--shape", "1,1,9,9"], "a conv2d of your own needs --shape N,C,H,W and --kernel K,R,S"),
+        (
+            ["explain", "relu", "--shape", "1,1,1,1", "--kernel", "1,1,1"],
+            "relu has no option --kernel; a problem of your own is --shape INT",
+        ),
+        (["explain", "conv2d", "--shape", "1,1,9,9"], "a conv2d of your own needs --kernel: --shape N,C,H,W --kernel K,R,S [--stride"),
         (["explain", "conv2d", "--stride", "2"], "a conv2d of your own needs --shape"),
-        (["explain", "conv2d", "--shape=-1,1,9,9", "--kernel", "1,1,1"], "invalid list of 4 sizes value: '-1,1,9,9'"),
-        (["explain", "conv2d", "--shape", "1,1,9", "--kernel", "1,1,1"], "invalid list of 4 sizes value: '1,1,9'"),
-        (["explain", *OWN, "--padding", "some"], "invalid padding value: 'some'"),
-        (["explain", *OWN, "--groups", "3"], "--groups must divide the 4 channels of --shape; got 3"),
-        (["explain", *OWN, "--groups", "0"], "--groups must divide"),
+        (
+            ["explain", "conv2d", "--shape=-1,1,9,9", "--kernel", "1,1,1"],
+            "conv2d: shape must be N,C,H,W, each between 0 and 2147483647; got -1,1,9,9",
+        ),
+        (
+            ["explain", "conv2d", "--shape", "1,1,9", "--kernel", "1,1,1"],
+            "conv2d: shape must be N,C,H,W, each between 0 and 2147483647; got 1,1,9",
+        ),
+        (["explain", *OWN, "--padding", "some"], "conv2d: padding must be 'same', 'valid', an int"),
+        (["explain", *OWN, "--groups", "3"], "conv2d: groups must divide the 4 channels of shape; got 3"),
+        (["explain", *OWN, "--groups", "0"], "groups must be between 1 and"),
+        (["explain", *OWN, "--stride", "1,,2"], "argument --stride: expected numbers joined by commas; got '1,,2'"),
+        (["explain", *OWN, "--padding", "1,2,3,4,5"], "padding must be INT, INT,INT, T,B,L,R, same or valid; got '1,2,3,4,5'"),
+        (["compare", "conv2d", "--suite", "mnits"], "argument --suite: invalid choice: 'mnits'"),
+        (["compare", "softmax", "--suite", "vgg16"], "suite 'vgg16' has nothing for softmax; its cases are imagenet-64x1000"),
+        (["compare", "relu", "--peers", "scipi"], "--peers: expected names of naive, scipy"),
+        (["compare", "relu", "--seconds", "0"], "expected a number of seconds above 0; got '0'"),
+        (["sweep", "conv2d", "--axis", "C", "--range", "1:8:*1"], "--range must grow"),
+        (["sweep", "conv2d", "--axis", "C", "--range", "1-8"], "--range must be FROM:TO:*FACTOR, FROM:TO:+STEP or values joined by commas"),
+        (["sweep", *OWN, "--axis", "Q", "--range", "1:8"], "--axis must be of N, C, H, W, K, R, S for conv2d; got 'Q'"),
+        (["sweep", "conv2d", "--axis", "N", "--range", "1:8"], "--axis N is of --shape N,C,H,W, which is not given"),
         (["explain", *OWN, "--stride", "0"], "stride must be between 1 and"),
         (["explain", *OWN, "--dilation", "9"], "Kernel size can't be greater than actual input size"),
     ],

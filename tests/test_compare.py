@@ -17,7 +17,7 @@ import pytest
 
 from fastcnn import compare as comparison
 from fastcnn.agreement import Trial, check, error_share, tolerance
-from fastcnn.compare import Row, compare, render
+from fastcnn.compare import Ratio, Row, compare, contest, render, table
 from fastcnn.registry import operations
 from fastcnn.timing import SAMPLE_SECONDS, Timing, measure
 
@@ -144,7 +144,7 @@ def test_speedup_is_over_the_first_baseline(monkeypatch: pytest.MonkeyPatch) -> 
     yardstick = comparison.Baseline("naive", naive, flops=1e9)
     hopeless = comparison.Baseline("hopeless", naive, flops=1)
     choosy = comparison.Baseline("choosy", naive, flops=1e9, refuses=lambda problem: "it is Monday")
-    monkeypatch.setattr(comparison, "baselines", lambda op, direction: [yardstick, hopeless, choosy])
+    monkeypatch.setattr(contest, "baselines", lambda op, direction: [yardstick, hopeless, choosy])
     rows = {row.label: row for row in compare("relu", operations()["relu"].problem.CASES[-1:], ["forward"], budget_seconds=0.2)}
     assert rows["naive (baseline)"].speedup == 1
     assert (rows["direct"].speedup or 0) > 2
@@ -156,7 +156,20 @@ def test_speedup_is_over_the_first_baseline(monkeypatch: pytest.MonkeyPatch) -> 
 def test_markdown_has_a_table_per_direction() -> None:
     timing = Timing(2e-3, 1.9e-3, 2.1e-3, 30)
     rows = [
-        Row("conv2d", "forward", "float32", "a", "direct", chosen=True, error=0.1, timing=timing, gflops=12.5, gbytes=1.5, speedup=7.0),
+        Row(
+            "conv2d",
+            "forward",
+            "float32",
+            "a",
+            "direct",
+            chosen=True,
+            error=0.1,
+            timing=timing,
+            gflops=12.5,
+            gbytes=1.5,
+            share_of_peak=0.256,
+            ratios={"naive": Ratio(7.0, 6.5, 7.14, 8), "scipy": Ratio(70.0, None, None, 1)},
+        ),
         Row("conv2d", "forward", "float32", "a", "other", note="refuses: too odd"),
         Row("conv2d", "backward_input", "float32", "a", "direct", error=math.inf, note="WRONG"),
     ]
@@ -165,10 +178,12 @@ def test_markdown_has_a_table_per_direction() -> None:
     titles = [line for line in out.getvalue().splitlines() if line.startswith("#")]
     assert titles == ["### conv2d forward float32", "### conv2d backward_input float32"]
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.getvalue().splitlines() if line.startswith("|")]
-    assert lines[0] == list(comparison.HEADINGS)
-    assert lines[2] == ["a", "direct *", "2 ms", "±5.0%", "12.5", "1.5", "7", "0.1", ""]
-    assert lines[3] == ["a", "other", "", "", "", "", "", "", "refuses: too odd"]
-    assert json.loads(json.dumps([row.record() for row in rows], allow_nan=False))[2]["error"] is None
+    assert lines[0] == [*table.HEADINGS, "× naive", "× scipy", "note"]
+    assert lines[2] == ["a", "direct *", "2 ms", "±5.0%", "12.5", "1.5", "26%", "0.1", "7 ±2.0%", "70 ±?", ""]
+    assert lines[3] == ["a", "other", "", "", "", "", "", "", "", "", "refuses: too odd"]
+    records = json.loads(json.dumps([row.record() for row in rows], allow_nan=False))
+    assert records[2]["error"] is None
+    assert records[0]["ratios"]["naive"] == {"value": 7.0, "low": 6.5, "high": 7.14, "blocks": 8}
 
 
 def test_a_terminal_gets_a_drawn_table() -> None:
