@@ -219,3 +219,44 @@ def _call_unpool(run: Any, p: MaxPool2dProblem, dy: np.ndarray, indices: np.ndar
 
 _add_loops("max_pool2d", "forward", _pool, _call_pool, _not_for_loops)
 _add_loops("max_pool2d", "backward_input", _unpool, _call_unpool, _not_for_loops)
+
+
+# --- Dense layers, softmax ---------------------------------------------------------------------------------------------
+
+
+@njit
+def _linear(x, weight, bias, y):  # type: ignore[no-untyped-def]
+    N, features = x.shape
+    for n in range(N):
+        for o in range(weight.shape[0]):
+            y[n, o] = bias[o]
+            for i in range(features):
+                y[n, o] += x[n, i] * weight[o, i]
+
+
+@njit
+def _softmax(x, y):  # type: ignore[no-untyped-def]
+    outer, C, inner = x.shape
+    for o in range(outer):
+        for i in range(inner):
+            largest = -np.inf
+            for c in range(C):
+                largest = max(largest, x[o, c, i])
+            total = 0.0
+            for c in range(C):
+                y[o, c, i] = np.exp(x[o, c, i] - largest)
+                total += y[o, c, i]
+            for c in range(C):
+                y[o, c, i] /= total
+
+
+def _any(problem: Any) -> None:
+    return None
+
+
+def _logarithm(problem: Any) -> str | None:
+    return "logarithm" if problem.log else None
+
+
+_add_loops("linear", "forward", _linear, lambda run, problem, *arrays: run(*arrays), _any)
+_add_loops("softmax", "forward", _softmax, lambda run, problem, *arrays: run(*arrays), _logarithm)

@@ -17,6 +17,7 @@ import pytest
 
 from fastcnn import compare as comparison
 from fastcnn.agreement import Trial, check, error_share, tolerance
+from fastcnn.cli import main
 from fastcnn.compare import Ratio, Row, compare, contest, render, table
 from fastcnn.registry import operations
 from fastcnn.timing import SAMPLE_SECONDS, Timing, measure
@@ -200,6 +201,47 @@ def test_a_terminal_gets_a_drawn_table() -> None:
     assert "###" not in out.getvalue()
 
 
+def test_the_choice_is_told_where_it_loses() -> None:
+    def row(case: str, variant: str, seconds: float, ratio: float, **more) -> Row:
+        ratios = {"torch": Ratio(ratio, ratio * 0.9, ratio * 1.1, 8)}
+        return Row("conv2d", "forward", "float32", case, variant, timing=Timing(seconds, seconds, seconds, 9), ratios=ratios, **more)
+
+    rows = [
+        row("a", "direct", 2e-3, 0.5, chosen=True), row("a", "winograd", 1e-3, 1.0), row("a", "bfloat16", 5e-4, 2.0, note="at precision"),
+        row("b", "direct", 1e-3, 0.95, chosen=True), row("b", "im2col", 2e-3, 0.5),
+        row("c", "direct", 1e-3, 3.0, chosen=True),
+    ]  # fmt: skip
+    assert table.verdicts(rows) == [
+        "auto is faster than torch on 1 of 3 problems, slower on 2 (1 beyond the band); at worst 0.5 ±10%: forward a",
+        "auto's choice is not the fastest variant on 1 of 3 problems: forward a: direct takes 2.00 times as long as winograd",
+    ]
+
+
+def test_an_earlier_run_is_met(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, page = tmp_path / "a.json", tmp_path / "a.html"
+    options = ["compare", "softmax", "--shape", "40,30", "--direction", "forward", "--seconds", "0.05", "--threads", "1", "--blocks", "2"]
+    assert main([*options, "--json", str(file), "--html", str(page)]) == 0
+    assert "40x30" in page.read_text()
+    record = json.loads(file.read_text())
+    assert record["load"].keys() == {"start", "end"}
+    assert record["noise"]["medians"] == 3  # one in each block, one at the end
+    (ratios,) = (row["ratios"] for row in record["rows"] if row["chosen"])
+    (ratio,) = ratios.values()
+    assert ratio["low"] < ratio["value"] < ratio["high"]
+    for other in [other for row in record["rows"] for other in row["ratios"].values()]:
+        other.update(low=other["value"] / 1e3, high=other["value"] * 1e3)
+    file.write_text(json.dumps(record))
+    assert main([*options, "--against", str(file)]) == 0
+    ratio.update(low=1e-9, high=2e-9)
+    file.write_text(json.dumps(record))
+    capsys.readouterr()
+    assert main([*options, "--against", str(file)]) == 1
+    assert "within 1e-09 to 2e-09" in capsys.readouterr().out.splitlines()[-1]
+    file.write_text("{}")
+    assert main([*options, "--against", str(file)]) == 2
+    assert "is no file that fastcnn compare --json has written" in capsys.readouterr().err
+
+
 # --- A new file --------------------------------------------------------------------------------------------------------
 
 WRONG = """
@@ -220,7 +262,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict
     shutil.copy(folder / "direct.py", folder / "copy_of_direct.py")
     (folder / "slightly_off.py").write_text(WRONG)
     command = [sys.executable, "-m", "fastcnn", "compare", "conv2d", "--case", "channels-3-5", "--case", "dilated"]
-    options = ["--direction", "forward", "--json", str(copy / "rows.json")]
+    options = ["--direction", "forward", "--blocks", "2", "--json", str(copy / "rows.json")]
     done = subprocess.run(
         [*command, *options], cwd=copy, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, timeout=120
     )

@@ -178,7 +178,7 @@ def test_wrong_ranges(text: str) -> None:
 def test_a_sweep_prints_a_line_for_each_size(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "sweep.json"
     words = ["linear", "--shape", "2,16", "--out-features", "8", "--axis", "I", "--range", "16:64:*2", "--direction", "forward"]
-    assert sweep.sweep([*words, "--seconds", "0.02", "--json", str(file)]) == 0
+    assert sweep.sweep([*words, "--seconds", "0.02", "--blocks", "2", "--json", str(file)]) == 0
     lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert [cells[0].strip() for cells in lines] == ["I", "-:", "16", "32", "64"]
     assert sum("*" in cell for cell in lines[2]) == 1

@@ -15,6 +15,7 @@ from ..checks import FLOATS
 from ..options import Option
 from ..registry import PRECISIONS, Case, Operation, operations
 from . import problems
+from .measuring import BLOCKS
 from .peers import DEFAULT
 from .suites import SUITES
 
@@ -56,6 +57,8 @@ def add_measuring(p: argparse.ArgumentParser, seconds: float) -> None:
     """Add how to measure, and where to leave the results."""
     p.add_argument("--dtype", choices=[str(dtype) for dtype in FLOATS], default="float32")
     p.add_argument("--threads", type=int, metavar="N", help="default: all usable cores")
+    p.add_argument("--blocks", type=_blocks, default=BLOCKS, metavar="N",
+                   help=f"of rounds, each in a process of its own; more make bands narrower (default: {BLOCKS})")  # fmt: skip
     p.add_argument("--seconds", type=_above_zero, default=seconds, metavar="NUMBER", help=f"of timing each case (default: {seconds:g})")
     p.add_argument(
         "--peers", type=lambda text: tuple(name for name in text.split(",") if name), default=DEFAULT, metavar="NAMES",
@@ -89,6 +92,13 @@ def _value(text: str) -> Any:
         return options.read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _blocks(text: str) -> int:
+    value = int(text)
+    if not 2 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a number from 2 to 1000; got {text!r}")
+    return value
 
 
 def _above_zero(text: str) -> float:

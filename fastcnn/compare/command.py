@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import files, info, machine, tuning
 from ..explain import explain
-from . import peers, table
+from . import earlier, peers, table
 from .arguments import Mistake, add_cases, add_measuring, add_precision, parser, problems_of
 from .measuring import Comparison, run
 
@@ -23,12 +23,16 @@ def compare(argv: Sequence[str]) -> int:
     p = parser("compare", "Check every variant of an operation against the reference, and time them in turns.")
     add_cases(p)
     add_measuring(p, SECONDS)
+    p.add_argument(
+        "--against", type=Path, metavar="FILE",
+        help="what an earlier --json has written: tell which ratios are outside its bands now, with exit code 1 where any is",
+    )  # fmt: skip
     p.add_argument("--html", type=Path, metavar="FILE", help="also write a page of the tables")
     arguments = p.parse_args(argv)
     op, cases, directions = problems_of(arguments)
+    before = known(arguments.against)
     found = measured(arguments, op, cases, directions)
-    if found.rows:
-        table.render(found.rows)
+    table.render(found.rows)
     for line in [table.LEGEND, "", *table.verdicts(found.rows), *closing(found)]:
         print(line)
     environment = info.describe()
@@ -40,7 +44,26 @@ def compare(argv: Sequence[str]) -> int:
 
         with written(arguments.html, "--html"):
             write_comparison(arguments.html, found.rows, {**environment, "load": found.load, "noise": f"±{found.noise.spread:.1%}"})
-    return 0
+    return against(found, before)
+
+
+def known(path: Path | None) -> list[dict[str, Any]] | None:
+    """Return the rows of an earlier comparison, if one is named; Mistake where it cannot be read."""
+    try:
+        return None if path is None else earlier.load(path)
+    except ValueError as error:
+        raise Mistake(error) from error
+
+
+def against(found: Comparison, before: list[dict[str, Any]] | None) -> int:
+    """Tell how an earlier comparison agrees with this one; return 1 where a ratio is outside its bands, else 0."""
+    if before is None:
+        return 0
+    meeting = earlier.meet(found.rows, before)
+    print(f"{meeting.shared - len(meeting.departures)} of {meeting.shared} ratios lie within the bands of the earlier run")
+    for departure in meeting.departures:
+        print(departure)
+    return 1 if meeting.departures else 0
 
 
 def measured(arguments: argparse.Namespace, op: Any, cases: Sequence[Any], directions: Sequence[str]) -> Comparison:
@@ -52,9 +75,8 @@ def measured(arguments: argparse.Namespace, op: Any, cases: Sequence[Any], direc
             for name, reason in choice.missing.items():
                 print(f"{name} is {reason}", file=sys.stderr)
             with peers.Company(choice.libraries) as company, _progress() as progress:
-                return run(
-                    op, cases, directions, arguments.dtype, arguments.threads, arguments.seconds, choice.baselines, company, progress
-                )  # fmt: skip
+                settings = arguments.dtype, arguments.threads, arguments.seconds, choice.baselines, company, progress, arguments.blocks
+                return run(op, cases, directions, *settings, apart=True)
     except ValueError as error:
         raise Mistake(error) from error
 

@@ -21,6 +21,8 @@ from .row import Row
 LONGEST_CALL = 1.0  # seconds; a baseline that needs more is left out of the table
 _SLOW = 0.1  # seconds of a call that needs neither warming nor company in its sample
 _MOST_ROUNDS = 30  # of a block
+_PAGE, _LINE = 4096, 64  # bytes
+_APART = ("accepts, by name", "accepts, at precision")  # verdicts on what the automatic choice may not take
 
 
 class Pace(NamedTuple):
@@ -46,6 +48,10 @@ class Local:
     def __init__(self, call: Callable[[], Any]) -> None:
         self._call = call
 
+    def warm_up(self) -> None:
+        """Call once: a new process compiles and imports in its first call."""
+        self._call()
+
     def calibrate(self) -> Pace:
         """See `Entrant`."""
         calls, seconds = 1, self._time(1)
@@ -68,6 +74,42 @@ class Local:
         return time.perf_counter() - start
 
 
+def stage(op: Operation, direction: str, problem: Any, dtype: Any, scale: float, labels: Sequence[str]) -> dict[str, Local]:
+    """Return variants and baselines by their labels, ready to take samples on new arrays that all of them share."""
+    arrays = _placed((*_trial(op, direction, problem, dtype, scale).arguments, *op.problem.outputs(problem, direction, dtype)))
+    runs = {name: variant.directions[direction] for name, variant in op.variants.items() if direction in variant.directions}
+    runs |= {f"{baseline.name} (baseline)": baseline.run for baseline in baselines(op.name, direction)}
+    return {label: Local(functools.partial(runs[label], problem, *arrays)) for label in labels}
+
+
+def _trial(op: Operation, direction: str, problem: Any, dtype: Any, scale: float) -> Trial:
+    trial = Trial(op, direction, problem, dtype, np.random.default_rng(0))
+    if scale != 1 and direction != "backward_weight":  # which has no weights among its arguments
+        first, *others = trial.arguments
+        scaled = ((array.astype(np.float64) * scale).astype(array.dtype) for array in others)
+        trial.arguments = (first, *scaled)
+    return trial
+
+
+def _placed(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return copies at random places of a page.
+
+    Loads that lie at a store's place in another page wait for it, which halves the speed of plain loops; an allocator that returns the same
+    places to every block of a run, and others to the next run, would make two runs differ by more than their blocks do.
+
+    References
+    ----------
+    T. Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009, section 5.
+    """
+    found = []
+    for array, line in zip(arrays, np.random.default_rng().integers(_PAGE // _LINE, size=len(arrays)), strict=True):
+        memory = np.empty(array.nbytes + _PAGE + _LINE, np.uint8)
+        start = -memory.ctypes.data % _LINE + int(line) * _LINE
+        found.append(memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape))
+        found[-1][...] = array
+    return found
+
+
 class Contest:
     """The variants and baselines on one case and direction.
 
@@ -86,7 +128,7 @@ class Contest:
         self.rows: dict[str, Row] = {}
         self.yardsticks: dict[str, list[str]] = {}  # labels of those that others are compared with, by what the table calls them
         self.blocks: list[list[dict[str, float]]] = []
-        self._runs: dict[str, Callable[..., None]] = {}
+        self.local: list[str] = []  # labels of the functions of this package and its baselines that were right
         self._paces: dict[str, Pace] = {}
         self._left: set[str] = set()
         self._wanted = wanted
@@ -100,13 +142,15 @@ class Contest:
         for row, run in self._candidates():
             if run is not None:
                 error = trial.error(run)
-                row = row._replace(error=error, note="" if error <= 1 else f"WRONG: error is {error:.3g} times the tolerance; not timed")
+                row = row._replace(
+                    error=error, note=row.note if error <= 1 else f"WRONG: error is {error:.3g} times the tolerance; not timed"
+                )
                 if error <= 1:
-                    self._runs[row.label] = run
+                    self.local.append(row.label)
                     if row.baseline:
                         self.yardsticks[row.variant] = [row.label]
             self.rows[row.label] = row
-        if not self.yardsticks and "reference" in self._runs:
+        if not self.yardsticks and "reference" in self.local:
             self.yardsticks["reference"] = ["reference"]
 
     def _candidates(self) -> Iterator[tuple[Row, Callable[..., None] | None]]:
@@ -117,7 +161,9 @@ class Contest:
             if verdict.startswith("refuses"):
                 yield row._replace(variant=name, note=verdict), None
             else:
-                yield row._replace(variant=name, chosen=verdict.startswith("chosen")), op.variants[name].directions[self.direction]
+                apart = verdict.removeprefix("accepts, ") if verdict.startswith(_APART) else ""
+                run = op.variants[name].directions[self.direction]
+                yield row._replace(variant=name, chosen=verdict.startswith("chosen"), note=apart), run
         for baseline in self._baselines():
             note = baseline.leaves_out(op, self.direction, problem, LONGEST_CALL)
             yield row._replace(variant=baseline.name, baseline=True, note=note or ""), None if note else baseline.run
@@ -127,25 +173,18 @@ class Contest:
 
     def trial(self) -> Trial:
         """Return the inputs, the same ones each time, in new memory."""
-        trial = Trial(self.op, self.direction, self.case.problem, self.dtype, np.random.default_rng(0))
-        if self.scale != 1 and self.direction != "backward_weight":  # which has no weights among its arguments
-            first, *others = trial.arguments
-            scaled = ((array.astype(np.float64) * self.scale).astype(array.dtype) for array in others)
-            trial.arguments = (first, *scaled)
-        return trial
+        return _trial(self.op, self.direction, self.case.problem, self.dtype, self.scale)
 
     # --- Samples
 
-    def block(self, seconds: float, others: Mapping[str, Entrant] | None = None) -> None:
-        """Let everyone take samples in turns for about so many seconds, on new arrays.
+    def block(self, seconds: float, local: Mapping[str, Entrant] | None = None, others: Mapping[str, Entrant] | None = None) -> None:
+        """Let everyone take samples in turns for about so many seconds, on new arrays: those of `local` (if not given: here), and `others`.
 
         A slow one that has used up its equal share sits out the later rounds, and later blocks once it has used up theirs; but those
         that all others are compared with take at least one sample in each block.
         """
-        trial = self.trial()
-        outputs = self.op.problem.outputs(self.case.problem, self.direction, self.dtype)
-        bound = {name: functools.partial(run, self.case.problem, *trial.arguments, *outputs) for name, run in self._runs.items()}
-        entrants: dict[str, Entrant] = {**{name: Local(call) for name, call in bound.items()}, **(others or {})}
+        mine = local if local is not None else stage(self.op, self.direction, self.case.problem, self.dtype, self.scale, self.local)
+        entrants: dict[str, Entrant] = {**mine, **(others or {})}
         share = seconds / max(len(entrants), 1)
         yardsticks = {label for labels in self.yardsticks.values() for label in labels}
         number = len(self.blocks)
@@ -192,6 +231,10 @@ class Contest:
         for rounds in self.blocks:
             for taken in rounds:
                 taken.pop(name, None)
+
+    def has_left(self, name: str) -> bool:
+        """Whether one takes no more samples."""
+        return name in self._left
 
     def _spent(self, name: str) -> float:
         return sum(self._cost(name, taken[name]) for rounds in self.blocks for taken in rounds if name in taken)

@@ -14,6 +14,7 @@ from ..checks import FLOATS
 from ..peak import peak_gflops
 from ..registry import Case, Operation
 from .contest import Contest
+from .host import host, hosted
 from .noise import Noise, NoiseMeter, load
 from .peers import Company, nobody
 from .problems import directions_named, operation
@@ -21,7 +22,7 @@ from .row import Ratio, Row
 from .statistics import bands, block_ratio
 from .suites import WEIGHT_SCALE
 
-BLOCKS = 8
+BLOCKS = 6
 
 
 class Comparison(NamedTuple):
@@ -93,6 +94,8 @@ def run(
     wanted: Sequence[str] | None = None,
     company: Company | None = None,
     progress: Callable[[str], None] = lambda text: None,
+    blocks: int = BLOCKS,
+    apart: bool = False,
 ) -> Comparison:
     """Compare as `compare` does, and return also what is known of the machine meanwhile.
 
@@ -104,6 +107,10 @@ def run(
         Other libraries, in processes of their own.
     progress : callable
         Told in a few words what is being done.
+    blocks : int
+        How many times all cases are gone through.
+    apart : bool
+        Give every block a process of its own, so that bands also hold what differs between processes; see `host`.
     """
     found = operation(op) if isinstance(op, str) else op
     if np.dtype(dtype) not in FLOATS:
@@ -120,15 +127,17 @@ def run(
                 contest = Contest(found, direction, case, dtype, WEIGHT_SCALE.get(case.name, 1.0), wanted)
                 company.enter(contest)
                 contests.append(contest)
-        for number in range(BLOCKS):
+        for number in range(blocks):
             started = time.perf_counter()
-            for contest in contests:
-                progress(f"block {number + 1} of {BLOCKS}: {contest.direction} {contest.case.name}")
-                meter.listen()
-                with company.entrants(contest) as others:
-                    contest.block(budget_seconds / BLOCKS, others)
+            with host() if apart else contextlib.nullcontext() as process:
+                for contest in contests:
+                    progress(f"block {number + 1} of {blocks}: {contest.direction} {contest.case.name}")
+                    meter.listen()
+                    mine = hosted(process, contest) if process else None
+                    with company.entrants(contest) as others:
+                        contest.block(budget_seconds / blocks, mine, others)
             # blocks that follow one another at once see the same spell of the machine: those of a single case are made to wait
-            time.sleep(max(0.0, 1.5 * budget_seconds / BLOCKS - (time.perf_counter() - started)) if number + 1 < BLOCKS else 0.0)
+            time.sleep(max(0.0, 1.5 * budget_seconds / blocks - (time.perf_counter() - started)) if number + 1 < blocks else 0.0)
         meter.listen()
         peak = max(peak, _peak(dtype))
     ratios = _ratios(contests)

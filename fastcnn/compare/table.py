@@ -10,9 +10,9 @@ from .row import Ratio, Row
 
 HEADINGS = ("case", "variant", "time", "noise", "GFLOP/s", "GB/s", "peak", "error")
 LEGEND = (
-    "`*` is chosen by auto; noise is half the quartile band of the time; peak is the share of the multiply-adds that the threads can do; "
-    "error is a share of the tolerance. × NAME is how many times as fast as NAME: another run finds every one of these ratios within its "
-    "band, in nine of ten tries."
+    "`*` is chosen by auto; noise is half the quartile band of the time; peak is the share of the multiply-adds in this dtype that the "
+    "threads can do; error is a share of the tolerance. × NAME is how many times as fast as NAME: another run finds every one of these "
+    "ratios within its band, in nine of ten tries."
 )
 _CLEARLY = 1.05  # times as slow as the fastest variant, from which on a choice is worth a line
 
@@ -83,7 +83,7 @@ def _render_rich(title: str, lines: Sequence[Sequence[str]], file: TextIO) -> bo
     for heading in headings:
         table.add_column(heading, justify="left" if heading in ("case", "variant", "note") else "right")
     for row, following in zip(cells, [*cells[1:], None], strict=True):
-        style = "bold green" if row[1].endswith("*") else "red" if row[-1].startswith("WRONG") else "dim" if row[-1] else ""
+        style = "bold green" if row[1].endswith("*") else "red" if row[-1].startswith("WRONG") else "dim" if not row[2] else ""
         table.add_row(*row, style=style, end_section=following is None or following[0] != row[0])
     Console(file=file).print(table)
     return True
@@ -107,7 +107,9 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
         lines.append(told)
     slower = []
     for problem, row in chosen.items():
-        fastest = min((other for other in rows if other.problem == problem and other.timing and not other.baseline), key=_seconds)
+        fastest = min(
+            (other for other in rows if other.problem == problem and other.timing and not (other.baseline or other.note)), key=_seconds
+        )
         if _seconds(row) > _CLEARLY * _seconds(fastest):
             slower.append(
                 f"{problem[1]} {problem[3]}: {row.variant} takes {_seconds(row) / _seconds(fastest):.2f} times as long as {fastest.variant}"

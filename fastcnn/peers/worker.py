@@ -29,14 +29,14 @@ def serve(connection: Any, module: str, cores: list[int], threads: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     stay_on(cores)
-    worker: _Worker | None = None
+    worker: Any = None
     while True:
         try:
             command, *arguments = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            worker = worker or _Worker(module, cores, threads)
+            worker = worker or _host(module, cores, threads)
             answer = True, getattr(worker, command)(*arguments)
         except Exception as error:  # told to the parent, which reports it as this library's failure
             answer = False, f"{type(error).__name__}: {error}"
@@ -44,6 +44,12 @@ def serve(connection: Any, module: str, cores: list[int], threads: int) -> None:
             connection.send(answer)
         except OSError:
             return
+
+
+def _host(module: str, cores: list[int], threads: int) -> Any:
+    """Return what the commands work on: the module's own `Host`, or a library with the problem at hand."""
+    own = getattr(importlib.import_module(module), "Host", None)
+    return (own or _Worker)(module, cores, threads)
 
 
 class _Worker:
