@@ -20,7 +20,7 @@ from .row import Row
 
 LONGEST_CALL = 1.0  # seconds; a baseline that needs more is left out of the table
 _SLOW = 0.1  # seconds of a call that needs neither warming nor company in its sample
-_MOST_ROUNDS = 30  # of a block
+_FEWEST, _MOST_ROUNDS = 3, 30  # of a block
 _PAGE, _LINE = 4096, 64  # bytes
 _APART = ("accepts, by name", "accepts, at precision")  # verdicts on what the automatic choice may not take
 
@@ -205,11 +205,15 @@ class Contest:
             random.Random(number * _MOST_ROUNDS + turn).shuffle(order)  # nobody always follows the same neighbour
             taken: dict[str, float] = {}
             for name in order:
-                if (turn == 0 or spent[name] < share) and name not in self._left:
+                if name not in self._left and self._wants(name, turn, spent[name] < share):
                     self._sample(name, here[name], taken, spent)
             if not taken:
                 break
             rounds.append(taken)
+
+    def _wants(self, name: str, turn: int, in_time: bool) -> bool:
+        """Whether one takes another sample in a block: while it has time, but three in any case, of which the median is no spike."""
+        return turn == 0 or in_time or (turn < _FEWEST and self._paces[name].warm_up)
 
     def _sample(self, name: str, entrant: Entrant, taken: dict[str, float], spent: dict[str, float]) -> None:
         with self._may_fail(name):

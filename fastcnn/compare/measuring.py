@@ -22,7 +22,7 @@ from .row import Ratio, Row
 from .statistics import bands, block_ratio
 from .suites import WEIGHT_SCALE
 
-BLOCKS = 6
+BLOCKS = 8
 
 
 class Comparison(NamedTuple):
