@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -56,8 +56,3 @@ class NoiseMeter:
 def load() -> list[float] | None:
     """Return the system's load averages over 1, 5 and 15 minutes; None where it has none."""
     return [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
-
-
-def environment_of(noise: Noise, start: list[float] | None, end: list[float] | None) -> dict[str, Any]:
-    """Return noise and load as plain values, for JSON."""
-    return {"noise": noise._asdict(), "load": {"start": start, "end": end}}
