@@ -30,6 +30,7 @@ class Entry(NamedTuple):
     case: Case
     run: Callable[..., None]
     left_out: str | None = None
+    baseline: bool = False
 
     @property
     def group(self) -> str:
@@ -56,4 +57,4 @@ def _entries(op: Operation, direction: str, suite: Suite) -> Iterator[Entry]:
                 yield Entry(op, direction, name, case, op.variants[name].directions[direction])
         for baseline in baselines(op.name, direction):
             reason = baseline.leaves_out(op, direction, case.problem, suite.longest_call)
-            yield Entry(op, direction, baseline.name, case, baseline.run, reason)
+            yield Entry(op, direction, baseline.name, case, baseline.run, reason, baseline=True)

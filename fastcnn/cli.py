@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 2 for what the user must mend; `train` and `draw` have their own.
+        Exit code: 0, or 2 for what the user must mend; `train`, `bench-report` and `draw` have their own.
 
     Raises
     ------
@@ -97,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write report.html anew from the files of a training run")
     report.add_argument("folder", type=Path, metavar="DIR", help="what `fastcnn train --out DIR` has written")
     report.set_defaults(run=_report)
+
+    bench_report = commands.add_parser("bench-report", help="show a run of `pytest bench`, or what has become of its rows in a later run")
+    bench_report.add_argument("before", type=Path, metavar="A.json", help="of `pytest bench --benchmark-json=A.json`; the earlier of two")
+    bench_report.add_argument("after", type=Path, nargs="?", metavar="B.json", help="the later run, judged against A; exit code 1 if a row is worse")
+    bench_report.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained page")
+    bench_report.add_argument("--threshold", type=_share, default=0.05, metavar="P%", help="the smallest change that matters (default: 5%%)")
+    bench_report.set_defaults(run=_bench_report)
 
     draw = commands.add_parser("draw", help="draw digits on a page in the browser, and see live what a network makes of them")
     draw.add_argument("--weights", type=Path, metavar="DIR|FILE",
@@ -271,6 +278,24 @@ def _report(arguments: argparse.Namespace) -> None:
         raise _Mistake(error) from error
     except OSError as error:
         raise _Mistake(f"cannot write {arguments.folder / 'report.html'}: {error.strerror or error}") from error
+
+
+def _bench_report(arguments: argparse.Namespace) -> int:
+    from .bench_report.command import report
+
+    try:
+        return report(arguments.before, arguments.after, arguments.html, arguments.threshold)
+    except ValueError as error:
+        raise _Mistake(error) from error
+    except OSError as error:
+        raise _Mistake(f"cannot write --html {arguments.html}: {error.strerror or error}") from error
+
+
+def _share(text: str) -> float:
+    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+
+
+_share.__name__ = "share"  # argparse: invalid share value: 'x'
 
 
 def _draw(arguments: argparse.Namespace) -> int:

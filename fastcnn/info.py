@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,14 @@ def headline() -> str:
     """Return the environment in one line, for the head of a table."""
     versions = ", ".join(f"{name} {version}" for name, version in _versions("numpy", "numba").items())
     return f"{_cpu_name()}, {machine.isa().name}, {machine.get_threads()} thread(s), {versions}"
+
+
+def load() -> float | None:
+    """Return how many processes have wanted to run in the last minute, on average; None where the system does not tell."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # Windows has none
+        return None
 
 
 def cache_location() -> str:

@@ -42,6 +42,7 @@ LAYERS = [
         "compare",
         "explain",
         "report",
+        "bench_report",
         "cli",
         "info",
         "warmup",
