@@ -50,7 +50,7 @@ class Group:
         """Sample what is right until it has so many of `BLOCKS`."""
         if self._sampler is None:
             right = [entry for entry in self._entries if self._is_right(entry)]
-            self._sampler = Sampler({entry.id: functools.partial(_call, entry) for entry in right}, self._seconds)
+            self._sampler = Sampler({entry.id: functools.partial(call_of, entry) for entry in right}, self._seconds)
         self._sampler.take(blocks)
 
     def samples(self, entry: Entry) -> Samples:
@@ -66,7 +66,7 @@ class Group:
             return False
 
 
-def _call(entry: Entry) -> Callable[[], Any]:
+def call_of(entry: Entry) -> Callable[[], Any]:
     """Return the entry's function bound to inputs and outputs that nothing else uses."""
     trial = _trial(entry.op, entry.direction, entry.case.problem)
     outputs = entry.op.problem.outputs(entry.case.problem, entry.direction, DTYPE)

@@ -1,6 +1,6 @@
 """Samples of the competitors of a group, in turns and in blocks, with the yardsticks between them.
 
-A block is up to four rounds (A B C, A B C, ...) on inputs and outputs of its own: where arrays lie decides a few percent, and does so
+A block is up to three rounds (A B C, A B C, ...) on inputs and outputs of its own: where arrays lie decides a few percent, and does so
 anew in every block. Reports take the best sample of a block, and look at how blocks differ.
 """
 
@@ -14,7 +14,7 @@ from fastcnn.timing import calibrate
 
 from .yardsticks import yardsticks
 
-BLOCKS, ROUNDS = 10, 4  # with 10 blocks in either run a rank test can be sure of one row among thousands
+BLOCKS, ROUNDS = 16, 3  # many blocks make ranks clear, of rounds two or three are enough to find one that nothing disturbs
 
 
 class Plan(NamedTuple):
@@ -26,7 +26,7 @@ class Plan(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """Seconds of a call, by block; and for each block the best seconds of each yardstick."""
+    """Seconds of a call (samples are means of `loops` calls), by block; and for each block the best seconds of each yardstick."""
 
     loops: int
     blocks: list[list[float]]
@@ -44,7 +44,7 @@ def plan(call: Callable[[], Any], seconds: float) -> Plan:
         return Plan(1, 1, 1)
     loops, one = calibrate(call)
     fit = int(seconds / (one * (loops + 1)))
-    rounds = next((rounds for rounds in (ROUNDS, 2, 1) if rounds * BLOCKS <= fit), 1)
+    rounds = next((rounds for rounds in range(ROUNDS, 0, -1) if rounds * BLOCKS <= fit), 1)
     return Plan(loops, rounds, min(max(fit // rounds, 1), BLOCKS))
 
 
@@ -78,7 +78,7 @@ class Sampler:
         machine: dict[str, list[float]] = {key: [] for key in yardsticks()}
         for turn in range(max(rounds.values())):
             for key, yardstick in yardsticks().items():
-                machine[key].append(_sample(yardstick, 1))
+                machine[key].append(_sample(yardstick, 1, warm=True))
             for name, call in calls.items():
                 if turn < rounds[name]:
                     samples[name].append(_sample(call, self.plans[name].loops, warm=self.plans[name].blocks == 1))

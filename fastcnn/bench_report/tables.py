@@ -12,6 +12,7 @@ from .record import YARDSTICKS, BenchRun, Row
 from .verdict import LEVEL, VERDICTS, Change, Comparison
 
 NOISY = 0.05  # a spread of the fixed loops that is worth a warning
+_ABOUT = {"clock": "a chain", "multiply_add": "multiply-adds", "memory": "a copy in memory"}
 _SAME_MACHINE = ("cpu", "isa", "threads", "threading_layer", "blas")  # what must be alike for times to be comparable
 
 
@@ -98,9 +99,9 @@ def run_head(run: BenchRun) -> list[str]:
 def comparison_head(found: Comparison) -> list[str]:
     """Return lines on both machines, on how they differ, and on what is missing from either run."""
     lines = [*run_head(found.before), *run_head(found.after)]
-    if not math.isnan(found.multiply_add):
-        drift = f"multiply-adds took {percent(found.multiply_add)}, a copy in memory {percent(found.memory)}"
-        lines.append(f"The machine itself, by fixed loops between the samples: {drift} of the time before; this is divided out.")
+    if found.drifts:
+        drift = ", ".join(f"{_ABOUT[name]} {percent(ratio)}" for name, ratio in found.drifts.items())
+        lines.append(f"The machine itself, by the time of fixed loops between the samples: {drift}; this is divided out.")
     differing = [name for name in _SAME_MACHINE if found.before.machine.get(name) != found.after.machine.get(name)]
     if differing:
         told = "; ".join(f"{n.replace('_', ' ')}: {found.before.machine.get(n)}, then {found.after.machine.get(n)}" for n in differing)
@@ -120,8 +121,7 @@ def _noise(run: BenchRun) -> list[str]:
         if values:
             low, median, high = np.percentile(values, (10, 50, 90))
             if (spread := (high - low) / median) > NOISY:
-                about = {"multiply_add": "multiply-adds", "memory": "a copy in memory"}[name]
-                lines.append(f"Note: {run.path.name}: the machine was noisy; {about} differed by {spread:.0%} between blocks.")
+                lines.append(f"Note: {run.path.name}: the machine was noisy; the time of {_ABOUT[name]} differed by {spread:.0%} between blocks.")
     return lines
 
 

@@ -13,7 +13,7 @@ from .record import YARDSTICKS, BenchRun, Row
 
 VERDICTS = ("worse", "better", "unclear", "same")
 LEVEL = 0.05  # the probability of any false "worse", and of any false "better", in a report on unchanged code
-_DISTRUST = 1 / 8  # of what the yardsticks differ by: no kernel slows down exactly as they do
+_DISTRUST = 1 / 16  # of what the yardsticks differ by: no kernel slows down exactly as they do
 _IN_CACHES = 2**22  # bytes that a core's own caches and its share of a common one hold: memory's speed does not matter to smaller rows
 
 
@@ -52,8 +52,7 @@ class Comparison(NamedTuple):
     changes: list[Change]
     only_before: list[str]
     only_after: list[str]
-    multiply_add: float  # seconds after over seconds before of the fixed loops, over all rows
-    memory: float
+    drifts: dict[str, float]  # seconds after over seconds before of each yardstick, over all rows; empty where there are none
 
     def count(self, verdict: str) -> int:
         """Return how many rows have a verdict."""
@@ -106,27 +105,50 @@ def compare(before: BenchRun, after: BenchRun, threshold: float = 0.05) -> Compa
         for (first, second), evidence, w, b in zip(pairs, judged, worse, better, strict=True)
     ]
     missing = [name for name in before.rows if name not in after.rows], [name for name in after.rows if name not in before.rows]
-    return Comparison(before, after, threshold, changes, *missing, *(_drift(pairs, name) for name in YARDSTICKS))
+    return Comparison(before, after, threshold, changes, *missing, _drifts(pairs))
 
 
 def _evidence(before: Row, after: Row, run_before: BenchRun, run_after: BenchRun, margin: float) -> _Evidence | None:
     """Return what the blocks of a row tell; None where a run kept none."""
     if not before.blocks or not after.blocks:
         return None
-    share = (_memory_share(before, run_before) + _memory_share(after, run_after)) / 2
-    rounds = min(len(block) for block in (*before.blocks, *after.blocks))  # the best of many is lower than that of few
-    times = _differences(*([min(block[:rounds]) for block in row.blocks] for row in (before, after)))
-    computing, moving = (_differences(before.yardsticks[name], after.yardsticks[name]) for name in YARDSTICKS)
-    machine = (1 - share) * computing + share * moving
-    doubt = _DISTRUST * (np.abs(machine) + 2 * min(share, 1 - share) * np.abs(computing - moving))
-    own = times - machine
+    memory = (_memory_share(before, run_before) + _memory_share(after, run_after)) / 2
+    first, second = _logarithms(before, after), _logarithms(after, before)
+    between = {name: np.subtract.outer(second[name], first[name]) for name in first}
+    crowding = between["multiply_add"] - between["clock"]
+    share, unsure = _share_of_crowding(first, second)
+    computing = between["clock"] + share * crowding
+    machine = (1 - memory) * computing + memory * between["memory"]
+    doubt = _DISTRUST * (np.abs(machine) + 2 * min(memory, 1 - memory) * np.abs(computing - between["memory"]))
+    doubt += (1 - memory) * unsure * np.abs(crowding)
+    own = between["row"] - machine
     worse, better = ranks.exceeds(own - doubt, margin), ranks.exceeds(-own - doubt, margin)
     return _Evidence(ranks.shift(own, doubt), float(np.median(doubt)), worse, better)
 
 
-def _differences(before: Sequence[float], after: Sequence[float]) -> np.ndarray:
-    """Return the logarithm of after over before for all pairs, (after, before)."""
-    return np.subtract.outer(np.log(np.asarray(after)), np.log(np.asarray(before)))
+def _logarithms(row: Row, other: Row) -> dict[str, np.ndarray]:
+    """Return the logarithm of the best time of each block: of the row, as ``row``, and of the yardsticks."""
+    rounds = min(len(block) for block in (*row.blocks, *other.blocks))  # the best of many is lower than that of few
+    best = [min(block[:rounds]) for block in row.blocks]
+    return {"row": np.log(best), **{name: np.log(row.yardsticks[name]) for name in YARDSTICKS}}
+
+
+def _share_of_crowding(*runs: dict[str, np.ndarray]) -> tuple[float, float]:
+    """Return how much of what slows the multiply-adds beyond the clock slows a row, between 0 and 1, and how unsure that is.
+
+    A neighbour on the same core, or a thread that lost its core, takes from a kernel what it takes from the multiply-adds, or little of it: the slope
+    of a line through the blocks, each run's around their own mean, tells. Where the blocks do not differ, it is anything: half, give or take
+    half.
+    """
+    crowding = np.concatenate([(x := run["multiply_add"] - run["clock"]) - x.mean() for run in runs])
+    row = np.concatenate([(y := run["row"] - run["clock"]) - y.mean() for run in runs])
+    power = float(crowding @ crowding)
+    if len(row) < 6 or power == 0:
+        return 0.5, 0.5
+    slope = min(max(float(row @ crowding) / power, 0.0), 1.0)
+    rest = row - slope * crowding
+    unsure = math.sqrt(float(rest @ rest) / (len(row) - 3) / power)
+    return (slope, unsure) if unsure < 0.5 else (0.5, 0.5)
 
 
 def _memory_share(row: Row, run: BenchRun) -> float:
@@ -137,13 +159,11 @@ def _memory_share(row: Row, run: BenchRun) -> float:
     return min(row.traffic / row.median / copy, 1.0)
 
 
-def _drift(pairs: Sequence[tuple[Row, Row]], yardstick: str) -> float:
-    found = [
-        np.median(after.yardsticks[yardstick]) / np.median(before.yardsticks[yardstick])
-        for before, after in pairs
-        if before.blocks and after.blocks
-    ]
-    return float(np.median(found)) if found else math.nan
+def _drifts(pairs: Sequence[tuple[Row, Row]]) -> dict[str, float]:
+    sampled = [(before.yardsticks, after.yardsticks) for before, after in pairs if before.blocks and after.blocks]
+    if not sampled:
+        return {}
+    return {name: float(np.median([np.median(b[name]) / np.median(a[name]) for a, b in sampled])) for name in YARDSTICKS}
 
 
 def _change(before: Row, after: Row, found: _Evidence | None, worse: bool, better: bool, margin: float, rows: int) -> Change:
