@@ -52,13 +52,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def group(entry: Entry, pytestconfig: pytest.Config) -> Group:
-    """The competitors of `entry`."""
+    """Return the competitors of `entry`."""
     return pytestconfig.stash[_GROUPS][entry.group]
 
 
 @pytest.fixture(scope="session")
 def sampling(pytestconfig: pytest.Config) -> bool:
-    """Whether anything is timed: not under --benchmark-disable, and not by pytest-xdist, whose workers would time one another."""
+    """Return whether anything is timed: not under --benchmark-disable, and not by pytest-xdist, whose workers would time one another."""
     option = pytestconfig.option
     disabled = option.benchmark_disable and not option.benchmark_enable
     return not (disabled or option.benchmark_skip or hasattr(pytestconfig, "workerinput"))

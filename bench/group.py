@@ -13,6 +13,7 @@ from fastcnn.registry import Operation
 
 from .grid import Entry
 from .sampling import BLOCKS, Sampler, Samples
+from .yardsticks import MATTERS_FROM
 
 DTYPE = np.float32
 
@@ -49,8 +50,8 @@ class Group:
     def sample(self, blocks: int) -> None:
         """Sample what is right until it has so many of `BLOCKS`."""
         if self._sampler is None:
-            right = [entry for entry in self._entries if self._is_right(entry)]
-            self._sampler = Sampler({entry.id: functools.partial(call_of, entry) for entry in right}, self._seconds)
+            makers = {entry.id: functools.partial(call_of, entry) for entry in self._entries if self._is_right(entry)}
+            self._sampler = Sampler(makers, self._seconds, traffic(self._entries[0]) >= MATTERS_FROM)
         self._sampler.take(blocks)
 
     def samples(self, entry: Entry) -> Samples:
@@ -71,6 +72,11 @@ def call_of(entry: Entry) -> Callable[[], Any]:
     trial = _trial(entry.op, entry.direction, entry.case.problem)
     outputs = entry.op.problem.outputs(entry.case.problem, entry.direction, DTYPE)
     return functools.partial(entry.run, entry.case.problem, *[argument.copy() for argument in trial.arguments], *outputs)
+
+
+def traffic(entry: Entry) -> float:
+    """Return the bytes that a call of any of the entry's competitors moves at least."""
+    return float(entry.op.problem.traffic(entry.case.problem, entry.direction, DTYPE))
 
 
 @functools.lru_cache(maxsize=1)  # the entries of a group follow one another and share their inputs and the reference's result

@@ -7,14 +7,14 @@ anew in every block. Reports take the best sample of a block, and look at how bl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from fastcnn.timing import calibrate
 
 from .yardsticks import yardsticks
 
-BLOCKS, ROUNDS = 16, 3  # many blocks make ranks clear, of rounds two or three are enough to find one that nothing disturbs
+BLOCKS, ROUNDS = 20, 3  # many blocks make ranks clear, of rounds two or three are enough to find one that nothing disturbs
 
 
 class Plan(NamedTuple):
@@ -57,12 +57,15 @@ class Sampler:
         Each returns the call to be timed, on new arrays.
     seconds : float
         For each competitor, yardsticks apart.
+    memory : bool
+        Whether the copy in memory is sampled as well, which takes longest and matters only to those who move much.
     """
 
-    def __init__(self, makers: Mapping[str, Callable[[], Callable[[], Any]]], seconds: float) -> None:
+    def __init__(self, makers: Mapping[str, Callable[[], Callable[[], Any]]], seconds: float, memory: bool) -> None:
         self._makers = dict(makers)
+        self._yardsticks = {name: yardstick for name, yardstick in yardsticks().items() if memory or name != "memory"}
         self.plans = {name: plan(make(), seconds) for name, make in makers.items()}
-        self.taken = {name: Samples(found.loops, [], {key: [] for key in yardsticks()}) for name, found in self.plans.items()}
+        self.taken = {name: Samples(found.loops, [], {key: [] for key in self._yardsticks}) for name, found in self.plans.items()}
 
     def take(self, until: int = BLOCKS) -> None:
         """Take blocks until every competitor has `until` of `BLOCKS`, or that share of the fewer that it has time for."""
@@ -75,17 +78,22 @@ class Sampler:
         calls = {name: self._makers[name]() for name in names}
         rounds = {name: self.plans[name].rounds for name in names}
         samples: dict[str, list[float]] = {name: [] for name in names}
-        machine: dict[str, list[float]] = {key: [] for key in yardsticks()}
+        machine: dict[str, list[float]] = {key: [] for key in self._yardsticks}
         for turn in range(max(rounds.values())):
-            for key, yardstick in yardsticks().items():
-                machine[key].append(_sample(yardstick, 1, warm=True))
+            _look(machine, self._yardsticks)
             for name, call in calls.items():
                 if turn < rounds[name]:
                     samples[name].append(_sample(call, self.plans[name].loops, warm=self.plans[name].blocks == 1))
+            _look(machine, [key for key in self._yardsticks if key != "memory"])
         for name, found in samples.items():
             self.taken[name].blocks.append(found)
             for key, values in machine.items():
                 self.taken[name].yardsticks[key].append(min(values))
+
+
+def _look(machine: dict[str, list[float]], names: Iterable[str]) -> None:
+    for name in names:
+        machine[name].append(_sample(yardsticks()[name], 1, warm=True))
 
 
 def _sample(call: Callable[[], Any], loops: int, warm: bool = False) -> float:

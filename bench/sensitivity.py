@@ -1,7 +1,8 @@
 """Whether ``fastcnn bench-report`` tells a kernel that is 10 % slower, and leaves alone one that is not: ``python -m bench.sensitivity``.
 
-Each try measures a few kernels twice and compares the runs. Of the second run's kernels one, another in every try, is slowed: after each call its
-thread spins for a tenth of the time that the call has just taken. Exit code 1 where more than one try in twenty misses it, or alarms falsely.
+Each try measures a few kernels twice and compares the runs. Of the second run's kernels one, another in every try, is slowed: after each
+call its thread spins for a tenth of the time that the call has just taken. Exit code 1 where more than one try in twenty misses it, or
+alarms falsely.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from fastcnn.bench_report.tables import percent
 from fastcnn.bench_report.verdict import Comparison, compare
 
 from .grid import SUITES, Entry, grid
-from .group import DTYPE, call_of
+from .group import call_of
 from .sampling import BLOCKS, Sampler, Samples
-from .yardsticks import MEMORY_BYTES
 
 KERNELS = (
     "relu-forward-direct-resnet-64", "relu-backward_input-direct-resnet-64", "max_pool2d-forward-direct-mnist-32x10x10",
@@ -76,21 +76,20 @@ def run(chosen: Sequence[Entry], slowed: str | None = None, share: float = 0.1) 
         return slowed_by(call, share) if entry.id == slowed else call
 
     samplers = {
-        group: Sampler({e.id: functools.partial(make, e) for e in chosen if e.group == group}, _SECONDS)
+        group: Sampler({e.id: functools.partial(make, e) for e in chosen if e.group == group}, _SECONDS, memory=False)
         for group in dict.fromkeys(entry.group for entry in chosen)
     }
     for blocks in (BLOCKS // 2, BLOCKS):
         for sampler in samplers.values():
             sampler.take(blocks)
     rows = [_row(entry, samplers[entry.group].taken[entry.id]) for entry in chosen]
-    return BenchRun(Path("memory"), "", {}, {row.name: row for row in rows}, MEMORY_BYTES)
+    return BenchRun(Path("memory"), "", {}, {row.name: row for row in rows})
 
 
 def _row(entry: Entry, found: Samples) -> Row:
     low, median, high = (float(value) for value in np.quantile(found.flat, (0.25, 0.5, 0.75)))
-    traffic = float(entry.op.problem.traffic(entry.case.problem, entry.direction, DTYPE))
     yardsticks = {name: tuple(values) for name, values in found.yardsticks.items()}
-    return Row(entry.id, entry.group, median, low, high, traffic=traffic, blocks=tuple(map(tuple, found.blocks)), yardsticks=yardsticks)
+    return Row(entry.id, entry.group, median, low, high, blocks=tuple(map(tuple, found.blocks)), yardsticks=yardsticks)
 
 
 def tries(count: int, share: float = 0.1) -> list[Try]:

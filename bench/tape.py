@@ -1,8 +1,8 @@
 """Samples that were taken earlier, played to pytest-benchmark, which makes its statistics, tables and files of them.
 
 pytest-benchmark times one test after another, and would time a competitor long after the one that it is compared with. So competitors are
-sampled in turns (see `bench.sampling`), and each test then plays its own samples: the function that is "timed" only moves the hand of a clock,
-and the clock is the timer of the test (a documented option of ``pytest.mark.benchmark``).
+sampled in turns (see `bench.sampling`), and each test then plays its own samples: the function that is "timed" only moves the hand of a
+clock, and the clock is the timer of the test (a documented option of ``pytest.mark.benchmark``).
 """
 
 from __future__ import annotations

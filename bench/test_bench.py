@@ -1,7 +1,7 @@
 """Checks every entry of the grid against the reference in float64, then times it beside its competitors.
 
-Each entry is two tests. ``test_right`` checks it, and its group's first test takes half of the samples; ``test_bench`` takes the other half once
-all of the first are there, some minutes apart, and reports both. Selected alone, ``test_bench`` does all of it.
+Each entry is two tests. ``test_right`` checks it, and its group's first test takes half of the samples; ``test_bench`` takes the other half
+once all of the first are there, some minutes apart, and reports both. Selected alone, ``test_bench`` does all of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .grid import Entry
-from .group import DTYPE, Group
+from .group import Group, traffic
 from .sampling import BLOCKS
 from .tape import TAPE
 
@@ -35,13 +35,13 @@ def test_bench(entry: Entry, group: Group, sampling: bool, benchmark: Any) -> No
     TAPE.load(found.flat, found.loops)
     benchmark.pedantic(TAPE.play, rounds=len(found.flat), iterations=found.loops)
     work = entry.op.problem.work(entry.case.problem, entry.direction)
-    traffic = entry.op.problem.traffic(entry.case.problem, entry.direction, DTYPE)
+    moved = traffic(entry)
     median = benchmark.stats.stats.median
     benchmark.extra_info.update({
         "error_share": error,
         "GFLOP/s": work / median / 1e9,
-        "GB/s": traffic / median / 1e9,
-        "traffic_bytes": traffic,
+        "GB/s": moved / median / 1e9,
+        "traffic_bytes": moved,
         "baseline": entry.baseline,
         "blocks": found.blocks,
         "yardsticks": found.yardsticks,

@@ -1,7 +1,8 @@
-"""Three fixed loops that tell how fast the machine is just now: a chain, which follows the clock; multiply-adds, as fast as a core can; a copy.
+"""Three fixed loops that tell how fast the machine is just now: a chain that follows the clock, multiply-adds at full rate, and a copy.
 
-They are sampled between the competitors of every group, so that a later run can be compared although the clock, a neighbour on the same core or
-another on the same memory has changed the machine meanwhile. What they do must not change with the library, or runs before and after differ by it.
+They are sampled between the competitors of every group, so that a later run can be compared although the clock, a neighbour on the same
+core or another on the same memory has changed the machine meanwhile. What they do must not change with the library, or runs before and
+after differ by it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fastcnn import machine
 from fastcnn.jit import kernel
 
 MEMORY_BYTES = 2**26  # moved by a copy, read and written: more than caches hold, in some 4 ms
+MATTERS_FROM = 2**22  # bytes that a call moves; fewer stay in a core's own caches and its share of a common one
 _VALUES, _REPEATS = 2**10, 6000  # of float32, 4 KiB: they stay in the first cache; some 0.5 ms
 _CHAIN = 200_000  # multiply-adds, each of which waits for the one before: a neighbour on the same core leaves it alone; some 0.4 ms
 

@@ -100,9 +100,13 @@ def _parser() -> argparse.ArgumentParser:
 
     bench_report = commands.add_parser("bench-report", help="show a run of `pytest bench`, or what has become of its rows in a later run")
     bench_report.add_argument("before", type=Path, metavar="A.json", help="of `pytest bench --benchmark-json=A.json`; the earlier of two")
-    bench_report.add_argument("after", type=Path, nargs="?", metavar="B.json", help="the later run, judged against A; exit code 1 if a row is worse")
+    bench_report.add_argument(
+        "after", type=Path, nargs="?", metavar="B.json", help="the later run, judged against A; exit code 1 if a row is worse"
+    )
     bench_report.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained page")
-    bench_report.add_argument("--threshold", type=_share, default=0.05, metavar="P%", help="the smallest change that matters (default: 5%%)")
+    bench_report.add_argument(
+        "--threshold", type=_share, default=0.05, metavar="P%", help="the smallest change that matters (default: 5%%)"
+    )
     bench_report.set_defaults(run=_bench_report)
 
     draw = commands.add_parser("draw", help="draw digits on a page in the browser, and see live what a network makes of them")

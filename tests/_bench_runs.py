@@ -11,7 +11,7 @@ import numpy as np
 
 from fastcnn.bench_report.record import BenchRun, Row
 
-BLOCKS, ROUNDS = 16, 3
+BLOCKS, ROUNDS = 20, 3
 
 
 class Mood(NamedTuple):
@@ -28,7 +28,8 @@ class Mood(NamedTuple):
     slow_clock : float
         The share of blocks that run at a clock lower by a fifth.
     crowded : float
-        The share of blocks with a neighbour on the core, which takes a quarter of the multiply-adds' speed, and a third of that from the rows.
+        The share of blocks with a neighbour on the core, which takes a quarter of the multiply-adds' speed, and a third of that from the
+        rows.
     """
 
     noise: float = 0.01
@@ -45,9 +46,9 @@ def simulated_run(
     """Return a run of `rows` rows, of which some take a factor more time than they should."""
     rng = np.random.default_rng(seed)
 
-    def samples(seconds: np.ndarray) -> np.ndarray:
-        spikes = rng.exponential(1.0, (blocks, ROUNDS)) * (rng.random((blocks, ROUNDS)) < mood.spikes)
-        return seconds[:, None] * np.exp(rng.normal(0, mood.noise, (blocks, ROUNDS))) * (1 + spikes)
+    def samples(seconds: np.ndarray, rounds: int = ROUNDS) -> np.ndarray:
+        spikes = rng.exponential(1.0, (blocks, rounds)) * (rng.random((blocks, rounds)) < mood.spikes)
+        return seconds[:, None] * np.exp(rng.normal(0, mood.noise, (blocks, rounds))) * (1 + spikes)
 
     found = {}
     for i in range(rows):
@@ -56,10 +57,11 @@ def simulated_run(
         own = clock * crowd ** (1 / 3) if not traffic else np.full(blocks, mood.memory_drift)
         taken = samples(own * 1e-3 * (1 + i / rows) * (slowed or {}).get(i, 1.0))
         yardsticks = {
-            "clock": tuple(samples(clock * 4e-4).min(axis=1)),
-            "multiply_add": tuple(samples(clock * crowd * 5e-4).min(axis=1)),
-            "memory": tuple(samples(np.full(blocks, 4e-3 * mood.memory_drift)).min(axis=1)),
+            "clock": tuple(samples(clock * 4e-4, 2 * ROUNDS).min(axis=1)),
+            "multiply_add": tuple(samples(clock * crowd * 5e-4, 2 * ROUNDS).min(axis=1)),
         }
+        if traffic:
+            yardsticks["memory"] = tuple(samples(np.full(blocks, 4e-3 * mood.memory_drift)).min(axis=1))
         low, median, high = np.quantile(taken, (0.25, 0.5, 0.75))
         name = f"op-forward-variant-{i}"
         found[name] = Row(
@@ -78,10 +80,15 @@ def write_run(path: Path, run: BenchRun) -> Path:
             "group": row.group,
             "stats": {"median": row.median},
             "extra_info": {
-                "blocks": row.blocks, "yardsticks": row.yardsticks, "baseline": row.baseline, "traffic_bytes": row.traffic,
-                "GFLOP/s": row.gflops, "GB/s": row.gbytes, "error_share": row.error,
+                "blocks": row.blocks,
+                "yardsticks": row.yardsticks,
+                "baseline": row.baseline,
+                "traffic_bytes": row.traffic,
+                "GFLOP/s": row.gflops,
+                "GB/s": row.gbytes,
+                "error_share": row.error,
             },
-        }  # fmt: skip
+        }
         for row in run.rows.values()
     ]
     machine = {**run.machine, "yardsticks": {"memory_bytes": run.yardstick_bytes}}

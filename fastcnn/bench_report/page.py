@@ -66,10 +66,8 @@ def _table(table: tables.Table, drawings: Sequence[str] = ()) -> str:
     for i, cells in enumerate(table.rows):
         found = [f"<td{_word(word, cell)}>{escape(cell)}</td>" for cell, word in zip(cells, words, strict=True)]
         rows.append(f"<tr>{''.join(found)}{f'<td>{drawings[i]}</td>' if drawings else ''}</tr>")
-    drawn = "<th></th>" if drawings else ""
-    return (
-        f'<div class="scroll"><table class="bench"><thead><tr>{"".join(heads)}{drawn}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
+    head = f"<thead><tr>{''.join(heads)}{'<th></th>' if drawings else ''}</tr></thead>"
+    return f'<div class="scroll"><table class="bench">{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def _word(word: bool, cell: str = "") -> str:
@@ -86,7 +84,8 @@ def _drawing(change: Change, threshold: float) -> str:
     left, right = _place(-limit), _place(limit)
     about = f"{tables.percent(change.ratio)} ({tables.percent(change.low)} to {tables.percent(change.high)})"
     return (
-        f'<svg viewBox="0 0 160 16" role="img" aria-label="{escape(about)}"><rect x="{left:.1f}" y="0" width="{right - left:.1f}" height="16"/>'
+        f'<svg viewBox="0 0 160 16" role="img" aria-label="{escape(about)}">'
+        f'<rect x="{left:.1f}" y="0" width="{right - left:.1f}" height="16"/>'
         f'<line class="{change.verdict}" x1="{low:.1f}" x2="{high:.1f}" y1="8" y2="8"/>'
         f'<line class="{change.verdict}" x1="{middle:.1f}" x2="{middle:.1f}" y1="3" y2="13"/></svg>'
     )

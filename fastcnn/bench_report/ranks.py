@@ -38,8 +38,8 @@ def least_probability(n: int, m: int) -> float:
 def exceeds(differences: np.ndarray, margin: float) -> float:
     """Return the probability of ranks as these or clearer, if the second sample does not exceed the first by more than `margin`.
 
-    The one-sided Mann-Whitney test, exact: U counts the pairs that differ by more than `margin`; p = P(U' >= U) over all orders of the values. A
-    tie counts against it.
+    The one-sided Mann-Whitney test, exact: U counts the pairs that differ by more than `margin`; p = P(U' >= U) over all orders of the
+    values. A tie counts against it.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def shift(differences: np.ndarray, doubt: np.ndarray | float = 0.0, confidence: 
 
 
 def holm(probabilities: Sequence[float], level: float) -> list[bool]:
-    """Return which hypotheses are rejected so that any true one is with a probability of at most `level`, however they depend on another."""
+    """Return which hypotheses to reject, so that any true one is among them with a probability of at most `level`, however they depend."""
     order = np.argsort(probabilities, kind="stable")
     rejected = [False] * len(probabilities)
     for step, i in enumerate(order):

@@ -78,8 +78,8 @@ def summary(found: Comparison) -> str:
 def model(found: Comparison) -> str:
     """Return what the verdicts mean."""
     return (
-        f"worse, better: changed by more than {100 * found.threshold:g} %, beyond the noise; on unchanged code the probability of any false alarm "
-        f"is below {LEVEL:.0%}, all rows together. same: the 95 % interval lies within the threshold. "
+        f"worse, better: changed by more than {100 * found.threshold:g} %, beyond the noise; on unchanged code the probability of a false "
+        f"alarm is below {LEVEL:.0%}, all rows together. same: the 95 % interval lies within the threshold. "
         "Changes are those of a block's best sample, the machine's speed divided out."
     )
 
@@ -87,11 +87,10 @@ def model(found: Comparison) -> str:
 def run_head(run: BenchRun) -> list[str]:
     """Return lines on a run's machine, with a warning where it was too noisy."""
     told = run.machine
-    versions = told.get("versions") if isinstance(told.get("versions"), dict) else {}
+    versions, load = (found if isinstance(found := told.get(name), dict) else {} for name in ("versions", "load"))
     words = [str(told[name]) for name in ("cpu", "isa") if name in told]
     words += [f"{told['threads']} thread(s)"] if "threads" in told else []
     words += [f"{name} {version}" for name, version in versions.items() if name in ("fastcnn", "numpy", "numba")]
-    load = told.get("load") if isinstance(told.get("load"), dict) else {}
     words += [f"load {load.get('start')} to {load.get('end')}"] if load else []
     return [f"{run.path.name}: {', '.join([run.date[:19].replace('T', ' '), *words])}", *_noise(run)]
 
@@ -121,7 +120,9 @@ def _noise(run: BenchRun) -> list[str]:
         if values:
             low, median, high = np.percentile(values, (10, 50, 90))
             if (spread := (high - low) / median) > NOISY:
-                lines.append(f"Note: {run.path.name}: the machine was noisy; the time of {_ABOUT[name]} differed by {spread:.0%} between blocks.")
+                lines.append(
+                    f"Note: {run.path.name}: the machine was noisy; the time of {_ABOUT[name]} differed by {spread:.0%} between blocks."
+                )
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Two runs against one another: per row how much its time has changed, and whether that is more than noise; see the package for the model."""
+"""Two runs compared: per row how much its time has changed, and whether that is more than noise; see the package for the model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from .record import YARDSTICKS, BenchRun, Row
 VERDICTS = ("worse", "better", "unclear", "same")
 LEVEL = 0.05  # the probability of any false "worse", and of any false "better", in a report on unchanged code
 _DISTRUST = 1 / 16  # of what the yardsticks differ by: no kernel slows down exactly as they do
-_IN_CACHES = 2**22  # bytes that a core's own caches and its share of a common one hold: memory's speed does not matter to smaller rows
 
 
 class Change(NamedTuple):
@@ -112,14 +111,15 @@ def _evidence(before: Row, after: Row, run_before: BenchRun, run_after: BenchRun
     """Return what the blocks of a row tell; None where a run kept none."""
     if not before.blocks or not after.blocks:
         return None
-    memory = (_memory_share(before, run_before) + _memory_share(after, run_after)) / 2
+    memory = min(_memory_share(before, run_before), _memory_share(after, run_after))
     first, second = _logarithms(before, after), _logarithms(after, before)
     between = {name: np.subtract.outer(second[name], first[name]) for name in first}
     crowding = between["multiply_add"] - between["clock"]
     share, unsure = _share_of_crowding(first, second)
     computing = between["clock"] + share * crowding
-    machine = (1 - memory) * computing + memory * between["memory"]
-    doubt = _DISTRUST * (np.abs(machine) + 2 * min(memory, 1 - memory) * np.abs(computing - between["memory"]))
+    moving = between["memory"] if memory else computing
+    machine = (1 - memory) * computing + memory * moving
+    doubt = _DISTRUST * (np.abs(machine) + 2 * min(memory, 1 - memory) * np.abs(computing - moving))
     doubt += (1 - memory) * unsure * np.abs(crowding)
     own = between["row"] - machine
     worse, better = ranks.exceeds(own - doubt, margin), ranks.exceeds(-own - doubt, margin)
@@ -130,15 +130,15 @@ def _logarithms(row: Row, other: Row) -> dict[str, np.ndarray]:
     """Return the logarithm of the best time of each block: of the row, as ``row``, and of the yardsticks."""
     rounds = min(len(block) for block in (*row.blocks, *other.blocks))  # the best of many is lower than that of few
     best = [min(block[:rounds]) for block in row.blocks]
-    return {"row": np.log(best), **{name: np.log(row.yardsticks[name]) for name in YARDSTICKS}}
+    return {"row": np.log(best), **{name: np.log(row.yardsticks[name]) for name in row.yardsticks if name in other.yardsticks}}
 
 
 def _share_of_crowding(*runs: dict[str, np.ndarray]) -> tuple[float, float]:
     """Return how much of what slows the multiply-adds beyond the clock slows a row, between 0 and 1, and how unsure that is.
 
-    A neighbour on the same core, or a thread that lost its core, takes from a kernel what it takes from the multiply-adds, or little of it: the slope
-    of a line through the blocks, each run's around their own mean, tells. Where the blocks do not differ, it is anything: half, give or take
-    half.
+    A neighbour on the same core, or a thread that lost its core, takes from a kernel what it takes from the multiply-adds, or little of it:
+    the slope of a line through the blocks, each run's around their own mean, tells. Where the blocks do not differ, it is anything: half,
+    give or take half.
     """
     crowding = np.concatenate([(x := run["multiply_add"] - run["clock"]) - x.mean() for run in runs])
     row = np.concatenate([(y := run["row"] - run["clock"]) - y.mean() for run in runs])
@@ -153,8 +153,8 @@ def _share_of_crowding(*runs: dict[str, np.ndarray]) -> tuple[float, float]:
 
 def _memory_share(row: Row, run: BenchRun) -> float:
     """Return how much of a row's time the memory explains, between 0 and 1: its bytes per second over those of the copy."""
-    if row.traffic < _IN_CACHES or not run.yardstick_bytes:
-        return 0.0
+    if "memory" not in row.yardsticks or not run.yardstick_bytes:
+        return 0.0  # what it moves stays in the caches
     copy = run.yardstick_bytes / float(np.median(row.yardsticks["memory"]))
     return min(row.traffic / row.median / copy, 1.0)
 
@@ -163,7 +163,8 @@ def _drifts(pairs: Sequence[tuple[Row, Row]]) -> dict[str, float]:
     sampled = [(before.yardsticks, after.yardsticks) for before, after in pairs if before.blocks and after.blocks]
     if not sampled:
         return {}
-    return {name: float(np.median([np.median(b[name]) / np.median(a[name]) for a, b in sampled])) for name in YARDSTICKS}
+    ratios = {name: [np.median(b[name]) / np.median(a[name]) for a, b in sampled if name in a and name in b] for name in YARDSTICKS}
+    return {name: float(np.median(found)) for name, found in ratios.items() if found}
 
 
 def _change(before: Row, after: Row, found: _Evidence | None, worse: bool, better: bool, margin: float, rows: int) -> Change:
