@@ -11,6 +11,7 @@ import numpy as np
 from fastcnn.agreement import Trial
 from fastcnn.registry import Operation
 
+from .fresh import fresh, fresh_copy
 from .grid import Entry
 from .sampling import BLOCKS, Sampler, Samples
 from .yardsticks import MATTERS_FROM
@@ -71,7 +72,8 @@ def call_of(entry: Entry) -> Callable[[], Any]:
     """Return the entry's function bound to inputs and outputs that nothing else uses."""
     trial = _trial(entry.op, entry.direction, entry.case.problem)
     outputs = entry.op.problem.outputs(entry.case.problem, entry.direction, DTYPE)
-    return functools.partial(entry.run, entry.case.problem, *[argument.copy() for argument in trial.arguments], *outputs)
+    arrays = [*map(fresh_copy, trial.arguments), *(fresh(output.shape, output.dtype) for output in outputs)]
+    return functools.partial(entry.run, entry.case.problem, *arrays)
 
 
 def traffic(entry: Entry) -> float:

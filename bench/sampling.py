@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from fastcnn import workspace
 from fastcnn.timing import calibrate
 
 from .yardsticks import yardsticks
@@ -63,6 +64,7 @@ class Sampler:
 
     def __init__(self, makers: Mapping[str, Callable[[], Callable[[], Any]]], seconds: float, memory: bool) -> None:
         self._makers = dict(makers)
+        self._used: list[Any] = []
         self._yardsticks = {name: yardstick for name, yardstick in yardsticks().items() if memory or name != "memory"}
         self.plans = {name: plan(make(), seconds) for name, make in makers.items()}
         self.taken = {name: Samples(found.loops, [], {key: [] for key in self._yardsticks}) for name, found in self.plans.items()}
@@ -73,8 +75,10 @@ class Sampler:
             due = [name for name, found in self.plans.items() if len(self.taken[name].blocks) < -(-found.blocks * block // BLOCKS)]
             if due:
                 self._block(due)
+        self._used.clear()
 
     def _block(self, names: list[str]) -> None:
+        self._used.append(workspace.release())  # held, so that the block's workspace lies elsewhere
         calls = {name: self._makers[name]() for name in names}
         rounds = {name: self.plans[name].rounds for name in names}
         samples: dict[str, list[float]] = {name: [] for name in names}

@@ -116,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--no-browser", action="store_true", help="print the address only")
     draw.set_defaults(run=_draw)
 
-    info = commands.add_parser("info", help="describe what speed depends on: CPU, threads, versions")
+    info = commands.add_parser("info", help="describe CPU, threads, caches, versions and settings: what a bug report needs")
+    info.add_argument("--measure", action="store_true", help="also measure the multiply-add peak and a copy in memory (a second)")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
     return parser
@@ -314,14 +315,18 @@ def _draw(arguments: argparse.Namespace) -> int:
 def _info(arguments: argparse.Namespace) -> None:
     from . import info
 
-    found = {**info.describe(), "kernel_cache": info.cache_location()}
+    try:
+        found = info.report(arguments.measure)
+    except ValueError as error:  # FASTCNN_ISA
+        raise _Mistake(error) from error
     if arguments.json:
         print(json.dumps(found, indent=1))
         return
     for name, value in found.items():
         lines = [f"{key}: {_line(item)}" for key, item in value.items()] if isinstance(value, dict) else [_line(value)]
-        for i, line in enumerate(lines):
+        for i, line in enumerate(lines or ["none"]):
             print(f"{'' if i else name.replace('_', ' '):16} {line}")
+    print(f"\n{info.BUG_REPORT}")
 
 
 def _line(value: Any) -> str:

@@ -16,6 +16,9 @@ turns; the blocks lie in two passes, minutes apart, each on arrays of its own. A
 A row is *worse* or *better* when that test says so, *same* when the 95 % interval of its change lies within the threshold, and else
 *unclear*.
 
+What a process decides once for all its blocks - where its machine code lies, say - can look like a change of the code: for a few rows it is
+worth a third of their time. So before a verdict is believed, a second pair of runs should repeat it.
+
 References
 ----------
 H. Mann & D. Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the Other", Ann. Math. Stat. 18
