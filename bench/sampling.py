@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fastcnn import workspace
 from fastcnn.timing import calibrate
 
+from .fresh import filler
 from .yardsticks import yardsticks
 
 BLOCKS, ROUNDS = 20, 3  # many blocks make ranks clear, of rounds two or three are enough to find one that nothing disturbs
@@ -78,7 +79,7 @@ class Sampler:
         self._used.clear()
 
     def _block(self, names: list[str]) -> None:
-        self._used.append(workspace.release())  # held, so that the block's workspace lies elsewhere
+        self._used.append((workspace.release(), filler()))  # held, so that what the block's kernels allocate lies elsewhere
         calls = {name: self._makers[name]() for name in names}
         rounds = {name: self.plans[name].rounds for name in names}
         samples: dict[str, list[float]] = {name: [] for name in names}
