@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
-from fastcnn.info import describe
+from fastcnn import machine
+from fastcnn.info import describe, load
 
 from .grid import SUITES, Entry, grid
+from .group import Group
+from .yardsticks import MEMORY_BYTES
 
 _LEFT_OUT: pytest.StashKey[list[Entry]] = pytest.StashKey()
+_GROUPS: pytest.StashKey[dict[str, Group]] = pytest.StashKey()
+_LOAD: pytest.StashKey[float | None] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Keep tables narrow enough to read side by side, unless --benchmark-columns asks otherwise."""
+    config.stash[_LOAD] = load()
     config.option.benchmark_columns = config.option.benchmark_columns or ["median", "iqr", "min", "rounds", "iterations"]
 
 
@@ -33,6 +39,31 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("entry", timed, ids=[entry.id for entry in timed])
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Make the groups of the entries that were selected: only they are timed, in turns."""
+    entries: dict[str, dict[str, Entry]] = {}
+    for item in session.items:
+        entry = item.callspec.params.get("entry") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
+        if isinstance(entry, Entry):
+            entries.setdefault(entry.group, {})[entry.id] = entry
+    seconds = SUITES[session.config.getoption("--suite")].seconds
+    session.config.stash[_GROUPS] = {name: Group(list(found.values()), seconds) for name, found in entries.items()}
+
+
+@pytest.fixture
+def group(entry: Entry, pytestconfig: pytest.Config) -> Group:
+    """Return the competitors of `entry`."""
+    return pytestconfig.stash[_GROUPS][entry.group]
+
+
+@pytest.fixture(scope="session")
+def sampling(pytestconfig: pytest.Config) -> bool:
+    """Return whether anything is timed: not under --benchmark-disable, and not by pytest-xdist, whose workers would time one another."""
+    option = pytestconfig.option
+    disabled = option.benchmark_disable and not option.benchmark_enable
+    return not (disabled or option.benchmark_skip or hasattr(pytestconfig, "workerinput"))
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say which baselines were left out, and why."""
     cases: dict[tuple[str, str | None], list[str]] = {}
@@ -42,6 +73,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"{name} {reason} ({', '.join(names)})")
 
 
-def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Add what the kernels' speed depends on."""
-    machine_info["fastcnn"] = describe()
+    machine_info["fastcnn"] = {
+        **describe(),
+        "features": sorted(machine.cpu_features()),
+        "load": {"start": config.stash[_LOAD], "end": load()},
+        "yardsticks": {"memory_bytes": MEMORY_BYTES},
+    }

@@ -18,7 +18,7 @@ class Suite(NamedTuple):
     longest_call: float
 
 
-SUITES = {"quick": Suite(2, 0.2, 0.2), "full": Suite(None, 1.0, 5.0)}
+SUITES = {"quick": Suite(2, 0.25, 0.2), "full": Suite(None, 1.0, 5.0)}
 
 
 class Entry(NamedTuple):
@@ -30,6 +30,7 @@ class Entry(NamedTuple):
     case: Case
     run: Callable[..., None]
     left_out: str | None = None
+    baseline: bool = False
 
     @property
     def group(self) -> str:
@@ -56,4 +57,4 @@ def _entries(op: Operation, direction: str, suite: Suite) -> Iterator[Entry]:
                 yield Entry(op, direction, name, case, op.variants[name].directions[direction])
         for baseline in baselines(op.name, direction):
             reason = baseline.leaves_out(op, direction, case.problem, suite.longest_call)
-            yield Entry(op, direction, baseline.name, case, baseline.run, reason)
+            yield Entry(op, direction, baseline.name, case, baseline.run, reason, baseline=True)

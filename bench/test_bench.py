@@ -1,40 +1,55 @@
-"""Times every entry of the grid, after checking it against the reference in float64."""
+"""Checks every entry of the grid against the reference in float64, then times it beside its competitors.
+
+Each entry is two tests. ``test_right`` checks it, and its group's first test takes half of the samples; ``test_bench`` takes the other half
+once all of the first are there, some minutes apart, and reports both. Selected alone, ``test_bench`` does all of it.
+"""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import numpy as np
 import pytest
 
-from fastcnn.agreement import Trial
-from fastcnn.registry import Operation
-from fastcnn.timing import calibrate
-
-from .grid import SUITES, Entry
-
-_DTYPE = np.float32
+from .grid import Entry
+from .group import Group, traffic
+from .sampling import BLOCKS
+from .tape import TAPE
 
 
-def test_bench(entry: Entry, benchmark: Any, pytestconfig: pytest.Config) -> None:
-    """Check one entry, then time it for the suite's seconds."""
-    trial = _trial(entry.op, entry.direction, entry.case.problem)
-    error = trial.error(entry.run)
+def test_right(entry: Entry, group: Group, sampling: bool) -> None:
+    """Check one entry, and sample its group for the first time."""
+    if sampling:
+        group.sample(BLOCKS // 2)
+    _check(entry, group)
+
+
+@pytest.mark.benchmark(timer=TAPE.clock)
+def test_bench(entry: Entry, group: Group, sampling: bool, benchmark: Any) -> None:
+    """Report the samples of one entry."""
+    error = _check(entry, group)
+    benchmark.group = entry.group
+    if not sampling:  # --benchmark-disable, or pytest-xdist
+        benchmark.pedantic(TAPE.play)
+        return
+    found = group.samples(entry)
+    TAPE.load(found.flat, found.loops)
+    benchmark.pedantic(TAPE.play, rounds=len(found.flat), iterations=found.loops)
+    work = entry.op.problem.work(entry.case.problem, entry.direction)
+    moved = traffic(entry)
+    median = benchmark.stats.stats.median
+    benchmark.extra_info.update({
+        "error_share": error,
+        "GFLOP/s": work / median / 1e9,
+        "GB/s": moved / median / 1e9,
+        "traffic_bytes": moved,
+        "baseline": entry.baseline,
+        "blocks": found.blocks,
+        "yardsticks": found.yardsticks,
+    })  # fmt: skip
+
+
+def _check(entry: Entry, group: Group) -> float:
+    error = group.error(entry)
     if not error <= 1:
         pytest.fail(f"{entry.id} is wrong: its error is {error:.3g} times the tolerance; not timed")
-    call = trial.call(entry.run)
-    loops, seconds = calibrate(call)
-    rounds = int(SUITES[pytestconfig.getoption("--suite")].seconds / (loops * seconds))
-    benchmark.group = entry.group
-    benchmark.pedantic(call, rounds=min(max(rounds, 1), 100), iterations=loops)
-    benchmark.extra_info["error_share"] = error
-    if benchmark.stats:  # None under --benchmark-disable
-        median = benchmark.stats.stats.median
-        benchmark.extra_info["GFLOP/s"] = entry.op.problem.work(entry.case.problem, entry.direction) / median / 1e9
-        benchmark.extra_info["GB/s"] = entry.op.problem.traffic(entry.case.problem, entry.direction, _DTYPE) / median / 1e9
-
-
-@functools.lru_cache(maxsize=1)  # the entries of a group follow one another and share their inputs and the reference's result
-def _trial(op: Operation, direction: str, problem: Any) -> Trial:
-    return Trial(op, direction, problem, _DTYPE, np.random.default_rng(0))
+    return error

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 2 for what the user must mend; `train` and `draw` have their own.
+        Exit code: 0, or 2 for what the user must mend; `train`, `bench-report` and `draw` have their own.
 
     Raises
     ------
@@ -88,6 +88,17 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("folder", type=Path, metavar="DIR", help="what `fastcnn train --out DIR` has written")
     report.set_defaults(run=_report)
 
+    bench_report = commands.add_parser("bench-report", help="show a run of `pytest bench`, or what has become of its rows in a later run")
+    bench_report.add_argument("before", type=Path, metavar="A.json", help="of `pytest bench --benchmark-json=A.json`; the earlier of two")
+    bench_report.add_argument(
+        "after", type=Path, nargs="?", metavar="B.json", help="the later run, judged against A; exit code 1 if a row is worse"
+    )
+    bench_report.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained page")
+    bench_report.add_argument(
+        "--threshold", type=_share, default=0.05, metavar="P%", help="the smallest change that matters (default: 5%%)"
+    )
+    bench_report.set_defaults(run=_bench_report)
+
     draw = commands.add_parser("draw", help="draw digits on a page in the browser, and see live what a network makes of them")
     draw.add_argument("--weights", type=Path, metavar="DIR|FILE",
                       help="a run of `fastcnn train --out DIR`, or a file of weights (default: train in seconds, once)")  # fmt: skip
@@ -95,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     draw.add_argument("--no-browser", action="store_true", help="print the address only")
     draw.set_defaults(run=_draw)
 
-    info = commands.add_parser("info", help="describe what speed depends on: CPU, threads, versions")
+    info = commands.add_parser("info", help="describe CPU, threads, caches, versions and settings: what a bug report needs")
+    info.add_argument("--measure", action="store_true", help="also measure the multiply-add peak and a copy in memory (a second)")
     info.add_argument("--json", action="store_true", help="as JSON")
     info.set_defaults(run=_info)
     return parser
@@ -159,6 +171,24 @@ def _report(arguments: argparse.Namespace) -> None:
         raise _Mistake(f"cannot write {arguments.folder / 'report.html'}: {error.strerror or error}") from error
 
 
+def _bench_report(arguments: argparse.Namespace) -> int:
+    from .bench_report.command import report
+
+    try:
+        return report(arguments.before, arguments.after, arguments.html, arguments.threshold)
+    except ValueError as error:
+        raise _Mistake(error) from error
+    except OSError as error:
+        raise _Mistake(f"cannot write --html {arguments.html}: {error.strerror or error}") from error
+
+
+def _share(text: str) -> float:
+    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+
+
+_share.__name__ = "share"  # argparse: invalid share value: 'x'
+
+
 def _draw(arguments: argparse.Namespace) -> int:
     from .draw.command import CannotDraw, draw
 
@@ -171,14 +201,18 @@ def _draw(arguments: argparse.Namespace) -> int:
 def _info(arguments: argparse.Namespace) -> None:
     from . import info
 
-    found = {**info.describe(), "kernel_cache": info.cache_location()}
+    try:
+        found = info.report(arguments.measure)
+    except ValueError as error:  # FASTCNN_ISA
+        raise _Mistake(error) from error
     if arguments.json:
         print(json.dumps(found, indent=1))
         return
     for name, value in found.items():
         lines = [f"{key}: {_line(item)}" for key, item in value.items()] if isinstance(value, dict) else [_line(value)]
-        for i, line in enumerate(lines):
+        for i, line in enumerate(lines or ["none"]):
             print(f"{'' if i else name.replace('_', ' '):16} {line}")
+    print(f"\n{info.BUG_REPORT}")
 
 
 def _line(value: Any) -> str:

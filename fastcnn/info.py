@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import __version__, machine
+from . import __version__, files, machine, peak
 from .checks import FLOATS
 from .jit import SERIAL_BELOW, kernel
 
+# The distributions of each extra of pyproject.toml that users name; a test compares them.
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "train": ("requests", "rich", "scikit-learn"),
+    "bench": ("pytest", "pytest-benchmark", "scipy", "rich", "threadpoolctl"),
+    "onnx": ("onnx",),
+    "safetensors": ("safetensors",),
+    "sklearn": ("scikit-learn",),
+    "photographs": ("pillow", "scikit-learn"),
+    "partners": ("torch", "expecttest", "onnxruntime", "autograd", "jax", "keras", "safetensors"),
+    "peers": ("torch", "onnx", "onnxruntime", "openvino", "jax"),
+}
+BUG_REPORT = "To report a bug: open an issue with this text (or fastcnn info --json), what you called, what you expected and what came."
 _MOST_CHANNELS = 128  # tile shapes repeat beyond it
 
 
@@ -40,10 +54,72 @@ def describe() -> dict[str, Any]:
     }
 
 
+def report(measure: bool = False) -> dict[str, Any]:
+    """Return what a bug report needs: `describe`, and what is this user's own: caches, settings, extras.
+
+    Parameters
+    ----------
+    measure : bool
+        Also the multiply-add peak and the rate of a copy in memory, which takes a second.
+    """
+    found = describe()
+    found["isa_reason"] = machine.isa_reason()
+    found["features"] = sorted(machine.cpu_features())
+    found["cores"] = machine.usable_cores()
+    found["load"] = load()
+    found["memory"] = f"{machine.memory_bytes() / 2**30:.1f} GiB"
+    found["kernel_cache"] = _folder(Path(cache_location())) if _probe.cache else {"folder": cache_location()}
+    found["user_cache"] = _folder(files.cache_folder())
+    found["extras"] = {name: _extra(modules) for name, modules in EXTRAS.items()}
+    found["settings"] = machine.settings()
+    if measure:
+        found["measured"] = _measured()
+    return found
+
+
+def _extra(modules: tuple[str, ...]) -> str:
+    missing = [name for name in modules if not _versions(name)]
+    told = ", ".join(f"{name} {version}" for name, version in _versions(*modules).items())
+    return told if not missing else f"{told}{'; ' if told else ''}missing: {', '.join(missing)}"
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    """Return where a cache lies, with the home folder as ``~``, and its size on the disk."""
+    home, sizes = str(Path.home()), []
+    for path in folder.rglob("*"):
+        try:
+            if path.is_file():
+                sizes.append(path.stat().st_size)
+        except OSError:  # another process has removed it meanwhile
+            continue
+    told = str(folder).replace(home, "~") if len(home) > 1 else str(folder)
+    return {"folder": told, "files": len(sizes), "megabytes": round(sum(sizes) / 1e6, 1)}
+
+
+def _measured() -> dict[str, float]:
+    """Return GFLOP/s in float32 on one and on all threads, and GB/s read and written by NumPy's copy of 128 MiB."""
+    rates = {f"gflops_{threads}_threads": round(peak.peak_gflops(threads), 1) for threads in sorted({1, machine.get_threads()})}
+    source, target = np.ones(2**25, np.float32), np.ones(2**25, np.float32)
+    best = np.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        best = min(best, time.perf_counter() - start)
+    return {**rates, "copy_gbytes_1_thread": round(2 * source.nbytes / best / 1e9, 1)}
+
+
 def headline() -> str:
     """Return the environment in one line, for the head of a table."""
     versions = ", ".join(f"{name} {version}" for name, version in _versions("numpy", "numba").items())
     return f"{_cpu_name()}, {machine.isa().name}, {machine.get_threads()} thread(s), {versions}"
+
+
+def load() -> float | None:
+    """Return how many processes have wanted to run in the last minute, on average; None where the system does not tell."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (AttributeError, OSError):  # Windows has none
+        return None
 
 
 def cache_location() -> str:

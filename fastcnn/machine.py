@@ -22,6 +22,43 @@ def setting(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
+_SHOWN = (  # settings whose values are numbers, flags, names or folders
+    "FASTCNN_DATA", "FASTCNN_ISA", "FASTCNN_TUNED", "NUMBA_BOUNDSCHECK", "NUMBA_CACHE_DIR", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME",
+    "NUMBA_DEBUG", "NUMBA_DISABLE_JIT", "NUMBA_ENABLE_AVX", "NUMBA_NUM_THREADS", "NUMBA_OPT", "NUMBA_THREADING_LAYER",
+    "NUMBA_THREADING_LAYER_PRIORITY", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS",
+)  # fmt: skip
+
+
+def settings() -> dict[str, str]:
+    """Return the environment variables that change what fastcnn, Numba and BLAS do, of those that are set.
+
+    The values of known ones, with the home folder as ``~``; others that begin with FASTCNN_ or NUMBA_ are named, and their values, which
+    may be anything, are not shown. Nothing else of the environment is.
+    """
+    home = os.path.expanduser("~")
+    found = {}
+    for name, value in sorted(os.environ.items()):
+        if name in _SHOWN:
+            found[name] = value.replace(home, "~") if len(home) > 1 else value
+        elif name.startswith(("FASTCNN_", "NUMBA_")):
+            found[name] = "(set; not shown)"
+    return found
+
+
+def isa_reason() -> str:
+    """Return why `isa` is what it is."""
+    wanted = setting("FASTCNN_ISA")
+    return f"asked for by FASTCNN_ISA={wanted}" if wanted else "the widest that this CPU has"
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))  # type: ignore[attr-defined, unused-ignore]
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
 class Isa(NamedTuple):
     """An instruction-set level: how wide its vector registers are (bytes) and how many it has."""
 

@@ -36,3 +36,12 @@ def workspace(size: int, dtype: Any) -> np.ndarray:
         first = -whole.ctypes.data % _LINE
         memory = _kept.memory = whole[first : first + needed]
     return memory[:needed].view(dtype)
+
+
+def release() -> np.ndarray | None:
+    """Forget the memory that the calling thread keeps, and return it: which pages it has decides up to a third of a kernel's speed.
+
+    A benchmark that holds what it gets makes the next call take other pages.
+    """
+    memory, _kept.memory = _kept.memory, None
+    return memory

@@ -17,6 +17,7 @@ pytest.importorskip("pytest_benchmark")
 from bench.baselines import baselines
 from bench.grid import SUITES, Suite, grid
 from fastcnn.agreement import Trial
+from fastcnn.bench_report.record import read_bench
 from fastcnn.registry import operations
 
 ROOT = Path(__file__).parents[1]
@@ -111,3 +112,11 @@ def test_a_run_times_what_is_right_and_fails_what_is_wrong(copy: Path) -> None:
         assert benchmark["extra_info"]["GFLOP/s"] > 0
         assert benchmark["extra_info"]["GB/s"] > benchmark["extra_info"]["GFLOP/s"]
         assert benchmark["extra_info"]["error_share"] == 0
+        assert benchmark["extra_info"]["baseline"] is False
+        samples = [seconds for block in benchmark["extra_info"]["blocks"] for seconds in block]
+        assert benchmark["stats"]["data"] == pytest.approx(samples, rel=1e-6)
+        assert len(benchmark["extra_info"]["yardsticks"]["clock"]) == len(benchmark["extra_info"]["blocks"])
+    machine = record["machine_info"]["fastcnn"]
+    assert machine["load"].keys() == {"start", "end"}
+    assert machine["features"] == sorted(machine["features"])
+    assert read_bench(file).rows["relu-forward-direct-resnet-64"].variant == "direct"

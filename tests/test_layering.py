@@ -46,6 +46,7 @@ LAYERS = [
         "explain",
         "report",
         "roofline",
+        "bench_report",
         "cli",
         "info",
         "warmup",

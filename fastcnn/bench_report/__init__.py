@@ -1,0 +1,28 @@
+"""Reports of ``pytest bench``: one run as tables, and two runs with a verdict per row that a noisy machine does not sway.
+
+A row's samples come in blocks of a few rounds, in which its group's competitors and fixed loops of the benchmark take
+turns; the blocks lie in two passes, minutes apart, each on arrays of its own. A verdict on a row stands on these steps:
+
+1. A block counts by its best sample: a core or cache that is taken away adds time and never saves any.
+2. All pairs of blocks, one of either run, are looked at. The machine's speed is divided out of a pair by three fixed loops in its blocks: a
+   chain of dependent multiply-adds, which follows the clock; independent ones, which suffer most from a neighbour on the core, and of which
+   so much counts as the row's own blocks show that it suffers, too; and a copy, as far as the row moves data through memory. A sixteenth of
+   what is divided out is in doubt, and what the blocks leave open of the second share; a pair must be that much clearer.
+3. The test is Mann's and Whitney's: are there more pairs in which the later run is slower by more than the threshold than chance allows? It
+   has no model of the noise; it assumes that an unchanged row's blocks could as well have come from the other run, but for a change within
+   the threshold.
+4. Many rows are many chances of a false alarm: Holm's correction keeps the probability of any in a report of unchanged code below 5 %.
+
+A row is *worse* or *better* when that test says so, *same* when the 95 % interval of its change lies within the threshold, and else
+*unclear*.
+
+What a process decides once for all its blocks - where its machine code lies, say - can look like a change of the code: for a few rows it is
+worth a third of their time. So before a verdict is believed, a second pair of runs should repeat it.
+
+References
+----------
+H. Mann & D. Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the Other", Ann. Math. Stat. 18
+(1947), section 3.
+J. Hodges & E. Lehmann, "Estimates of Location Based on Rank Tests", Ann. Math. Stat. 34 (1963).
+S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Stat. 6 (1979), section 3.
+"""
