@@ -17,7 +17,7 @@ A row is *worse* or *better* when that test says so, *same* when the 95 % interv
 *unclear*.
 
 What a process decides once for all its blocks - where its machine code lies, say - can look like a change of the code: for a few rows it is
-worth a third of their time. So before a verdict is believed, a second pair of runs should repeat it.
+worth a third of their time. So runs of several processes may be given for either version, and then all pairs must agree.
 
 References
 ----------

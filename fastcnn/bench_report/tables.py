@@ -80,6 +80,7 @@ def model(found: Comparison) -> str:
     return (
         f"worse, better: changed by more than {100 * found.threshold:g} %, beyond the noise; on unchanged code the probability of a false "
         f"alarm is below {LEVEL:.0%}, all rows together. same: the 95 % interval lies within the threshold. "
+        f"{f'{found.pairs} pairs of runs had to agree; the first is shown. ' if found.pairs > 1 else ''}"
         "Changes are those of a block's best sample, the machine's speed divided out."
     )
 
