@@ -7,9 +7,13 @@ is checked against the reference before it is timed. From the root of the reposi
     pytest bench                                # every case
     pytest bench -k "conv2d-forward and mnist"  # ids read operation-direction-variant-case
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest bench
-    pytest bench --benchmark-json=bench.json    # GFLOP/s and GB/s in extra_info, the machine in machine_info
+    pytest bench --benchmark-json=a.json        # GFLOP/s, GB/s and all samples in extra_info, the machine in machine_info
+    fastcnn bench-report a.json b.json          # what has become of each row, and whether that is more than noise
+    fastcnn bench-report a.json,a2.json b.json,b2.json    # surer: runs of several processes, which must agree
+    python -m bench.sensitivity                 # tries that on kernels slowed on purpose
     pytest bench --benchmark-autosave; pytest bench --benchmark-compare
 
-Each operation, direction and case is a group of its own, so that pytest-benchmark's tables show the competitors side by side.
+Each operation, direction and case is a group of its own, so that pytest-benchmark's tables show the competitors side by side. They take
+samples in turns, half of them in a first pass over all groups and half in a second one.
 Baselines that would take too long on a case are left out; the summary names them. `fastcnn compare` prints the same as one table.
 """

@@ -89,10 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
 
     bench_report = commands.add_parser("bench-report", help="show a run of `pytest bench`, or what has become of its rows in a later run")
-    bench_report.add_argument("before", type=Path, metavar="A.json", help="of `pytest bench --benchmark-json=A.json`; the earlier of two")
-    bench_report.add_argument(
-        "after", type=Path, nargs="?", metavar="B.json", help="the later run, judged against A; exit code 1 if a row is worse"
-    )
+    bench_report.add_argument("before", type=_paths, metavar="A.json[,...]",
+                              help="of `pytest bench --benchmark-json=A.json`; several runs of a version must agree")  # fmt: skip
+    bench_report.add_argument("after", type=_paths, nargs="?", default=[], metavar="B.json[,...]",
+                              help="later runs, judged against A; exit code 1 if a row is worse")  # fmt: skip
     bench_report.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained page")
     bench_report.add_argument(
         "--threshold", type=_share, default=0.05, metavar="P%", help="the smallest change that matters (default: 5%%)"
@@ -184,6 +184,10 @@ def _bench_report(arguments: argparse.Namespace) -> int:
 
 def _share(text: str) -> float:
     return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+
+
+def _paths(text: str) -> list[Path]:
+    return [Path(name) for name in text.split(",")]
 
 
 _share.__name__ = "share"  # argparse: invalid share value: 'x'

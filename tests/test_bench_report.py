@@ -55,6 +55,18 @@ def test_two_runs_have_verdicts_and_code_1(pair: tuple[str, str], tmp_path: Path
     assert "http" not in html.replace('http-equiv="Content-Security-Policy"', "")
 
 
+def test_runs_of_one_version_must_agree(pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lucky = write_run(tmp_path / "c.json", simulated_run(2, QUIET, {2: 1.1}, rows=12))
+    assert main(["bench-report", pair[0], f"{pair[1]},{lucky}"]) == 1
+    out = capsys.readouterr().out
+    assert "11 rows: 1 worse, 0 better, 1 unclear, 9 same" in out
+    assert "better or same, by the pair of runs" in out
+    assert "2 pairs of runs had to agree" in out
+    assert main(["bench-report", pair[0], f"{pair[1]},{pair[0]}"]) == 0
+    assert main(["bench-report", ",".join(pair)]) == 2
+    assert "one run is reported at a time; got 2" in capsys.readouterr().err
+
+
 def test_the_threshold_decides(pair: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench-report", *pair, "--threshold", "15%"]) == 0
     assert main(["bench-report", *pair, "--threshold", "0.04"]) == 1

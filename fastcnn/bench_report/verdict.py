@@ -52,6 +52,7 @@ class Comparison(NamedTuple):
     only_before: list[str]
     only_after: list[str]
     drifts: dict[str, float]  # seconds after over seconds before of each yardstick, over all rows; empty where there are none
+    pairs: int = 1  # of runs that had to agree
 
     def count(self, verdict: str) -> int:
         """Return how many rows have a verdict."""
@@ -67,6 +68,27 @@ class Comparison(NamedTuple):
         """The geometric mean of the library's ratios; NaN where there are none."""
         ratios = [math.log(change.ratio) for change in self.changes if not change.before.baseline]
         return math.exp(sum(ratios) / len(ratios)) if ratios else math.nan
+
+
+def confirmed(comparisons: Sequence[Comparison]) -> Comparison:
+    """Return the first of several comparisons of the same two versions, where only those rows are worse, or better, that are so in all.
+
+    Each run is a process, and what a process decides once looks to its blocks like a property of the code. With two runs of either version
+    it takes an unlucky choice in all four.
+    """
+    first = comparisons[0]
+    verdicts: dict[str, set[str]] = {}
+    for comparison in comparisons:
+        for change in comparison.changes:
+            verdicts.setdefault(change.before.name, set()).add(change.verdict)
+
+    def agreed(change: Change) -> Change:
+        found = verdicts[change.before.name]
+        if len(found) == 1 or not found & {"worse", "better"}:
+            return change
+        return change._replace(verdict="unclear", note=f"{' or '.join(sorted(found))}, by the pair of runs")
+
+    return first._replace(changes=[agreed(change) for change in first.changes], pairs=len(comparisons))
 
 
 class _Evidence(NamedTuple):
