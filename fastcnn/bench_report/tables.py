@@ -83,8 +83,8 @@ def model(found: Comparison) -> str:
     )
     pairs = f"{found.pairs} pairs of runs had to agree; the first is shown. " if found.pairs > 1 else alone
     return (
-        f"worse, better: changed by more than {100 * found.threshold:g} %, beyond the noise between the blocks of the runs; if that were all, "
-        f"the probability of a false alarm on unchanged code would be below {LEVEL:.0%}, all rows together. {pairs}"
+        f"worse, better: changed by more than {100 * found.threshold:g} %, beyond the noise between the blocks of the runs; if that were "
+        f"all, the probability of a false alarm on unchanged code would be below {LEVEL:.0%}, all rows together. {pairs}"
         "same: the 95 % interval lies within the threshold. Changes are those of a block's best sample, the machine's speed divided out."
     )
 
