@@ -248,6 +248,17 @@ def test_what_is_not_launched_alone_is_not_recorded(monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal(recorded.run([x])[0], plan.run([x])[0])
 
 
+def test_what_works_in_place_is_no_view() -> None:
+    prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Sin", "c", "s"), ("Conv", "s w1 b", "y"))), _random(1, *IMAGE[1:])
+    plan = prepared.executor.plan([x])
+    in_place = plan.steps[1]._replace(run=lambda c: np.sin(c, out=c))
+    recorded = RecordedPlan(plan._replace(steps=[plan.steps[0], in_place, plan.steps[2]]), [x])
+    assert len(recorded._parts) == 3
+    for _ in range(2):
+        x = _random(1, *IMAGE[1:])
+        np.testing.assert_array_equal(recorded.run([x])[0], plan.run([x])[0])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_pooling_and_neighbours_by_definition(dtype: Any, channels_last: bool) -> None:

@@ -105,7 +105,7 @@ def test_every_operation_can_be_tuned(name: str, monkeypatch: pytest.MonkeyPatch
 def test_the_command(slow_winograd: None, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = ["conv2d", "--direction", "forward", "--shape", "1,32,14,14", "--kernel", "32,3,3", "--padding", "1"]
     assert cli.main(["tune", *problem]) == 0
-    assert "conv2d forward 1x32x14x14-32x3x3: im2col, " in capsys.readouterr().out
+    assert "conv2d forward 1x32x14x14-32x3x3-padding1: im2col, " in capsys.readouterr().out
     assert cli.main(["explain", *problem, "--tuned"]) == 0
     assert "chosen, as measured" in capsys.readouterr().out
     assert cli.main(["explain", *problem]) == 0

@@ -92,16 +92,18 @@ class RecordedPlan:
     def _record(self, step: Step, slots: list[Any], variable: Sequence[bool], calls: list[Callable[[], Callable[[], None]]]) -> None:
         """Run a step on the slots, and note what it takes to run it again."""
         given = [slots[slot] for slot in step.reads]
+        arrays = [array for array, varies in zip(given, variable, strict=True) if varies and array is not None]
+        before = [array.tobytes() for array in arrays]
         with recording() as launches:
             made = step.run(*given)
         made = made if type(made) is tuple else (made,)
         results = [(slot, np.asarray(result)) for slot, result in zip(step.writes, made, strict=False) if slot >= 0]
-        arrays = [array for array, varies in zip(given, variable, strict=True) if varies and array is not None]
+        unchanged = [array.tobytes() for array in arrays] == before  # else it is no view of what it was given, but works in its place
         if launches and _repeats(step, given, arrays, [result for _, result in results], launches):
             for _, _, taken in launches:
                 self._memory.use(taken)
             self._launches += [launch_of(*launch) for launch in launches]
-        elif launches or not all(any(np.may_share_memory(result, array) for array in arrays) for _, result in results):
+        elif launches or not unchanged or not all(any(np.may_share_memory(result, array) for array in arrays) for _, result in results):
             self._close(calls)
             results = [(slot, _own(result, given)) for slot, result in results]
             calls.append(self._call(step, given, [result for _, result in results]))
