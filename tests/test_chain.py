@@ -114,19 +114,25 @@ def test_a_convolution_on_other_memory() -> None:
 @pytest.mark.skipif(not cores.can_move(), reason="threads cannot choose their core on this system")
 def test_a_thread_leaves_a_core_and_may_return() -> None:
     allowed = os.sched_getaffinity(0)
-    move, places = jit.kernel(cores.mover()), []
+    move, current, found = jit.kernel(cores.mover()), cores.system_call("current"), []
 
     @jit.kernel
-    def leave(job, core):
+    def leave(job, core, after):
         move(core[0])
+        after[0] = current()
 
     def run() -> None:
-        for cpu in sorted(allowed):
-            leave.launch(1, np.array([cpu]), work=0)
-            places.append(os.sched_getaffinity(0))
+        for core in sorted(allowed):
+            after = np.array([-1])
+            os.sched_setaffinity(0, {core})
+            os.sched_setaffinity(0, allowed)  # the thread stays where it is
+            leave.launch(1, np.array([core]), after, work=0)
+            found.append((core, int(after[0]), os.sched_getaffinity(0)))
 
+    leave.launch(1, np.array([-1]), np.array([0]), work=0)  # compiles
     run()
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
-    assert places == [allowed] * 2 * len(allowed)
+    assert [mask for _, _, mask in found] == [allowed] * 2 * len(allowed)
+    assert all((after == core) == (len(allowed) == 1) for core, after, _ in found)

@@ -156,8 +156,10 @@ def test_killed_at_random_and_while_saving(whole: tuple[Sequential, History], tm
 
 @pytest.mark.skipif(not os.environ.get("FASTCNN_KILLS") or not os.environ.get("FASTCNN_DATA"), reason="takes minutes: see above")
 def test_mnist_killed_at_random(tmp_path: Path) -> None:
-    """An epoch of MNIST by the command, killed FASTCNN_KILLS times."""
+    """A training on MNIST by the command, killed FASTCNN_KILLS times, and long enough for that: an epoch takes a second or two."""
+    epochs = str(2 + int(os.environ["FASTCNN_KILLS"]))
     command = [sys.executable, "-m", "fastcnn", "train", "--dataset", "mnist", "--recipe", "fast", "--checkpoint-every", "0.1"]
+    command += ["--epochs", epochs]
     env, chance = {**os.environ, "PYTHONPATH": str(ROOT)}, random.Random()
     for number in range(int(os.environ["FASTCNN_KILLS"])):
         path = tmp_path / "killed.npz"
