@@ -84,29 +84,48 @@ def sample(
         Entries that are to take that share of their time longer, to see whether reports tell.
     """
     seconds, slow = SUITES[suite].seconds, dict(slowed or {})
-    plans: dict[str, Plan] = {}
     found: dict[str, Samples | Exception] = {}
-    for process in range(BLOCKS):
-        progress(f"sampling in process {process + 1} of {BLOCKS}")
-        worker = _worker(suite)
+    plans: dict[str, Plan] = {}
+    with _Workers(suite, found) as workers:
+        progress(f"looking how long {sum(map(len, groups))} benchmarks take")
         for ids in groups:
-            worker = worker if worker.alive else _worker(suite)
-            going = [name for name in ids if not isinstance(found.get(name), Exception)]
-            try:
-                if process == 0 and going:
-                    plans |= worker.ask("plans", going, seconds, slow, seconds=_ANSWER_SECONDS)
-                due = [name for name in going if plans[name].due(process)]
-                for name, samples in worker.ask("block", due, plans, slow, seconds=_ANSWER_SECONDS).items() if due else ():
-                    if isinstance(known := found.setdefault(name, samples), Samples) and known is not samples:
-                        known.add(samples)
-            except Failed as reason:  # the tests of the group's entries tell, and the others go on
-                found |= dict.fromkeys(going, reason)
-        if worker.alive:
-            worker.end()
+            plans |= workers.ask("plans", ids, seconds, slow)
+    for process in range(BLOCKS):
+        with _Workers(suite, found) as workers:
+            progress(f"sampling in process {process + 1} of {BLOCKS}")
+            for lingers in (False, True):  # whose threads go on for a while has a core of whoever comes next: they come last of all
+                for ids in groups:
+                    due = [name for name in ids if name in plans and plans[name].lingers == lingers and plans[name].due(process)]
+                    for name, samples in workers.ask("block", due, plans, slow).items():
+                        if isinstance(known := found.setdefault(name, samples), Samples) and known is not samples:
+                            known.add(samples)
     return found
 
 
-def _worker(suite: str) -> Worker:
-    worker = Worker(__name__, machine.get_threads())
-    worker.ask("open", suite)
-    return worker
+class _Workers:
+    """A process, or a new one where it died; `found` gets, for all that it was asked about, why there is no answer."""
+
+    def __init__(self, suite: str, found: dict[str, Samples | Exception]) -> None:
+        self._suite, self._found = suite, found
+        self._worker: Worker | None = None
+
+    def __enter__(self) -> _Workers:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._worker is not None and self._worker.alive:
+            self._worker.end()
+
+    def ask(self, command: str, names: Sequence[str], *arguments: Any) -> dict[str, Any]:
+        """Return the answer for those names that have not failed yet."""
+        going = [name for name in names if not isinstance(self._found.get(name), Exception)]
+        if not going:
+            return {}
+        try:
+            if self._worker is None or not self._worker.alive:
+                self._worker = Worker(__name__, machine.get_threads())
+                self._worker.ask("open", self._suite)
+            return dict(self._worker.ask(command, going, *arguments, seconds=_ANSWER_SECONDS))
+        except Failed as reason:  # the tests of these entries tell, and the others go on
+            self._found |= dict.fromkeys(going, reason)
+            return {}

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from fastcnn.timing import calibrate
+from fastcnn.timing import calibrate, lingers, settle
 
 from .yardsticks import yardsticks
 
@@ -19,11 +19,12 @@ BLOCKS, ROUNDS = 12, 3  # so many blocks make ranks clear, one or two of them di
 
 
 class Plan(NamedTuple):
-    """How a competitor is sampled: `blocks` of `rounds` samples, each the mean of `loops` calls."""
+    """How a competitor is sampled: `blocks` of `rounds` samples, each the mean of `loops` calls; and whether its threads go on after it."""
 
     loops: int
     rounds: int
     blocks: int
+    lingers: bool = False
 
     def due(self, process: int) -> bool:
         """Whether the process of that number, of `BLOCKS` from 0, takes a block: the fewer of a slow one are spread evenly."""
@@ -51,13 +52,15 @@ class Samples(NamedTuple):
 
 def plan(call: Callable[[], Any], seconds: float) -> Plan:
     """Return as many blocks and rounds as fit into `seconds`, at least one: rounds are saved first, then blocks."""
+    settle()  # after whoever was planned before
     if _sample(call, 1, warm=True) > seconds:
-        return Plan(1, 1, 1)
+        return Plan(1, 1, 1, lingers())
     loops, one = calibrate(call)
     one = min(one, *(_sample(call, loops, warm=True) for _ in range(2)))  # a core that is taken away for a while is no reason for fewer
+    goes_on = lingers()
     fit = int(seconds / (one * (loops + 1)))
     rounds = next((rounds for rounds in range(ROUNDS, 0, -1) if rounds * BLOCKS <= fit), 1)
-    return Plan(loops, rounds, min(max(fit // rounds, 1), BLOCKS))
+    return Plan(loops, rounds, min(max(fit // rounds, 1), BLOCKS), goes_on)
 
 
 def block(calls: Mapping[str, Callable[[], Any]], plans: Mapping[str, Plan], memory: bool) -> dict[str, Samples]:
@@ -72,6 +75,7 @@ def block(calls: Mapping[str, Callable[[], Any]], plans: Mapping[str, Plan], mem
         Whether the copy in memory is sampled as well, which takes longest and matters only to those who move much.
     """
     known = [name for name in yardsticks() if memory or name != "memory"]
+    settle()  # inputs may have been made with BLAS
     samples: dict[str, list[float]] = {name: [] for name in calls}
     machine: dict[str, list[float]] = {key: [] for key in known}
     for turn in range(max(plans[name].rounds for name in calls)):

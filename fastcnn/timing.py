@@ -10,6 +10,8 @@ import numpy as np
 
 SAMPLE_SECONDS = 1e-3  # the clock and the loop around the calls (~0.1 us each) vanish in a sample of this length
 
+_LOOK_SECONDS, _MOST_LOOKS = 5e-3, 40  # Linux counts the seconds of a thread that goes on in steps of 4 ms
+
 
 class Timing(NamedTuple):
     """Seconds of one call: the median over `rounds` samples and their quartiles."""
@@ -54,6 +56,23 @@ def calibrate(function: Callable[[], Any]) -> tuple[int, float]:
     while (seconds := _sample(function, loops)) * loops < SAMPLE_SECONDS:
         loops *= 2
     return loops, seconds
+
+
+def lingers() -> bool:
+    """Whether threads of this process compute although the caller does not: those of BLAS look out for more work for some 20 to 100 ms."""
+    before = time.process_time()
+    time.sleep(_LOOK_SECONDS)
+    return time.process_time() - before > _LOOK_SECONDS / 5
+
+
+def settle() -> None:
+    """Wait until no other thread of this process computes, 0.2 s at most.
+
+    Kernels on two threads took twice their time right after a product by BLAS, whose threads kept one of the cores.
+    """
+    for _ in range(_MOST_LOOKS):
+        if not lingers():
+            return
 
 
 def _sample(function: Callable[[], Any], loops: int) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 
 import pytest
 
 pytest.importorskip("pytest_benchmark")
 
-from bench import processes
+from bench import processes, sampling
 from bench.sampling import BLOCKS, ROUNDS, Plan, block, plan
 from bench.tape import Tape
+from fastcnn.timing import lingers, settle
 
 
 def test_competitors_of_a_block_take_turns() -> None:
@@ -28,7 +30,7 @@ def test_competitors_of_a_block_take_turns() -> None:
 
 
 def test_slow_calls_get_fewer_rounds_then_fewer_blocks() -> None:
-    assert plan(lambda: time.sleep(2e-3), 1.0)[1:] == (ROUNDS, BLOCKS)
+    assert plan(lambda: time.sleep(2e-3), 1.0)[1:] == (ROUNDS, BLOCKS, False)
     found = plan(lambda: time.sleep(2e-3), 0.07)
     assert found.rounds == 1
     assert BLOCKS / 2 <= found.blocks <= BLOCKS
@@ -61,7 +63,7 @@ def test_every_block_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     good, bad = ("relu-forward-direct-resnet-64", "relu-forward-reference-resnet-64"), ("relu-forward-no-such-variant",)
     told: list[str] = []
     found = processes.sample([bad, good], "quick", told.append)
-    assert told == ["sampling in process 1 of 2", "sampling in process 2 of 2"]
+    assert told == ["looking how long 3 benchmarks take", "sampling in process 1 of 2", "sampling in process 2 of 2"]
     assert isinstance(found[bad[0]], processes.Failed)
     assert "KeyError" in str(found[bad[0]])
     for name in good:
@@ -69,8 +71,32 @@ def test_every_block_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         assert min(found[name].flat) > 0
         assert {key: len(values) for key, values in found[name].yardsticks.items()} == {"clock": 2, "multiply_add": 2}
     opened = ("open", tuple("quick"))
-    assert [asked for _, asked in workers] == [[opened, ("plans", bad), ("plans", good), ("block", good)], [opened, ("block", good)]]
+    assert [asked for _, asked in workers] == [[opened, ("plans", bad), ("plans", good)], *[[opened, ("block", good)]] * 2]
     assert not any(worker.alive for worker, _ in workers)
+
+
+def test_those_whose_threads_go_on_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Answers:
+        alive = True
+
+        def __init__(self, *arguments: object) -> None:
+            pass
+
+        def ask(self, command: str, names: list[str], *arguments: object, seconds: float = 0.0) -> dict[str, object] | None:
+            asked.append((command, names))
+            if command == "plans":
+                return {name: Plan(1, 1, BLOCKS, lingers=name.startswith("blas")) for name in names}
+            return {name: sampling.Samples(1, [[1.0]], {"clock": [1.0]}) for name in names} if command == "block" else None
+
+        def end(self) -> None:
+            asked.append(("end", []))
+
+    asked: list[tuple[str, object]] = []
+    monkeypatch.setattr(processes, "Worker", Answers)
+    monkeypatch.setattr(processes, "BLOCKS", 1)
+    found = processes.sample([["blas-a", "b"], ["c", "blas-d"]], "quick")
+    assert [names for command, names in asked if command == "block"] == [["b"], ["c"], ["blas-a"], ["blas-d"]]
+    assert set(found) == {"blas-a", "b", "c", "blas-d"}
 
 
 def test_a_tape_plays_samples() -> None:
@@ -90,3 +116,20 @@ def test_slowed_by_is_in_proportion() -> None:
     start = time.perf_counter()
     slow()
     assert 0.015 <= time.perf_counter() - start < 0.1
+
+
+def test_a_sample_waits_for_threads_that_still_compute() -> None:
+    end = time.perf_counter() + 0.05
+
+    def compute() -> None:
+        while time.perf_counter() < end:
+            sum(range(1000))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    assert lingers()
+    settle()
+    waited = time.perf_counter()
+    thread.join()
+    assert waited >= end
+    assert not lingers()

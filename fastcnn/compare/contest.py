@@ -14,7 +14,7 @@ import numpy as np
 from ..agreement import Trial
 from ..peers.team import Failed
 from ..registry import Case, Operation
-from ..timing import SAMPLE_SECONDS, Timing
+from ..timing import SAMPLE_SECONDS, Timing, lingers, settle
 from .baseline import Baseline, baselines
 from .row import Row
 
@@ -26,10 +26,21 @@ _APART = ("accepts, by name", "accepts, at precision")  # verdicts on what the a
 
 
 class Pace(NamedTuple):
-    """How many calls make a sample of at least a millisecond, and whether one more before it warms up caches and threads."""
+    """How a sample is taken.
+
+    Attributes
+    ----------
+    calls : int
+        So many make a sample of at least a millisecond.
+    warm_up : bool
+        Whether one more before it warms up caches and threads.
+    lingers : bool
+        Whether its threads go on for a while, on the core of who comes next: then a sample ends when they have stopped.
+    """
 
     calls: int
     warm_up: bool
+    lingers: bool = False
 
 
 class Entrant(Protocol):
@@ -54,18 +65,22 @@ class Local:
 
     def calibrate(self) -> Pace:
         """See `Entrant`."""
+        settle()  # after whoever was asked before
         calls, seconds = 1, self._time(1)
         if seconds >= _SLOW:
-            return Pace(1, False)
+            return Pace(1, False, lingers())
         while self._time(calls) < SAMPLE_SECONDS:
             calls *= 2
-        return Pace(calls, True)
+        return Pace(calls, True, lingers())
 
     def sample(self, pace: Pace) -> float:
         """See `Entrant`."""
         if pace.warm_up:
             self._call()  # the others have left the caches and threads cold: without this call the noise trebles
-        return self._time(pace.calls) / pace.calls
+        seconds = self._time(pace.calls) / pace.calls
+        if pace.lingers:
+            settle()
+        return seconds
 
     def _time(self, calls: int) -> float:
         start = time.perf_counter()
