@@ -234,6 +234,27 @@ def test_another_thread_runs_step_by_step() -> None:
     np.testing.assert_array_equal(found[1], want)
 
 
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+def test_a_recording_that_runs_is_not_entered_again() -> None:
+    """As by a signal handler, which would write into what the run that it interrupts reads."""
+    x = _random(1, *IMAGE[1:])
+    prepared = fastcnn.onnx.prepare(_model(CONV, ("Sin", "c", "s"), ("Conv", "s w1 b", "y")))
+    plan = prepared.executor.plan([x])
+    inside: list[object] = []
+
+    def look(c: np.ndarray) -> np.ndarray:
+        inside.append(recorded[0].run([x]) if recorded else None)
+        return np.sin(c)
+
+    recorded: list[RecordedPlan] = []
+    recorded.append(RecordedPlan(plan._replace(steps=[plan.steps[0], plan.steps[1]._replace(run=look), plan.steps[2]]), [x]))
+    inside.clear()
+    result = recorded[0].run([x])
+    assert inside == [None]
+    assert result is not None
+    np.testing.assert_array_equal(result[0], plan.run([x])[0])
+
+
 def test_what_is_not_launched_alone_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step whose kernel reads a copy that Python made: its launches would read the old copy."""
     prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Conv", "c w1 b", "y"))), _random(1, *IMAGE[1:])
