@@ -6,7 +6,6 @@ from .mutation import Mutation
 
 _SUPPLY, _PORTABILITY, _JIT = "tests/test_supply.py::test_", "tests/test_portability.py::test_", "tests/test_jit.py::test_"
 
-# fmt: off: what, where and the break are read in a line each
 MUTATIONS: list[Mutation] = [
     # Supply chain
     Mutation(
@@ -260,4 +259,3 @@ MUTATIONS: list[Mutation] = [
         "tests/test_checkpoint.py::test_ctrl_c_and_resume_give_the_same_bits",
     ),
 ]
-# fmt: on
