@@ -17,14 +17,6 @@ MUTATIONS: list[Mutation] = [
         "tests/test_plans.py::test_equal_is_not_the_same",
     ),
     Mutation(
-        "unusual-arrays",
-        "what is not contiguous has no plan",
-        "fastcnn/plans.py",
-        "if not array.flags.carray:",
-        "if not array.flags.aligned:",
-        "tests/test_plans.py::test_other_forms_of_the_same_array",
-    ),
-    Mutation(
         "numba-byte-order",
         "no plan is remembered for foreign byte order",
         "fastcnn/plans.py",
