@@ -24,7 +24,7 @@ CALLS = {  # of the module os, that these systems lack
 WITHOUT = """
     import multiprocessing, os, pkgutil, subprocess, sys
     import numpy as np, numba.np.ufunc.parallel, llvmlite.binding  # the systems have these in builds of their own
-    for name in {modules}:
+    for name in [*{modules}, "threadpoolctl"]:  # which looks for libraries in ways of each system's own
         sys.modules[name] = None
     for name in {calls}:
         if hasattr(os, name):

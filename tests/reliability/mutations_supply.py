@@ -172,11 +172,11 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "jit-cache",
-        "what is not as it was written is compiled again",
+        "what was written by another version is compiled again",
         "fastcnn/kernel_cache.py",
         "if not _is_ours_alone(path) or hashlib.sha256(key + payload).digest() != digest:",
         "if not _is_ours_alone(path):",
-        _JIT + "damaged_cache_means_compile_in_memory[swap]",
+        _JIT + "an_edited_file_is_never_served_stale",
     ),
     Mutation(
         "numba-cpu-key",
