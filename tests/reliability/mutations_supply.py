@@ -140,11 +140,11 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "unusual-arrays",
-        "unaligned arrays are copied",
+        "what is not contiguous is copied",
         "fastcnn/checks.py",
-        "if value.dtype != native or not value.flags.aligned:",
-        "if value.dtype != native:",
-        "tests/test_arrays.py::test_no_form_of_an_array_compiles_a_kernel_again",
+        "    if not value.flags.c_contiguous:  # ascontiguousarray would give",
+        "    if False:  # ascontiguousarray would give",
+        "tests/test_arrays.py::test_every_form_of_every_array_gives_the_same_result",
     ),
     Mutation(
         "numba-byte-order",
