@@ -30,7 +30,7 @@ FIRST_WHEELS: dict[str, dict[str, str]] = {
     "onnx": {"3.13": "1.18.0"},
     "pillow": {"3.12": "10.1.0", "3.13": "11.0.0"},
     "matplotlib": {"3.13": "3.9.2"},
-    "safetensors": {"3.13": "0.4.4"},
+    "safetensors": {"3.13": "0.4.2"},
 }
 
 
