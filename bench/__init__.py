@@ -14,6 +14,6 @@ is checked against the reference before it is timed. From the root of the reposi
     pytest bench --benchmark-autosave; pytest bench --benchmark-compare
 
 Each operation, direction and case is a group of its own, so that pytest-benchmark's tables show the competitors side by side. They take
-samples in turns, half of them in a first pass over all groups and half in a second one.
+samples in turns, a block of them in each of twelve processes.
 Baselines that would take too long on a case are left out; the summary names them. `fastcnn compare` prints the same as one table.
 """

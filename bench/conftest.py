@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from fastcnn.info import describe, load
 
 from .grid import SUITES, Entry, grid
 from .group import Group
+from .processes import sample
+from .sampling import Samples
 from .yardsticks import MEMORY_BYTES
 
 _LEFT_OUT: pytest.StashKey[list[Entry]] = pytest.StashKey()
@@ -46,8 +49,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         entry = item.callspec.params.get("entry") if isinstance(item, pytest.Function) and hasattr(item, "callspec") else None
         if isinstance(entry, Entry):
             entries.setdefault(entry.group, {})[entry.id] = entry
-    seconds = SUITES[session.config.getoption("--suite")].seconds
-    session.config.stash[_GROUPS] = {name: Group(list(found.values()), seconds) for name, found in entries.items()}
+    session.config.stash[_GROUPS] = {name: Group(list(found.values())) for name, found in entries.items()}
 
 
 @pytest.fixture
@@ -57,11 +59,32 @@ def group(entry: Entry, pytestconfig: pytest.Config) -> Group:
 
 
 @pytest.fixture(scope="session")
-def sampling(pytestconfig: pytest.Config) -> bool:
-    """Return whether anything is timed: not under --benchmark-disable, and not by pytest-xdist, whose workers would time one another."""
+def sampled(pytestconfig: pytest.Config) -> Callable[[Entry], Samples] | None:
+    """Return what has the samples of an entry, all taken now.
+
+    None where nothing is timed: under --benchmark-disable, and by pytest-xdist, whose workers would time one another.
+    """
     option = pytestconfig.option
     disabled = option.benchmark_disable and not option.benchmark_enable
-    return not (disabled or option.benchmark_skip or hasattr(pytestconfig, "workerinput"))
+    if disabled or option.benchmark_skip or hasattr(pytestconfig, "workerinput"):
+        return None
+    groups = [group.right for group in pytestconfig.stash[_GROUPS].values()]
+    terminal = pytestconfig.pluginmanager.get_plugin("terminalreporter")
+
+    def progress(text: str) -> None:
+        if terminal is not None:
+            terminal.ensure_newline()
+            terminal.write_line(text)
+
+    found = sample(groups, pytestconfig.getoption("--suite"), progress)
+
+    def samples_of(entry: Entry) -> Samples:
+        samples = found[entry.id]
+        if isinstance(samples, Exception):
+            pytest.fail(f"{entry.id} was not timed: {samples}")
+        return samples
+
+    return samples_of
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

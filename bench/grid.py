@@ -18,7 +18,7 @@ class Suite(NamedTuple):
     longest_call: float
 
 
-SUITES = {"quick": Suite(2, 0.25, 0.2), "full": Suite(None, 1.0, 5.0)}
+SUITES = {"quick": Suite(2, 0.2, 0.2), "full": Suite(None, 1.0, 5.0)}
 
 
 class Entry(NamedTuple):

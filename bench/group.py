@@ -1,4 +1,4 @@
-"""The competitors of one table: checked against the reference, then sampled in turns, half of the blocks now and half minutes later."""
+"""The competitors of one table: each checked against the reference, and the calls that are timed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from fastcnn.registry import Operation
 
 from .fresh import fresh, fresh_copy
 from .grid import Entry
-from .sampling import BLOCKS, Sampler, Samples
-from .yardsticks import MATTERS_FROM
 
 DTYPE = np.float32
 
@@ -26,14 +24,11 @@ class Group:
     ----------
     entries : sequence of Entry
         Of one operation, direction and case.
-    seconds : float
-        To sample each of them.
     """
 
-    def __init__(self, entries: Sequence[Entry], seconds: float) -> None:
-        self._entries, self._seconds = list(entries), seconds
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = list(entries)
         self._found: dict[str, float | Exception] = {}
-        self._sampler: Sampler | None = None
 
     def error(self, entry: Entry) -> float:
         """Return an entry's error as a share of the tolerance, above 1 where it is wrong; raises what the entry raised."""
@@ -48,18 +43,10 @@ class Group:
             raise found
         return found
 
-    def sample(self, blocks: int) -> None:
-        """Sample what is right until it has so many of `BLOCKS`."""
-        if self._sampler is None:
-            makers = {entry.id: functools.partial(call_of, entry) for entry in self._entries if self._is_right(entry)}
-            self._sampler = Sampler(makers, self._seconds, traffic(self._entries[0]) >= MATTERS_FROM)
-        self._sampler.take(blocks)
-
-    def samples(self, entry: Entry) -> Samples:
-        """Return all samples of a right entry, taking first what is missing."""
-        self.sample(BLOCKS)
-        assert self._sampler is not None
-        return self._sampler.taken[entry.id]
+    @property
+    def right(self) -> list[str]:
+        """The ids of the entries that agree with the reference: only they are timed."""
+        return [entry.id for entry in self._entries if self._is_right(entry)]
 
     def _is_right(self, entry: Entry) -> bool:
         try:

@@ -1,18 +1,16 @@
 """Whether ``fastcnn bench-report`` tells a kernel that is 10 % slower, and leaves alone one that is not: ``python -m bench.sensitivity``.
 
-Each try measures a few kernels twice and compares the runs. Of the second run's kernels one, another in every try, is slowed: after each
-call its thread spins for a tenth of the time that the call has just taken. Exit code 1 where more than one try in twenty misses it, or
-alarms falsely.
+Each try draws kernels from the quick suite, measures them twice as ``pytest bench`` does, and compares the runs. In the second run one of
+them is slowed: after each call its thread spins for a tenth of the time that the call has just taken. Exit code 1 where more than one try
+in twenty misses it, or alarms falsely.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,14 +19,10 @@ from fastcnn.bench_report.tables import percent
 from fastcnn.bench_report.verdict import Comparison, compare
 
 from .grid import SUITES, Entry, grid
-from .group import call_of
-from .sampling import BLOCKS, Sampler, Samples
+from .processes import sample
+from .sampling import Samples
 
-KERNELS = (
-    "relu-forward-direct-resnet-64", "relu-backward_input-direct-resnet-64", "max_pool2d-forward-direct-mnist-32x10x10",
-    "conv2d-forward-direct-mnist-24c5", "softmax-forward-direct-imagenet-64x1000",
-)  # fmt: skip
-_SECONDS = 0.25  # for each kernel
+SUITE = "quick"
 
 
 class Try(NamedTuple):
@@ -48,60 +42,37 @@ class Try(NamedTuple):
         return bool({change.before.name for change in self.found.regressions} - {self.slowed})
 
 
-def slowed_by(call: Callable[[], Any], share: float) -> Callable[[], None]:
-    """Return a function that takes that share longer than `call`, whatever `call` takes each time."""
-
-    def slow() -> None:
-        start = time.perf_counter()
-        call()
-        end = time.perf_counter()
-        until = end + share * (end - start)
-        while time.perf_counter() < until:
-            pass
-
-    return slow
+def kernels() -> dict[str, Entry]:
+    """Return the library's own entries of the suite by id."""
+    return {entry.id: entry for entry in grid(SUITES[SUITE]) if not entry.baseline and not entry.left_out}
 
 
-def entries(names: Sequence[str] = KERNELS) -> list[Entry]:
-    """Return entries of the quick suite by name; KeyError for one that it does not have."""
-    known = {entry.id: entry for entry in grid(SUITES["quick"])}
-    return [known[name] for name in names]
+def run(ids: Sequence[str], slowed: Mapping[str, float] | None = None) -> BenchRun:
+    """Return a run of some entries, some of them slowed by a share of their time."""
+    known = kernels()
+    groups: dict[str, list[str]] = {}
+    for name in ids:
+        groups.setdefault(known[name].group, []).append(name)
+    found = sample(list(groups.values()), SUITE, slowed=slowed)
+    return BenchRun(Path("memory"), "", {}, {name: _row(known[name], found[name]) for name in ids})
 
 
-def run(chosen: Sequence[Entry], slowed: str | None = None, share: float = 0.1) -> BenchRun:
-    """Return a run of some entries in turns, two passes as in ``pytest bench``, one of them slowed."""
-
-    def make(entry: Entry) -> Callable[[], Any]:
-        call = call_of(entry)
-        return slowed_by(call, share) if entry.id == slowed else call
-
-    samplers = {
-        group: Sampler({e.id: functools.partial(make, e) for e in chosen if e.group == group}, _SECONDS, memory=False)
-        for group in dict.fromkeys(entry.group for entry in chosen)
-    }
-    for blocks in (BLOCKS // 2, BLOCKS):
-        for sampler in samplers.values():
-            sampler.take(blocks)
-    rows = [_row(entry, samplers[entry.group].taken[entry.id]) for entry in chosen]
-    return BenchRun(Path("memory"), "", {}, {row.name: row for row in rows})
-
-
-def _row(entry: Entry, found: Samples) -> Row:
+def _row(entry: Entry, found: Samples | Exception) -> Row:
+    if isinstance(found, Exception):
+        raise found
     low, median, high = (float(value) for value in np.quantile(found.flat, (0.25, 0.5, 0.75)))
     yardsticks = {name: tuple(values) for name, values in found.yardsticks.items()}
     return Row(entry.id, entry.group, median, low, high, blocks=tuple(map(tuple, found.blocks)), yardsticks=yardsticks)
 
 
-def tries(count: int, share: float = 0.1) -> list[Try]:
-    """Return so many tries, each with one kernel slowed by that share; none where it is 0."""
-    chosen = entries()
-    for entry in chosen:
-        call_of(entry)()  # compiled, before anything asks how long a call takes
+def tries(count: int, rows: int, share: float, rng: np.random.Generator) -> list[Try]:
+    """Return so many tries of so many rows drawn at random, each with one kernel slowed by that share; none where it is 0."""
     found = []
-    for i in range(count):
-        slowed = chosen[i % len(chosen)].id if share else None
-        before = run(chosen)
-        found.append(Try(slowed, compare(before, run(chosen, slowed, share))))
+    for _ in range(count):
+        ids = [str(name) for name in rng.choice(list(kernels()), rows, replace=False)]
+        slowed = {ids[0]: share} if share else {}
+        before = run(ids)
+        found.append(Try(ids[0] if share else None, compare(before, run(ids, slowed))))
     return found
 
 
@@ -109,10 +80,14 @@ def main() -> int:
     """Print every try and the sums."""
     parser = argparse.ArgumentParser(prog="python -m bench.sensitivity", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--tries", type=int, default=20, metavar="N")
+    parser.add_argument("--rows", type=int, default=8, metavar="N", help="kernels of a try (default: 8)")
     parser.add_argument("--slower", type=float, default=0.1, metavar="SHARE", help="default: 0.1; 0 for none")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)")
     options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
     missed = alarms = 0
-    for i, one in enumerate(tries(options.tries, options.slower)):
+    for i in range(options.tries):
+        (one,) = tries(1, options.rows, options.slower, rng)
         missed, alarms = missed + (bool(one.slowed) and not one.told), alarms + one.alarmed
         words = [f"{change.before.name} {change.verdict} {percent(change.ratio)} {change.note}" for change in one.found.changes]
         print(f"{i + 1}: slowed {one.slowed}; {'told' if one.told else 'not told'}{', FALSE ALARM' if one.alarmed else ''}")

@@ -1,37 +1,36 @@
 """Checks every entry of the grid against the reference in float64, then times it beside its competitors.
 
-Each entry is two tests. ``test_right`` checks it, and its group's first test takes half of the samples; ``test_bench`` takes the other half
-once all of the first are there, some minutes apart, and reports both. Selected alone, ``test_bench`` does all of it.
+Each entry is two tests. ``test_right`` checks it; ``test_bench`` reports its samples. The first ``test_bench`` of a session lets all that
+is right take them, in processes of their own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from .grid import Entry
 from .group import Group, traffic
-from .sampling import BLOCKS
+from .sampling import Samples
 from .tape import TAPE
 
 
-def test_right(entry: Entry, group: Group, sampling: bool) -> None:
-    """Check one entry, and sample its group for the first time."""
-    if sampling:
-        group.sample(BLOCKS // 2)
+def test_right(entry: Entry, group: Group) -> None:
+    """Check one entry."""
     _check(entry, group)
 
 
 @pytest.mark.benchmark(timer=TAPE.clock)
-def test_bench(entry: Entry, group: Group, sampling: bool, benchmark: Any) -> None:
+def test_bench(entry: Entry, group: Group, sampled: Callable[[Entry], Samples] | None, benchmark: Any) -> None:
     """Report the samples of one entry."""
     error = _check(entry, group)
     benchmark.group = entry.group
-    if not sampling:  # --benchmark-disable, or pytest-xdist
+    if sampled is None:  # --benchmark-disable, or pytest-xdist
         benchmark.pedantic(TAPE.play)
         return
-    found = group.samples(entry)
+    found = sampled(entry)
     TAPE.load(found.flat, found.loops)
     benchmark.pedantic(TAPE.play, rounds=len(found.flat), iterations=found.loops)
     work = entry.op.problem.work(entry.case.problem, entry.direction)

@@ -15,6 +15,8 @@ import numpy as np
 from fastcnn import machine
 from fastcnn.jit import kernel
 
+from .fresh import fresh
+
 MEMORY_BYTES = 2**26  # moved by a copy, read and written: more than caches hold, in some 4 ms
 MATTERS_FROM = 2**22  # bytes that a call moves; fewer stay in a core's own caches and its share of a common one
 _VALUES, _REPEATS = 2**10, 6000  # of float32, 4 KiB: they stay in the first cache; some 0.5 ms
@@ -41,7 +43,8 @@ def _chain(job, values):  # type: ignore[no-untyped-def]
 def yardsticks() -> dict[str, Callable[[], object]]:
     """Return the loops by name; the multiply-adds run on as many threads as operations may."""
     threads = machine.get_threads()
-    values = np.ones((threads, _VALUES), np.float32)
+    values = fresh((threads, _VALUES), np.float32)  # begins at a cache line, or threads would take turns with the line that they share
+    values[...] = 1
     work = 2.0 * _VALUES * _REPEATS * threads
     source, target = np.ones(MEMORY_BYTES // 8, np.float32), np.empty(MEMORY_BYTES // 8, np.float32)
     end = np.ones(1, np.float32)

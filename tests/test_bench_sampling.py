@@ -1,57 +1,76 @@
-"""How benchmarks are sampled: in turns and blocks, on new arrays; and on real kernels, that 10 % slower is told and nothing else."""
+"""How benchmarks are sampled: in turns, a block in each of several processes; and on real kernels, that 10 % slower is told."""
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
 
 pytest.importorskip("pytest_benchmark")
 
-from bench import sampling, sensitivity
-from bench.sampling import BLOCKS, ROUNDS, Plan, Sampler, plan
+from bench import processes
+from bench.sampling import BLOCKS, ROUNDS, Plan, block, plan
 from bench.tape import Tape
 
 
-def test_competitors_take_turns_on_new_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "plan", lambda call, seconds: Plan(1, 2, BLOCKS))
-    seen: list[tuple[str, int]] = []
-    made = {"a": 0, "b": 0}
-
-    def make(name: str):
-        made[name] += 1
-        return lambda number=made[name]: seen.append((name, number))
-
-    sampler = Sampler({name: lambda name=name: make(name) for name in "ab"}, 1.0, memory=False)
-    sampler.take(BLOCKS // 2)
-    assert [len(found.blocks) for found in sampler.taken.values()] == [BLOCKS // 2] * 2
-    sampler.take()
-    sampler.take()  # there is nothing left to do
-    assert [len(found.blocks) for found in sampler.taken.values()] == [BLOCKS] * 2
-    block = [(name, 2) for _ in range(2) for name in "ab" for _ in range(2)]  # each sample is a call to warm up and one to time
-    assert seen[: len(block)] == block
-    assert {number for _, number in seen} == set(range(2, BLOCKS + 2))  # the first arrays served the plan
-    for found in sampler.taken.values():
-        assert [len(samples) for samples in found.blocks] == [2] * BLOCKS
-        assert {name: len(values) for name, values in found.yardsticks.items()} == {"clock": BLOCKS, "multiply_add": BLOCKS}
+def test_competitors_of_a_block_take_turns() -> None:
+    seen: list[str] = []
+    calls = {name: lambda name=name: seen.append(name) for name in "abc"}
+    found = block(calls, {"a": Plan(2, 2, BLOCKS), "b": Plan(1, 1, BLOCKS), "c": Plan(1, 1, 1)}, memory=False)
+    # each sample is a call to warm up, but for those that are slow enough for a single block, and as many to time as the plan says
+    assert "".join(seen) == "aaa" + "bb" + "c" + "aaa"
+    assert {name: [len(taken) for taken in samples.blocks] for name, samples in found.items()} == {"a": [2], "b": [1], "c": [1]}
+    for samples in found.values():
+        assert {name: len(values) for name, values in samples.yardsticks.items()} == {"clock": 1, "multiply_add": 1}
+    assert found["a"].loops == 2
+    assert "memory" in block(calls, dict.fromkeys("abc", Plan(1, 1, 1)), memory=True)["a"].yardsticks
 
 
 def test_slow_calls_get_fewer_rounds_then_fewer_blocks() -> None:
     assert plan(lambda: time.sleep(2e-3), 1.0)[1:] == (ROUNDS, BLOCKS)
-    found = plan(lambda: time.sleep(2e-3), 0.12)
+    found = plan(lambda: time.sleep(2e-3), 0.07)
     assert found.rounds == 1
     assert BLOCKS / 2 <= found.blocks <= BLOCKS
     assert plan(lambda: time.sleep(0.02), 0.01) == Plan(1, 1, 1)
 
 
-def test_few_blocks_lie_in_both_halves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "plan", lambda call, seconds: Plan(1, 1, 4))
-    sampler = Sampler({"slow": lambda: lambda: None}, 1.0, memory=True)
-    sampler.take(BLOCKS // 2)
-    assert len(sampler.taken["slow"].blocks) == 2
-    sampler.take()
-    assert len(sampler.taken["slow"].blocks) == 4
-    assert len(sampler.taken["slow"].yardsticks["memory"]) == 4
+@pytest.mark.parametrize("blocks", range(1, BLOCKS + 1))
+def test_few_blocks_are_spread_over_the_processes(blocks: int) -> None:
+    due = [process for process in range(BLOCKS) if Plan(1, 1, blocks).due(process)]
+    assert len(due) == blocks
+    gaps = [second - first for first, second in itertools.pairwise(due)]
+    assert not gaps or max(gaps) - min(gaps) <= 1
+
+
+def test_every_block_has_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "BLOCKS", 2)
+    workers = []
+
+    class Counted(processes.Worker):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            workers.append((self, asked := []))
+            self._asked = asked
+
+        def ask(self, command: str, *arguments: object, seconds: float = 120.0) -> object:
+            self._asked.append((command, tuple(arguments[0])))
+            return super().ask(command, *arguments, seconds=seconds)
+
+    monkeypatch.setattr(processes, "Worker", Counted)
+    good, bad = ("relu-forward-direct-resnet-64", "relu-forward-reference-resnet-64"), ("relu-forward-no-such-variant",)
+    told: list[str] = []
+    found = processes.sample([bad, good], "quick", told.append)
+    assert told == ["sampling in process 1 of 2", "sampling in process 2 of 2"]
+    assert isinstance(found[bad[0]], processes.Failed)
+    assert "KeyError" in str(found[bad[0]])
+    for name in good:
+        assert len(found[name].blocks) == 2
+        assert min(found[name].flat) > 0
+        assert {key: len(values) for key, values in found[name].yardsticks.items()} == {"clock": 2, "multiply_add": 2}
+    opened = ("open", tuple("quick"))
+    assert [asked for _, asked in workers] == [[opened, ("plans", bad), ("plans", good), ("block", good)], [opened, ("block", good)]]
+    assert not any(worker.alive for worker, _ in workers)
 
 
 def test_a_tape_plays_samples() -> None:
@@ -67,16 +86,7 @@ def test_a_tape_plays_samples() -> None:
 
 
 def test_slowed_by_is_in_proportion() -> None:
-    slow = sensitivity.slowed_by(lambda: time.sleep(0.01), 0.5)
+    slow = processes.slowed_by(lambda: time.sleep(0.01), 0.5)
     start = time.perf_counter()
     slow()
     assert 0.015 <= time.perf_counter() - start < 0.1
-
-
-def test_a_kernel_slowed_by_a_tenth_is_told_and_no_other() -> None:
-    """Two runs of real kernels, seven times; ``python -m bench.sensitivity`` does twenty of each."""
-    found = sensitivity.tries(6) + sensitivity.tries(1, share=0)
-    assert len({one.slowed for one in found}) > 4
-    missed = [one.slowed for one in found if one.slowed and not one.told]
-    assert len(missed) <= 1, missed
-    assert sum(one.alarmed for one in found) <= 1

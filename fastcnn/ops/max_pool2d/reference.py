@@ -1,4 +1,4 @@
-"""The definition of max-pooling and its gradient, pixel by pixel of the output."""
+"""The definition of max-pooling and its gradient, window by window."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def forward(problem: Any, x: np.ndarray, y: np.ndarray, indices: np.ndarray) -> 
     A window that holds no pixel at all gives the lowest value of the dtype and index -1. Indices are left out where not asked for.
     """
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    for n, c, p, q in np.ndindex(*y.shape):
-        best, place = lowest, -1
+    for p, q in np.ndindex(*y.shape[2:]):
+        best, place = np.full(y.shape[:2], lowest, x.dtype), np.full(y.shape[:2], -1)
         for h, w in _pixels(problem, p, q):
-            value = x[n, c, h, w]
-            if place < 0 or value > best or np.isnan(value):
-                best, place = value, h * problem.W + w
-        y[n, c, p, q] = best
+            value = x[:, :, h, w]
+            better = (place < 0) | (value > best) | np.isnan(value)
+            best, place = np.where(better, value, best), np.where(better, h * problem.W + w, place)
+        y[:, :, p, q] = best
         if problem.with_indices:
-            indices[n, c, p, q] = place
+            indices[:, :, p, q] = place
 
 
 def backward_input(problem: Any, dy: np.ndarray, indices: np.ndarray, dx: np.ndarray) -> None:
     """Dx = the sum of dy over the windows that chose the pixel."""
     total = np.zeros((*dx.shape[:2], problem.H * problem.W))
-    for n, c, p, q in np.ndindex(*dy.shape):
-        if indices[n, c, p, q] >= 0:
-            total[n, c, indices[n, c, p, q]] += dy[n, c, p, q]
+    for p, q in np.ndindex(*dy.shape[2:]):
+        images, channels = np.nonzero(indices[:, :, p, q] >= 0)  # each of them has chosen one pixel
+        total[images, channels, indices[images, channels, p, q]] += dy[images, channels, p, q]
     dx[...] = total.reshape(dx.shape)
 
 

@@ -1,0 +1,112 @@
+"""The processes in which groups take their samples, one after another: each goes through all groups and takes a block of every one.
+
+Speed differs from process to process by more than within one: a convolution by Winograd took 440 us a call in three processes and 540 us
+in a fourth, in each of them steadily. Two runs of one version, a process each, so differed by 10 % in several rows of two hundred, and
+each was sure of itself. Between the blocks of several processes that difference is seen for what it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from fastcnn import machine
+from fastcnn.peers.team import Failed, Worker
+
+from .grid import SUITES, Entry, grid
+from .group import call_of, traffic
+from .sampling import BLOCKS, Plan, Samples, block, plan
+from .yardsticks import MATTERS_FROM
+
+_ANSWER_SECONDS = 600.0  # a group with slow baselines takes a while; a process that hangs is ended
+
+
+class Host:
+    """The child's side: what the commands of `fastcnn.peers.worker.serve` work on."""
+
+    def __init__(self, module: str, cores: list[int], threads: int) -> None:
+        machine.set_threads(threads)
+        self._entries: dict[str, Entry] = {}
+
+    def open(self, suite: str) -> None:
+        """Find the entries of a suite."""
+        self._entries = {entry.id: entry for entry in grid(SUITES[suite])}
+
+    def plans(self, ids: Sequence[str], seconds: float, slowed: Mapping[str, float]) -> dict[str, Plan]:
+        """Return how entries are to be sampled, in so many seconds each."""
+        calls = {name: self._call(name, slowed) for name in ids}
+        for call in calls.values():
+            call()  # a process loads its code, or compiles it, in the first call
+        return {name: plan(call, seconds) for name, call in calls.items()}
+
+    def block(self, ids: Sequence[str], plans: Mapping[str, Plan], slowed: Mapping[str, float]) -> dict[str, Samples]:
+        """Return a block of entries of one group."""
+        memory = traffic(self._entries[ids[0]]) >= MATTERS_FROM
+        return block({name: self._call(name, slowed) for name in ids}, plans, memory)
+
+    def _call(self, name: str, slowed: Mapping[str, float]) -> Callable[[], Any]:
+        call = call_of(self._entries[name])
+        return slowed_by(call, slowed[name]) if name in slowed else call
+
+
+def slowed_by(call: Callable[[], Any], share: float) -> Callable[[], None]:
+    """Return a function that takes that share longer than `call`, whatever `call` takes each time."""
+
+    def slow() -> None:
+        start = time.perf_counter()
+        call()
+        end = time.perf_counter()
+        until = end + share * (end - start)
+        while time.perf_counter() < until:
+            pass
+
+    return slow
+
+
+def sample(
+    groups: Sequence[Sequence[str]],
+    suite: str,
+    progress: Callable[[str], None] = lambda text: None,
+    slowed: Mapping[str, float] | None = None,
+) -> dict[str, Samples | Exception]:
+    """Return the samples of entries by their ids, or why there are none.
+
+    Parameters
+    ----------
+    groups : sequence of sequences of str
+        The ids of entries that take samples in turns.
+    suite : str
+        A name of `grid.SUITES`, whose entries they are.
+    progress : callable
+        Told in a few words which process begins.
+    slowed : mapping of str to float, optional
+        Entries that are to take that share of their time longer, to see whether reports tell.
+    """
+    seconds, slow = SUITES[suite].seconds, dict(slowed or {})
+    plans: dict[str, Plan] = {}
+    found: dict[str, Samples | Exception] = {}
+    for process in range(BLOCKS):
+        progress(f"sampling in process {process + 1} of {BLOCKS}")
+        worker = _worker(suite)
+        for ids in groups:
+            worker = worker if worker.alive else _worker(suite)
+            going = [name for name in ids if not isinstance(found.get(name), Exception)]
+            try:
+                if process == 0 and going:
+                    plans |= worker.ask("plans", going, seconds, slow, seconds=_ANSWER_SECONDS)
+                due = [name for name in going if plans[name].due(process)]
+                for name, samples in worker.ask("block", due, plans, slow, seconds=_ANSWER_SECONDS).items() if due else ():
+                    if isinstance(known := found.setdefault(name, samples), Samples) and known is not samples:
+                        known.add(samples)
+            except Failed as reason:  # the tests of the group's entries tell, and the others go on
+                found |= dict.fromkeys(going, reason)
+        if worker.alive:
+            worker.end()
+    return found
+
+
+def _worker(suite: str) -> Worker:
+    worker = Worker(__name__, machine.get_threads())
+    worker.ask("open", suite)
+    return worker
