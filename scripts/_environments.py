@@ -63,7 +63,7 @@ class Environment:
 
     def install(self, *what: str | Path, constraints: Path | None = None, root: Path = ROOT) -> None:
         """Install requirements, with versions limited by a file of constraints where one is given."""
-        limits = ["-c", constraints] if constraints else []
+        limits: list[str | Path] = ["-c", constraints] if constraints else []
         run([self.python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *limits, *what], cwd=root)
 
     def versions(self, *packages: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -110,7 +111,7 @@ def _what_is_missing_is_named(scripts: Path) -> None:
     assert 'pip install "fastcnn[onnx]"' in _says(scripts / "fastcnn", "onnx", "summary", "net.onnx", code=2)
     assert 'pip install "fastcnn[train]"' in _says(scripts / "fastcnn", "train", "--dataset", "digits", code=None)
     for module, name in (("fastcnn.onnx", "onnx"), ("fastcnn.estimator", "sklearn"), ("fastcnn.adapters.torch", "partners")):
-        assert f'pip install "fastcnn[{name}]"' in _missing(lambda module=module: importlib.import_module(module)), module
+        assert f'pip install "fastcnn[{name}]"' in _missing(functools.partial(importlib.import_module, module)), module
     assert 'pip install "fastcnn[safetensors]"' in _missing(lambda: weights.save("net.safetensors", models.digit_net(8, rng=0)))
 
 

@@ -10,6 +10,7 @@ import argparse
 import base64
 import csv
 import email.parser
+import functools
 import hashlib
 import io
 import sys
@@ -126,7 +127,7 @@ def use(interpreter: str | Path, archive: Path, extras: str, folder: Path) -> st
     run([environment.python, "-m", "pip", "check"])
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
-    command = [environment.python, "-I", SMOKE, environment.scripts, extras.strip("[]")]
+    command: list[str | Path] = [environment.python, "-I", SMOKE, environment.scripts, extras.strip("[]")]
     settings = {"NUMBA_CACHE_DIR": str(folder / "kernels"), "XDG_CACHE_HOME": str(folder / "cache"), "FASTCNN_DATA": ""}
     return run(command, cwd=elsewhere, env=settings).strip().splitlines()[-1]
 
@@ -145,7 +146,7 @@ def _steps(options: argparse.Namespace, folder: Path) -> Iterable[tuple[str, Cal
 
     def again() -> list[str]:
         with tarfile.open(sdist) as archive:
-            archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+            archive.extractall(unpacked, filter="data")
         (root,) = unpacked.iterdir()
         other, _ = build(python, folder / "again", root)
         same = zipfile.ZipFile(wheel).namelist() == zipfile.ZipFile(other).namelist()
@@ -156,7 +157,7 @@ def _steps(options: argparse.Namespace, folder: Path) -> Iterable[tuple[str, Cal
         for name, archive, extras in (("wheel", wheel, ""), ("sdist", sdist, ""), ("wheel", wheel, "[train]")):
             place = folder / f"{name}{extras.strip('[]')}"
             place.mkdir()
-            yield f"the {name}{extras} in an empty environment", lambda a=archive, e=extras, p=place: use(options.python, a, e, p)
+            yield f"the {name}{extras} in an empty environment", functools.partial(use, options.python, archive, extras, place)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -66,7 +66,8 @@ def minimums(root: Path = ROOT) -> dict[str, str]:
     about: Any = project(root)
     extras: dict[str, list[str]] = about["optional-dependencies"]
     found: dict[str, str] = {}
-    waiting, seen = [*about["dependencies"], "fastcnn[test]"], set()
+    waiting: list[str] = [*about["dependencies"], "fastcnn[test]"]
+    seen: set[str] = set()
     while waiting:
         requirement = Requirement(waiting.pop(0))
         if requirement.name == about["name"]:
