@@ -19,7 +19,14 @@ import fastcnn.functional as F
 from fastcnn import layers, losses, models, optim, weights
 from fastcnn.train import evaluate, fit
 
-OPTIONAL = {"rich": "train", "requests": "train", "sklearn": "train", "onnx": "", "safetensors": "", "scipy": "", "matplotlib": ""}
+OPTIONAL = {
+    "rich": "train",
+    "requests": "train",
+    "sklearn": "train",
+    "onnx": "onnx",
+    "safetensors": "safetensors",
+    "matplotlib": "experiments",
+}
 
 
 def main() -> None:
@@ -43,8 +50,7 @@ def _is_installed(extra: str) -> None:
     assert Path(sys.prefix).resolve() in inside.parents, f"imported from {inside}, which is not the environment"
     for module, brings in OPTIONAL.items():
         there = importlib.util.find_spec(module) is not None
-        # what else an extra of an extra brings (SciPy with scikit-learn) is not ours to promise
-        assert there == (brings == extra) or (extra and not brings), f"{module}: {'there' if there else 'missing'} with [{extra}]"
+        assert there == (brings == extra), f"{module}: {'there' if there else 'missing'} with [{extra}]"
 
 
 def _computes() -> None:
