@@ -87,12 +87,16 @@ def numba() -> Any:
 
 @functools.cache
 def cpu_features() -> frozenset[str]:
-    """Return LLVM's names of the host's CPU features."""
+    """Return LLVM's names of the host's CPU features; none where LLVM cannot tell them, as before its version 17 of Apple's processors."""
     numba()
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
-    return frozenset(name for name, present in llvm.get_host_cpu_features().items() if present)
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:
+        return frozenset()
+    return frozenset(name for name, present in features.items() if present)
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from fastcnn import conv2d, cores, jit, machine
+from fastcnn import chain, conv2d, cores, jit, machine
 from fastcnn.chain import Chain, launch_of, recording
 
 pytestmark = pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
@@ -56,6 +56,44 @@ def test_steps_wait_for_one_another(jobs: int, threads: int) -> None:
                 want = want + np.roll(want, -1, axis=0)
             run.run()
             np.testing.assert_array_equal(arrays[-1], want)
+
+
+@pytest.mark.skipif(machine.max_threads() < 2, reason="one thread has nobody to wait for")
+def test_a_thread_waits_for_what_another_still_works_on() -> None:
+    """The first job of every step lets the other thread run, which is through with its own long before."""
+    give_way = cores.system_call("give_way")
+
+    @jit.kernel
+    def slow(job, x, y):
+        for _ in range(300 if job == 0 else 0):
+            give_way()
+        y[job, 0] = x[1 - job, 0] + 1
+
+    arrays = [np.zeros((2, 1)) for _ in range(9)]
+    with recording() as launches:
+        for x, y in itertools.pairwise(arrays):
+            slow.launch(2, x, y, work=0)
+    run = Chain([launch_of(*launch) for launch in launches], 2)
+    with machine.threads(2):
+        for _ in range(20):
+            for array in arrays[1:]:
+                array.fill(np.nan)
+            run.run()
+            np.testing.assert_array_equal(arrays[-1], 8)
+
+
+def test_a_thread_that_never_comes_is_not_waited_for() -> None:
+    arrays = _steps(16, 3)
+    run = _chain(arrays, 4)
+    run._run = chain._server().bound(1, *run._arrays, work=0)  # one of the four that the chain was made for
+    alone = threading.Thread(target=run.run, daemon=True)
+    alone.start()
+    alone.join(20)
+    assert not alone.is_alive()
+    want = arrays[0]
+    for _ in arrays[1:]:
+        want = want + np.roll(want, -1, axis=0)
+    np.testing.assert_array_equal(arrays[-1], want)
 
 
 def test_only_the_own_launches_are_recorded_and_they_run() -> None:

@@ -13,7 +13,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install onnx (extra 'onnx')")
 
 import fastcnn.onnx  # noqa: E402
-from fastcnn import machine  # noqa: E402
+from fastcnn import machine, memory  # noqa: E402
 from fastcnn.cli import main  # noqa: E402
 from fastcnn.onnx import PreparedModel, UnsupportedError  # noqa: E402
 from fastcnn.onnx.recorded import RecordedPlan  # noqa: E402
@@ -232,6 +232,43 @@ def test_another_thread_runs_step_by_step() -> None:
     thread.join()
     assert found[0] is None
     np.testing.assert_array_equal(found[1], want)
+
+
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+def test_the_memory_of_a_recording_is_nobody_elses() -> None:
+    """Of blocks that are large enough to be handed out again: what is asked for later does not lie on them."""
+    x = _random(32, *IMAGE[1:])
+    plan = fastcnn.onnx.prepare(_model(CONV, ("Conv", "c w1 b", "d"), ("Conv", "d w1 b", "y"))).executor.plan([x])
+    want = plan.run([x])[0].copy()
+    recorded = RecordedPlan(plan, [x])
+    others = [memory.empty(want.shape, want.dtype) for _ in range(8)]
+    for other in others:
+        other.fill(np.nan)
+    result = recorded.run([x])
+    assert result is not None
+    np.testing.assert_array_equal(result[0], want)
+    assert all(np.isnan(other).all() for other in others)
+
+
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+def test_a_recording_that_runs_is_not_entered_again() -> None:
+    """As by a signal handler, which would write into what the run that it interrupts reads."""
+    x = _random(1, *IMAGE[1:])
+    prepared = fastcnn.onnx.prepare(_model(CONV, ("Sin", "c", "s"), ("Conv", "s w1 b", "y")))
+    plan = prepared.executor.plan([x])
+    inside: list[object] = []
+
+    def look(c: np.ndarray) -> np.ndarray:
+        inside.append(recorded[0].run([x]) if recorded else None)
+        return np.sin(c)
+
+    recorded: list[RecordedPlan] = []
+    recorded.append(RecordedPlan(plan._replace(steps=[plan.steps[0], plan.steps[1]._replace(run=look), plan.steps[2]]), [x]))
+    inside.clear()
+    result = recorded[0].run([x])
+    assert inside == [None]
+    assert result is not None
+    np.testing.assert_array_equal(result[0], plan.run([x])[0])
 
 
 def test_what_is_not_launched_alone_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

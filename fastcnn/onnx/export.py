@@ -183,7 +183,7 @@ def _max_pool2d(graph: _Graph, layer: MaxPool2d, prefix: str) -> None:
     v, h = axes
     pads = [v.before, h.before, *after]
     if any(pad >= axis.kernel for pad, axis in zip(after, axes, strict=True)):  # of a dilated window: ONNX Runtime refuses such pools
-        sides = graph.constant(f"{prefix}pads", np.array([0, 0, *pads[:2], 0, 0, *pads[2:]]))
+        sides = graph.constant(f"{prefix}pads", np.array([0, 0, *pads[:2], 0, 0, *pads[2:]], np.int64))
         graph.node("Pad", graph.last, sides, graph.constant(f"{prefix}least", np.array(-np.inf, graph.dtype)))
         pads = [0, 0, 0, 0]
     graph.node(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -17,3 +19,15 @@ class Mutation(NamedTuple):
     old: str  # stands in the file exactly once
     new: str
     test: str  # the node of pytest that fails then: tests/test_x.py::test_y, with a parameter in brackets where one is enough
+
+    def applied(self, text: str) -> str:
+        """Return the text of the file with the break in it; ValueError unless `old` stands in it exactly once."""
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.file}: expected once, found {text.count(self.old)} times: {self.old!r}")
+        return text.replace(self.old, self.new)
+
+
+def collect() -> list[Mutation]:
+    """Return the mutations of every list, in the order of the files' names."""
+    names = sorted(path.stem for path in Path(__file__).parent.glob("mutations_*.py"))
+    return [mutation for name in names for mutation in importlib.import_module(f"{__package__}.{name}").MUTATIONS]

@@ -1,0 +1,226 @@
+"""Breaks of the kernels, and of the measure that they are held to."""
+
+from __future__ import annotations
+
+from .mutation import Mutation
+
+_POOLS = "tests/test_variants.py::test_pooling_of_nan_and_infinities"
+_POOL_CASES = "tests/test_arrays.py::test_max_pooling_of_nan_infinities_ties_and_zeros"
+_AGREEMENT = "tests/test_agreement.py::test_"
+
+MUTATIONS: list[Mutation] = [
+    # The measure
+    Mutation(
+        "agreement",
+        "what was not written is infinitely wrong",
+        "fastcnn/agreement.py",
+        "np.where(np.isnan(share), np.inf, share)",
+        "np.where(np.isnan(share), 0, share)",
+        _AGREEMENT + "a_result_that_was_not_written_is_infinitely_wrong",
+    ),
+    Mutation(
+        "agreement",
+        "outputs are poisoned before a trial",
+        "fastcnn/agreement.py",
+        'output.fill(np.nan if output.dtype.kind == "f" else np.iinfo(output.dtype).min)',
+        "output.fill(0)",
+        _AGREEMENT + "a_result_that_was_not_written_is_infinitely_wrong",
+    ),
+    Mutation(
+        "agreement",
+        "the bound grows with the root of the terms",
+        "fastcnn/agreement.py",
+        "6 * math.sqrt(terms) + 8",
+        "6 * terms + 8",
+        _AGREEMENT + "the_bound_is_the_one_of_the_paper",
+    ),
+    Mutation(
+        "agreement",
+        "the last kernel row is part of a sum",
+        "fastcnn/simd.py",
+        'b.cbranch(b.icmp_signed("<", r_next, R), outer, done)',
+        'b.cbranch(b.icmp_signed("<", b.add(r_next, const(1)), R), outer, done)',
+        "tests/test_simd.py::test_tile",
+    ),
+    Mutation(
+        "agreement-integers",
+        "tails of filters are packed to whole blocks",
+        "fastcnn/engine/correlate.py",
+        "unpack_rows(target, block, min(block, g.K - k * block)",
+        "unpack_rows(target, block, min(block, g.K - k * block) - 1",
+        "tests/test_variants.py::test_integers_are_exact_and_nothing_around_is_touched[conv2d-forward-direct-channels-31-33]",
+    ),
+    Mutation(
+        "agreement-adversarial",
+        "without ReLU nothing is cut off below",
+        "fastcnn/simd.py",
+        'ir.Constant(scalar, float("-inf"))',
+        "ir.Constant(scalar, -1e29)",
+        _AGREEMENT + "adversarial_numbers_stay_within_their_bound[conv2d-forward-direct]",
+    ),
+    Mutation(
+        "agreement-adversarial",
+        "denormals are kept",
+        "fastcnn/simd.py",
+        "new[m, v] = b.call(fma, [pixel, weights[v], acc_k[m, v]])",
+        "new[m, v] = b.call(fma, [b.fmul(b.fmul(pixel, broadcast(ir.Constant(scalar, 2.0**-60))), broadcast(ir.Constant(scalar, 2.0**60))),"
+        " weights[v], acc_k[m, v]])",
+        _AGREEMENT + "adversarial_numbers_stay_within_their_bound[conv2d-forward-direct]",
+    ),
+    Mutation(
+        "agreement-special",
+        "lanes beyond a line count as 0",
+        "fastcnn/engine/planar_gradient.py",
+        "target[j] = 0",
+        "target[j] = np.inf",
+        "tests/test_engine.py::test_gradient_keeps_infinities_where_they_are",
+    ),
+    Mutation(
+        "agreement-copies",
+        "pixels of the padding are 0",
+        "fastcnn/ops/im2col/direct.py",
+        "row[q] = zero",
+        "row[q] = zero + 1",
+        "tests/test_properties.py::test_columns_and_images_are_adjoint",
+    ),
+    Mutation(
+        "agreement-means",
+        "squares are summed of distances from a pivot",
+        "fastcnn/ops/batch_norm/_sums.py",
+        "d0, d1, d2, d3 = x0[i] - pivot[i], x1[i] - pivot[i], x2[i] - pivot[i], x3[i] - pivot[i]",
+        "d0, d1, d2, d3 = x0[i] - 0 * pivot[i], x1[i] - 0 * pivot[i], x2[i] - 0 * pivot[i], x3[i] - 0 * pivot[i]",
+        "tests/test_batch_norm.py::test_a_mean_of_10_000_with_deviation_1_costs_no_digits",
+    ),
+    Mutation(
+        "agreement-winograd",
+        "it is taken where the precision allows it",
+        "fastcnn/ops/conv2d/winograd.py",
+        'PRECISION = "high"',
+        'PRECISION = "highest"',
+        "tests/test_winograd.py::test_choice_takes_it_where_it_is_faster_and_never_at_highest_precision",
+    ),
+    # NaN
+    Mutation(
+        "nan-lost",
+        "NaN passes the ReLU of a tile",
+        "fastcnn/simd.py",
+        'low = b.fcmp_ordered(">", least, total)',
+        'low = b.fcmp_unordered(">", least, total)',
+        "tests/test_simd.py::test_nan_passes_the_relu",
+    ),
+    Mutation(
+        "nan-lost",
+        "NaN wins a window of channels",
+        "fastcnn/engine/window_simd.py",
+        'b.or_(b.fcmp_ordered(">", value, best), b.fcmp_unordered("uno", value, value))',
+        'b.fcmp_ordered(">", value, best)',
+        _POOLS,
+    ),
+    Mutation(
+        "nan-lost",
+        "NaN wins the rows of a plane, with places",
+        "fastcnn/engine/windows.py",
+        "better = (values[i] > highest[i]) | (values[i] != values[i])",
+        "better = values[i] > highest[i]",
+        "tests/test_pool_properties.py::test_maxima",
+    ),
+    Mutation(
+        "nan-lost",
+        "NaN wins the columns of a plane, without places",
+        "fastcnn/engine/windows.py",
+        "if value > best or value != value:",
+        "if value > best:",
+        "tests/test_pool_properties.py::test_maxima",
+    ),
+    Mutation(
+        "nan-lost",
+        "a gradient passes where the output is NaN",
+        "fastcnn/engine/sparse_simd.py",
+        'closed = b.fcmp_ordered("<=",',
+        'closed = b.fcmp_unordered("<=",',
+        "tests/test_sparse.py::test_nan_output_passes_and_infinities_reach_what_they_meet",
+    ),
+    Mutation(
+        "nan-lost",
+        "the compiled ReLU keeps what is not <= 0",
+        "fastcnn/ops/relu/direct.py",
+        "target[i] = zero if source[i] <= zero else source[i]",
+        "target[i] = source[i] if source[i] > zero else zero",
+        "tests/test_arrays.py::test_relu_of_nan_infinities_and_zeros",
+    ),
+    # Ties
+    Mutation(
+        "ties",
+        "the first of equals wins a window of channels",
+        "fastcnn/engine/window_simd.py",
+        'b.or_(b.fcmp_ordered(">", value, best)',
+        'b.or_(b.fcmp_ordered(">=", value, best)',
+        _POOLS,
+    ),
+    Mutation(
+        "ties",
+        "the first of equal integers wins a window of channels",
+        "fastcnn/engine/window_simd.py",
+        '(">", value, best)\n            return b.or_',
+        '(">=", value, best)\n            return b.or_',
+        "tests/test_pool_properties.py::test_maxima_of_integers",
+    ),
+    Mutation(
+        "ties",
+        "the first row of equals wins in a plane",
+        "fastcnn/engine/windows.py",
+        "above = value > best or (value == best and h < row)",
+        "above = value > best",
+        "tests/test_pools.py::test_maxima_and_where_they_are",
+    ),
+    Mutation(
+        "ties",
+        "the first column of equals wins in a plane",
+        "fastcnn/engine/windows.py",
+        "above = value > best or (value == best and h < row)",
+        "above = value >= best",
+        _POOL_CASES,
+    ),
+    # Threads
+    Mutation(
+        "thread-dependent",
+        "every part's bias gradient is counted",
+        "fastcnn/engine/sparse_gradient.py",
+        "total += totals[part * g.K + job]",
+        "total += totals[job]",
+        "tests/test_sparse.py::test_threads_and_bands",
+    ),
+    Mutation(
+        "thread-dependent",
+        "parts are summed in a fixed order, all of them",
+        "fastcnn/engine/sparse_gradient.py",
+        "term = partial[at + part * g.K * size : at + part * g.K * size + g.reach]",
+        "term = partial[at : at + g.reach]",
+        "tests/test_sparse.py::test_threads_and_bands",
+    ),
+    Mutation(
+        "thread-dependent",
+        "a limit of threads is part of a plan's key",
+        "fastcnn/plans.py",
+        "key = [arguments, machine.thread_limit(), tuning.state()]",
+        "key = [arguments, tuning.state()]",
+        "tests/test_plans.py::test_another_limit_of_threads_is_another_plan",
+    ),
+    # Sparse lists
+    Mutation(
+        "out-of-bounds",
+        "lanes beyond the valid ones are left as they are",
+        "fastcnn/engine/sparse_simd.py",
+        "b.select(inside[v], total, zero)",
+        "total",
+        "tests/test_sparse.py::test_gathered_tile",
+    ),
+    Mutation(
+        "out-of-bounds",
+        "places that do not fit 32 bits are refused",
+        "fastcnn/ops/conv2d_relu_max_pool2d/sparse.py",
+        ">= 2**30:",
+        ">= 2**62:",
+        "tests/test_sparse.py::test_refusals",
+    ),
+]
