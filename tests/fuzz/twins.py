@@ -1,0 +1,127 @@
+"""The same call in PyTorch, where it has one: what it refuses and we accept is a failure, unless it is a listed extension.
+
+Only what we accept is asked, with arrays of at most a million elements: on absurd sizes PyTorch crashes, or takes all memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tests.fuzz.judge import Outcome, arrays_in
+from tests.fuzz.words import Box, vocabulary
+
+_MOST = 10**6
+
+
+class Verdict(NamedTuple):
+    """"agrees", "refuses too", "extension", "accepts" (what we refuse), "disagrees" or "not asked"; and why."""
+
+    kind: str
+    detail: str = ""
+
+
+def torch() -> Any:
+    """Return PyTorch, or None where it is not installed."""
+    try:
+        found = importlib.import_module("torch")
+    except ImportError:
+        return None
+    found.set_num_threads(1)
+    return found
+
+
+_OWN = ("algorithm", "precision")  # arguments that PyTorch does not have, and that change nothing but how
+_NAMES = {"im2col": "unfold", "col2im": "fold"}
+_IN_GRAD = {f"conv{d}d_{what}" for d in (1, 2, 3) for what in ("input", "weight")}
+
+
+def compare(peer: Any, name: str, arguments: dict[str, str], outcome: Outcome) -> Verdict:
+    """Return what PyTorch makes of a call of ours."""
+    room, _, short = name.rpartition(".")
+    if outcome.kind != "returned" or room != "functional" or not _asked(peer, short, arguments):
+        return Verdict("not asked")
+    given = {key: eval(value, dict(vocabulary())) for key, value in arguments.items() if key not in _OWN}
+    if any(array.size > _MOST for value in given.values() for array in arrays_in(value)):
+        return Verdict("not asked")
+    reason = extension(short, given)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = _call(peer, short, {key: _plain(peer, value) for key, value in given.items()})
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError) as error:
+        if reason:
+            return Verdict("extension", reason)
+        return Verdict("disagrees", f"PyTorch refuses: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    if reason:
+        return Verdict("extension", reason)
+    wrong = _differs(outcome.result, theirs)
+    return Verdict("disagrees", wrong) if wrong else Verdict("agrees")
+
+
+def _asked(peer: Any, short: str, arguments: dict[str, str]) -> bool:
+    if short.endswith("_backward") or short.startswith("global_") or "'NHWC'" in arguments.values():
+        return False
+    if short == "dropout2d" or (short == "dropout" and "'training'" not in arguments):
+        return False  # chance
+    return short in _IN_GRAD or hasattr(peer.nn.functional, _NAMES.get(short, short)) or hasattr(peer, short)
+
+
+def _call(peer: Any, short: str, given: dict[str, Any]) -> Any:
+    functional = peer.nn.functional
+    if short in _IN_GRAD:
+        return getattr(peer.nn.grad, short)(**given)
+    function = getattr(functional, _NAMES.get(short, short), None) or getattr(peer, short)
+    return function(**given)
+
+
+def _plain(peer: Any, value: Any) -> Any:
+    """Return an argument as PyTorch takes it: tensors for arrays in any form, plain numbers for NumPy's."""
+    if isinstance(value, Box):
+        value = value.array
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        array = np.array(value, dtype=value.dtype.newbyteorder("="), order="C", subok=False)
+        return peer.from_numpy(array)
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_plain(peer, item) for item in value)
+    return value
+
+
+def extension(short: str, given: dict[str, Any]) -> str:
+    """Return why we accept what PyTorch refuses, or nothing."""
+    padding, stride = given.get("padding"), given.get("stride")
+    if isinstance(padding, (tuple, list)) and any(isinstance(side, (tuple, list)) for side in padding):
+        return "asymmetric padding"
+    if isinstance(padding, str) and (short in ("im2col", "col2im") or stride not in (None, 1)):
+        return "padding='same' with any stride, as in TensorFlow; the words in im2col too"
+    return ""
+
+
+def _differs(ours: Any, theirs: Any) -> str:
+    """Return how results differ, or nothing."""
+    one, other = (value if isinstance(value, (tuple, list)) else (value,) for value in (ours, theirs))
+    if len(one) != len(other):
+        return f"{len(one)} results; PyTorch has {len(other)}"
+    for mine, tensor in zip(one, other, strict=True):
+        got, want = np.asarray(mine), tensor.detach().numpy()
+        if got.shape != want.shape or got.dtype != want.dtype:
+            return f"{got.dtype} {got.shape}; PyTorch has {want.dtype} {want.shape}"
+        if got.dtype.kind != "f":
+            if not np.array_equal(got, want):
+                return f"other values: {got.ravel()[:6]}; PyTorch has {want.ravel()[:6]}"
+            continue
+        finite = np.isfinite(want)
+        if not np.array_equal(np.where(finite, 0, got), np.where(finite, 0, want), equal_nan=True):
+            return f"other NaN or infinities: {got.ravel()[:6]}; PyTorch has {want.ravel()[:6]}"
+        scale = float(np.abs(want[finite]).max(initial=1e-30))
+        off = float(np.abs(got[finite].astype(np.float64) - want[finite]).max(initial=0))
+        if off > scale * (1e-4 if got.dtype == np.float32 else 1e-9):
+            return f"off by {off:g} of {scale:g}"
+    return ""
