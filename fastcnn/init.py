@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, scalars
 
 Initializer = Callable[..., np.ndarray]  # (shape, rng, dtype) -> weight
 
@@ -39,9 +39,10 @@ def initial(
     rng : Generator
     dtype : float32 or float64
     """
-    draw = initializer(op, init)
+    draw, dtype = initializer(op, init), scalars.dtype(op, dtype)
+    checks.require_memory(op, "the weight", shape, 8)
     values = {"weight": draw(shape, rng, dtype)}
-    if bias:
+    if checks.flag(op, "bias", bias):
         values["bias"] = torch_bias(shape, rng, dtype) if draw is torch_default else np.zeros(shape[0], dtype)
     return values
 
@@ -72,8 +73,7 @@ def fan_in(shape: tuple[int, ...]) -> int:
     ValueError
         `shape` has fewer than two axes.
     """
-    _require_weight("fan_in", shape)
-    return math.prod(shape[1:])
+    return math.prod(_weight("fan_in", shape)[1:])
 
 
 def fan_out(shape: tuple[int, ...]) -> int:
@@ -86,7 +86,7 @@ def fan_out(shape: tuple[int, ...]) -> int:
     ValueError
         `shape` has fewer than two axes.
     """
-    _require_weight("fan_out", shape)
+    shape = _weight("fan_out", shape)
     return shape[0] * math.prod(shape[2:])
 
 
@@ -104,7 +104,7 @@ def torch_default(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any =
 
 def torch_bias(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
     """Return the bias that belongs to a weight of `shape`, one per output, drawn as `torch_default` does."""
-    return _uniform(1 / _root(fan_in(shape)), shape[:1], rng, dtype)
+    return _uniform(1 / _root(fan_in(shape)), tuple(shape)[:1], rng, dtype)
 
 
 # --- Scaled to the fan -------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ glorot_normal, glorot_uniform = xavier_normal, xavier_uniform  # the same by the
 
 def zeros(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
     """Return zeros: of a weight, a mistake to look at, as all units of a layer then stay alike."""
-    return np.zeros(shape, dtype)
+    return np.zeros(*_checked("zeros", shape, dtype))
 
 
 def constant(value: float) -> Initializer:
@@ -174,7 +174,8 @@ def constant(value: float) -> Initializer:
     number = checks.number("constant", "value", value)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
-        return np.full(shape, number, dtype)
+        shape, kind = _checked("constant", shape, dtype)
+        return np.full(shape, number, kind)
 
     return draw
 
@@ -214,10 +215,12 @@ def truncated_normal(std: float, cut: float = 2.0) -> Initializer:
         raise ValueError(f"truncated_normal: cut must be at least 0.01 deviations, as hardly a draw falls below; got {cut}")
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-        values = rng.standard_normal(shape)
+        shape, kind = _checked("truncated_normal", shape, dtype)
+        rng = scalars.generator("truncated_normal", rng)
+        values = np.asarray(rng.standard_normal(shape))
         while (beyond := np.abs(values) > bound).any():
             values[beyond] = rng.standard_normal(np.count_nonzero(beyond))
-        return np.asarray(values * deviation).astype(dtype)
+        return np.asarray(values * deviation).astype(kind)
 
     return draw
 
@@ -235,20 +238,31 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     length = _scale("orthogonal", "gain", gain)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+        shape, kind = _checked("orthogonal", _weight("orthogonal", shape), dtype)
         rows, columns = shape[0], fan_in(shape)
+        rng = scalars.generator("orthogonal", rng)
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
         q *= np.where(np.diagonal(r) < 0, -length, length)
-        return np.ascontiguousarray(q.T if rows < columns else q).reshape(shape).astype(dtype)
+        return np.ascontiguousarray(q.T if rows < columns else q).reshape(shape).astype(kind)
 
     return draw
 
 
-def _normal(std: float, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> np.ndarray:
-    return np.asarray(rng.standard_normal(shape) * std).astype(dtype)
+def _normal(std: float, shape: Any, rng: Any, dtype: Any) -> np.ndarray:
+    shape, kind = _checked("normal", shape, dtype)
+    return np.asarray(scalars.generator("normal", rng).standard_normal(shape) * std).astype(kind)
 
 
-def _uniform(limit: float, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> np.ndarray:
-    return np.asarray(rng.uniform(-limit, limit, shape)).astype(dtype)
+def _uniform(limit: float, shape: Any, rng: Any, dtype: Any) -> np.ndarray:
+    shape, kind = _checked("uniform", shape, dtype)
+    return np.asarray(scalars.generator("uniform", rng).uniform(-limit, limit, shape)).astype(kind)
+
+
+def _checked(op: str, shape: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Return the checked shape and dtype of a weight that fits the machine's memory; draws are made in float64."""
+    found, kind = scalars.shape(op, shape), scalars.dtype(op, dtype)
+    checks.require_memory(op, "a weight", found, 8)
+    return found, kind
 
 
 def _root(fan: int) -> float:
@@ -262,9 +276,11 @@ def _scale(op: str, name: str, value: Any) -> float:
     return number
 
 
-def _require_weight(op: str, shape: tuple[int, ...]) -> None:
-    if len(shape) < 2:
-        raise ValueError(f"{op}: shape must be that of a weight, (O, I) or (K, C, R, S); got {shape}")
+def _weight(op: str, shape: Any) -> tuple[int, ...]:
+    found = scalars.shape(op, shape)
+    if len(found) < 2:
+        raise ValueError(f"{op}: shape must be that of a weight, (O, I) or (K, C, R, S); got {found}")
+    return found
 
 
 INITIALIZERS: dict[str, Initializer] = {  # by the names that layers and models take

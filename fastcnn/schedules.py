@@ -42,21 +42,22 @@ class OneCycle:
     def __init__(
         self, max_lr: float, steps: int, warmup: float = 0.3, anneal: str = "cos", div: float = 25.0, final_div: float = 1e4
     ) -> None:
-        if steps < 1 or not 0 <= warmup <= 1 or not max_lr > 0 or not div > 0 or not final_div > 0:
+        numbers = {"max_lr": max_lr, "warmup": warmup, "div": div, "final_div": final_div}
+        max_lr, warmup, div, final_div = (checks.number("OneCycle", name, value) for name, value in numbers.items())
+        steps = window.whole("OneCycle", "steps", steps)
+        if not 1 <= steps <= window.LARGEST or not 0 <= warmup <= 1 or not max_lr > 0 or not div > 0 or not final_div > 0:
             raise ValueError(
                 "OneCycle: expected steps >= 1, 0 <= warmup <= 1 and positive max_lr, div, final_div; "
                 f"got {steps}, {warmup}, {max_lr}, {div}, {final_div}"
             )
-        if anneal not in ("cos", "linear"):
-            raise ValueError(f"OneCycle: anneal must be 'cos' or 'linear'; got {anneal!r}")
+        checks.choice("OneCycle", "anneal", anneal, ("cos", "linear"))
         self.max_lr, self.steps, self.anneal = max_lr, steps, anneal
         self.start, self.end = max_lr / div, max_lr / div / final_div
         self.peak = warmup * steps - 1
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the last one."""
-        if not 0 <= step < self.steps:
-            raise ValueError(f"OneCycle: step must be between 0 and {self.steps - 1}; got {step}")
+        step = _step("OneCycle", step, self.steps)
         if step <= self.peak:
             return self._between(self.start, self.max_lr, step / self.peak if self.peak else 1.0)
         return self._between(self.max_lr, self.end, (step - self.peak) / (self.steps - 1 - self.peak))
@@ -80,7 +81,7 @@ class Constant:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("Constant", step)
+        step = _step("Constant", step)
         return self.lr
 
 
@@ -109,7 +110,7 @@ class StepDecay:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("StepDecay", step)
+        step = _step("StepDecay", step)
         return float(self.lr * self.gamma ** (step // self.step_size))
 
 
@@ -135,13 +136,13 @@ class MultiStep:
 
     def __init__(self, lr: float, milestones: Sequence[int], gamma: float = 0.1) -> None:
         self.lr, self.gamma = _rate("MultiStep", "lr", lr), _rate("MultiStep", "gamma", gamma)
-        self.milestones = [window.integer("MultiStep", f"milestones[{i}]", step, 1) for i, step in enumerate(milestones)]
+        self.milestones = [window.integer("MultiStep", f"milestones[{i}]", step, 1) for i, step in enumerate(_sequence(milestones))]
         if self.milestones != sorted(self.milestones):
             raise ValueError(f"MultiStep: milestones must be in rising order; got {list(milestones)}")
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("MultiStep", step)
+        step = _step("MultiStep", step)
         return float(self.lr * self.gamma ** bisect.bisect_right(self.milestones, step))
 
 
@@ -164,7 +165,7 @@ class Exponential:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("Exponential", step)
+        step = _step("Exponential", step)
         return float(self.lr * self.gamma**step)
 
 
@@ -206,7 +207,7 @@ class Cosine:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the last one."""
-        _check_step("Cosine", step, self.total)
+        step = _step("Cosine", step, self.total)
         length = self.steps
         while step >= length:
             step -= length
@@ -241,7 +242,7 @@ class Linear:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("Linear", step)
+        step = _step("Linear", step)
         return self.lr * (self.start_factor + (self.end_factor - self.start_factor) * min(step, self.steps) / self.steps)
 
 
@@ -281,10 +282,16 @@ class Warmup:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the other schedule's last one."""
-        _check_step("Warmup", step)
+        step = _step("Warmup", step)
         if step >= self.steps:
             return float(self.schedule(step - self.steps))
         return float(self.schedule(0)) * (self.start_factor + (1 - self.start_factor) * step / self.steps)
+
+
+def _sequence(milestones: Any) -> Sequence[Any]:
+    if not isinstance(milestones, (tuple, list)):
+        raise TypeError(f"MultiStep: milestones must be a sequence of int; got {type(milestones).__name__}")
+    return milestones
 
 
 def _rate(op: str, name: str, value: Any) -> float:
@@ -295,6 +302,9 @@ def _rate(op: str, name: str, value: Any) -> float:
     return number
 
 
-def _check_step(op: str, step: int, steps: int | None = None) -> None:
+def _step(op: str, step: Any, steps: int | None = None) -> int:
+    """Return a checked step."""
+    step = window.whole(op, "step", step)
     if step < 0 or (steps is not None and step >= steps):
-        raise ValueError(f"{op}: step must be {'at least 0' if steps is None else f'between 0 and {steps - 1}'}; got {step}")
+        raise ValueError(f"{op}: step must be {'at least 0' if steps is None else f'between 0 and {steps - 1}'}; got {window.shown(step)}")
+    return step

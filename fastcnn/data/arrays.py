@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ def flatten(images: np.ndarray) -> np.ndarray:
         Not an array, or of fewer than two axes.
     """
     x = checks.array("flatten", "images", images, None, None)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"flatten: images must be numbers; got dtype {x.dtype}")
     if x.ndim < 2:
         raise ValueError(f"flatten: images must be (N, ...); got shape {x.shape}")
     return x.reshape(len(x), math.prod(x.shape[1:]))
@@ -168,14 +171,14 @@ def standardise(images: np.ndarray, mean: Any, deviation: Any) -> np.ndarray:
 
 def checked_moments(op: str, mean: Any, deviation: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """Return a mean and deviation for images (C, H, W): two floats, or two float64 arrays of three axes; ValueError for others."""
-    if not (np.ndim(mean) or np.ndim(deviation)):
-        mean, deviation = float(mean), float(deviation)
+    if isinstance(mean, Real) and isinstance(deviation, Real):
+        mean, deviation = (checks.number(op, name, value, finite=False) for name, value in (("mean", mean), ("deviation", deviation)))
         if not math.isfinite(mean) or not 0 < deviation < math.inf:
             raise ValueError(f"{op}: mean and deviation must be finite, the deviation positive; got {mean} and {deviation}")
         return mean, deviation
     found = []
     for name, value in (("mean", mean), ("deviation", deviation)):
-        given = np.asarray(value)
+        given = np.asarray(value if isinstance(value, Real) else checks.array(op, name, value, None, None))
         if given.dtype.kind not in "fiu":
             raise TypeError(f"{op}: {name} must be a number or an array of numbers; got dtype {given.dtype}")
         padded = (1,) * (len(shape) - given.ndim) + given.shape

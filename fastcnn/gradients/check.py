@@ -99,7 +99,10 @@ def gradient_check(
         raise TypeError(f"{op}: loss must have forward(predictions, target) and backward(); got {type(loss).__name__}")
     if (loss is None) != (target is None):
         raise ValueError(f"{op}: target and loss belong together; got {'a loss' if target is None else 'a target'} alone")
-    subject = _Subject(model, checks.array(op, "input", input, None, None), target, loss, rng)
+    x = checks.array(op, "input", input, None, None)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: input must hold real numbers; got dtype {x.dtype}")
+    subject = _Subject(model, x, target, loss, rng)
     wanted = checks.flag(op, "input_gradient", input_gradient)
     rows = [_check(subject, *array, step, allowed, count, rng) for array in subject.arrays(wanted)]
     return GradientCheck(tuple(rows), step, allowed)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import checks
+from .. import checks, scalars
 from ..registry import PRECISIONS
 
 Self = TypeVar("Self", bound="Layer")
@@ -110,7 +110,7 @@ class Layer:
 
     def train(self: Self, mode: bool = True) -> Self:
         """Switch to training behaviour (or, with a `mode` of False, to evaluation); returns the layer."""
-        self.training = mode
+        self.training = checks.flag(type(self).__name__, "mode", mode)
         for layer in self.children().values():
             layer.train(mode)
         return self
@@ -180,6 +180,7 @@ class Layer:
             A name is missing or unknown, or a shape differs.
         """
         own = {**self.params, **self.buffers}
+        scalars.mapping(type(self).__name__, "state", state)
         if set(state) != set(own):
             missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
             raise ValueError(f"{type(self).__name__}: state misses {missing} and has unknown {unknown}")
@@ -203,11 +204,6 @@ class Layer:
 
     def _describe(self) -> str:
         return ""
-
-
-def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
-    """Return a random generator from one, a seed, or None (fresh entropy)."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
 
 
 def channels_last(layer: Layer, x: np.ndarray) -> np.ndarray:

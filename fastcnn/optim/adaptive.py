@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import checks, scalars
 from ..jit import Kernel
 from . import _adaptive_kernels as _kernels
 from .algorithms import Adam
@@ -46,8 +47,7 @@ class Adadelta(Optimizer):
     def _check_settings(self) -> None:
         super()._check_settings()
         _require("Adadelta", "rho", self.rho, 0, 1)
-        if not 0 < self.eps < math.inf:
-            raise ValueError(f"Adadelta: eps must be positive; got {self.eps}")
+        self.eps = scalars.positive("Adadelta", "eps", self.eps)
 
     def _memory(self) -> tuple[str, ...]:
         return "square_avg", "acc_delta"
@@ -129,7 +129,8 @@ class NAdam(Adam):
         *,
         l1: float = 0.0,
     ) -> None:
-        self.momentum_decay, self.decoupled_weight_decay = momentum_decay, bool(decoupled_weight_decay)
+        self.momentum_decay = momentum_decay
+        self.decoupled_weight_decay = checks.flag("NAdam", "decoupled_weight_decay", decoupled_weight_decay)
         self._product_until = (0, 1.0, 0.0, 0.0)  # steps, M of them, and the settings it is of
         super().__init__(params, lr, betas, eps, weight_decay, l1=l1)
 

@@ -16,15 +16,12 @@ from ..layers import Layer
 from ..optim import Optimizer
 from ..registry import PRECISIONS
 from .callbacks import EarlyStopping
-from .evaluation import checked_images
+from .evaluation import checked_images, checked_labels
 
 
 def checked_data(model: Layer, images: Any, labels: Any, which: str) -> tuple[np.ndarray, np.ndarray]:
     """Return images and labels that the model can be trained on, or judged by (`which`: "validation ")."""
-    images, labels = checked_images("fit", images), np.asarray(labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        hint = "; argmax(axis=1) makes them of one-hot rows" if labels.ndim == 2 else ""
-        raise ValueError(f"fit: {which}labels must be (N,) integers, one class per image; got {labels.dtype} {labels.shape}{hint}")
+    images, labels = checked_images("fit", images), checked_labels("fit", labels, which)
     if len(labels) != len(images):
         raise ValueError(f"fit: {which}labels must be as many as images, {len(images)}; got {len(labels)}")
     shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
@@ -62,7 +59,7 @@ def check_settings(
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"fit: {name} must be an int of at least {least}; got {value!r}")
-    if average is not None and not 0 <= average < 1:
+    if average is not None and not 0 <= checks.number("fit", "average", average, finite=False) < 1:
         raise ValueError(f"fit: average is the decay of a moving average, at least 0 and below 1; got {average!r}")
     checks.choice("fit", "precision", precision, PRECISIONS)
     if augment is not None and not isinstance(augment, Augment):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks, window
 from ..data.arrays import moments
 from ..data.augment import Augment
 from ..data.batches import Batches
@@ -194,6 +195,9 @@ def _trained(run: Run, progress: Progress | bool | None, callbacks: Sequence[Any
 
 def count_steps(images: int, epochs: float, batch_size: int) -> int:
     """Return the steps of a run, ceil(epochs * ceil(images / batch_size)): what a schedule wants to know."""
+    op = "count_steps"
+    images, batch_size = window.integer(op, "images", images, 0), window.integer(op, "batch_size", batch_size, 1)
+    epochs = checks.number(op, "epochs", epochs)
     return max(1, math.ceil(epochs * -(-images // batch_size) - 1e-6))  # 0.7 of 10 batches are 7, though 0.7 * 10 > 7
 
 
