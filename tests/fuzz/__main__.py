@@ -76,7 +76,9 @@ def _sum_up(reports: list[Report], seconds: float) -> int:
         outcomes.update(report.outcomes)
         theirs.update(report.torch)
     failures = sum(len(report.failures) for report in reports)
-    print(f"{sum(outcomes.values()):,} calls in {seconds:.0f} s: {', '.join(f'{kind} {count:,}' for kind, count in sorted(outcomes.items()))}")
+    print(
+        f"{sum(outcomes.values()):,} calls in {seconds:.0f} s: {', '.join(f'{kind} {count:,}' for kind, count in sorted(outcomes.items()))}"
+    )
     if set(theirs) == {"not asked"}:
         print("PyTorch is not installed here: what it refuses was not asked")
     else:

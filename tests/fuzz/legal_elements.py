@@ -56,7 +56,11 @@ def _softmax(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
     dim = {"dim": repr(one_of(draw, *range(-len(shape), len(shape))))}
     if name.endswith("_backward"):
         return _opening(name), {"grad_output": array(draw, "reals", shape, dtype), "output": array(draw, "shares", shape, dtype), **dim}
-    return _opening(name), {"input": array(draw, "reals", shape, dtype), **dim, **optional(draw, dtype=lambda: one_of(draw, "'f4'", "None"))}
+    return _opening(name), {
+        "input": array(draw, "reals", shape, dtype),
+        **dim,
+        **optional(draw, dtype=lambda: one_of(draw, "'f4'", "None")),
+    }
 
 
 @legal(*both("linear"))

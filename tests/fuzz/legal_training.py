@@ -10,7 +10,11 @@ from tests.fuzz.legal import DTYPES, Draw, array, chance, flag, legal, number, o
 from tests.fuzz.legal_layers import NET
 
 _OPTIMIZERS = [name for name in optim.__all__ if inspect.isclass(getattr(optim, name)) and name not in ("Optimizer", "WeightAverage")]
-_DRAWS = [name for name in init.INITIALIZERS if name not in ("normal", "uniform", "truncated_normal", "orthogonal", "glorot_normal", "glorot_uniform")]
+_DRAWS = [
+    name
+    for name in init.INITIALIZERS
+    if name not in ("normal", "uniform", "truncated_normal", "orthogonal", "glorot_normal", "glorot_uniform")
+]
 _SHAPES = ((4, 3), (2, 3, 3, 2), (1, 1))
 _LEAST = {"lr": 0.001, "momentum": 0.1, "dampening": 0.0, "weight_decay": 0.0, "l1": 0.0, "rho": 0.1, "eps": 0.001, "lr_decay": 0.0,
           "alpha": 0.1, "initial_accumulator_value": 0.0, "momentum_decay": 0.0}  # fmt: skip
@@ -104,7 +108,11 @@ def _fit(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
     found = {"model": NET, "images": _IMAGES, "labels": _LABELS, "batch_size": repr(one_of(draw, 4, 5)), "progress": "False"}
     more = {"epochs": lambda: repr(one_of(draw, 1, 0.5, 2)), "validation": lambda: "0.5", "average": lambda: number(draw, 0, 0.9)}
     more |= {"sampling": lambda: repr(one_of(draw, "shuffled", "replacement")), "standardise": lambda: repr(one_of(draw, "all", "pixel"))}
-    more |= {"seed": lambda: repr(one_of(draw, 0, 5)), "augment": lambda: "data.Augment(shift=1.0)", "loss": lambda: "losses.SoftmaxCrossEntropy()"}
+    more |= {
+        "seed": lambda: repr(one_of(draw, 0, 5)),
+        "augment": lambda: "data.Augment(shift=1.0)",
+        "loss": lambda: "losses.SoftmaxCrossEntropy()",
+    }
     more |= {"schedule": lambda: "schedules.Constant(0.01)", "early_stopping": lambda: "None", "callbacks": lambda: "()"}
     return "train.fit(", found | optional(draw, **more)
 
@@ -112,7 +120,11 @@ def _fit(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
 @legal("train.predict", "train.evaluate")
 def _judged(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
     found = {"model": NET, "images": _IMAGES, **({"labels": _LABELS} if name.endswith("evaluate") else {})}
-    more = {"mean": lambda: number(draw, 0, 9), "batch_size": lambda: repr(one_of(draw, 1, 5, 250)), "shifts": lambda: repr(one_of(draw, 0, 1))}
+    more = {
+        "mean": lambda: number(draw, 0, 9),
+        "batch_size": lambda: repr(one_of(draw, 1, 5, 250)),
+        "shifts": lambda: repr(one_of(draw, 0, 1)),
+    }
     more |= {"precision": lambda: repr(one_of(draw, "highest", "high", "medium")), "deviation": lambda: number(draw, 0.5, 9)}
     more |= {"samples": lambda: "5", "seed": lambda: "3"} if name.endswith("evaluate") else {}
     return f"{name}(", found | optional(draw, **more)
@@ -130,7 +142,11 @@ def _small(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
 
 @legal("gradients.gradient_check")
 def _gradient_check(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
-    found = {"model": "layers.Sequential(layers.Linear(3, 2, rng=0), layers.Tanh())", "input": array(draw, "reals", (2, 3), "f8"), "samples": "4"}
+    found = {
+        "model": "layers.Sequential(layers.Linear(3, 2, rng=0), layers.Tanh())",
+        "input": array(draw, "reals", (2, 3), "f8"),
+        "samples": "4",
+    }
     more = {"eps": lambda: "1e-05", "tolerance": lambda: "1e-05", "seed": lambda: "1", "input_gradient": lambda: flag(draw)}
     return f"{name}(", found | optional(draw, **more)
 

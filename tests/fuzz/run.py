@@ -35,9 +35,7 @@ def drawn(name: str, count: int, seed: int) -> list[Call]:
     found: list[Call] = []
 
     @hypothesis.seed(f"{seed} {name}")
-    @hypothesis.settings(
-        max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-    )
+    @hypothesis.settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @hypothesis.given(hostile.calls(name))
     def draw(call: Call) -> None:
         found.append(call)

@@ -158,7 +158,7 @@ def form(name: str, array: np.ndarray) -> Any:
 
 def layer(kind: Any, x: Any, dy: Any = None, body: Any = (), training: bool = True, **arguments: Any) -> tuple[Any, ...]:
     """Return what a layer makes of x, the gradient with respect to x, and those of its parameters."""
-    made = kind(*body, **arguments).train(training)
+    made = (kind(*body, **arguments) if isinstance(body, (tuple, list)) else kind(body, **arguments)).train(training)
     y = made(x)
     dx = made.backward(np.ones_like(y) if dy is None else dy)
     return (y, dx, *made.grads.values())
@@ -193,7 +193,7 @@ def descent(kind: Any, params: Any, grads: Any, **arguments: Any) -> dict[str, n
     made = kind(params, **arguments)
     made.step(grads)
     made.step(grads)
-    return {**{name: value.copy() for name, value in made.params.items()}, **made.state_dict()}
+    return {**{name: value.astype(value.dtype.newbyteorder("=")) for name, value in made.params.items()}, **made.state_dict()}
 
 
 def restored(kind: Any, params: Any, state: Any, **arguments: Any) -> dict[str, np.ndarray]:
@@ -292,7 +292,9 @@ def vocabulary() -> Mapping[str, Any]:
     """Return what an expression may name."""
     rooms = ("layers", "optim", "losses", "schedules", "init", "data", "models", "train", "estimator", "gradients")
     own = {name: value for name, value in globals().items() if not name.startswith("_")}
-    found = {name: importlib.import_module(f"fastcnn.{name}") for name in rooms if name != "estimator" or importlib.util.find_spec("sklearn")}
+    found = {
+        name: importlib.import_module(f"fastcnn.{name}") for name in rooms if name != "estimator" or importlib.util.find_spec("sklearn")
+    }
     others = {
         "fastcnn": importlib.import_module("fastcnn"),
         "F": importlib.import_module("fastcnn.functional"),
