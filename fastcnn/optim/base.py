@@ -152,7 +152,7 @@ class Optimizer:
         return False
 
     def _check_settings(self) -> None:
-        """Raise for a setting that is no number or out of its range: at the start, and before every step, as they may have been assigned."""
+        """Raise for a setting that is no number or out of its range: at the start and before every step, as it may have been assigned."""
         for setting in ("lr", "weight_decay", "l1"):
             setattr(self, setting, checks.number(type(self).__name__, setting, getattr(self, setting), finite=False))
         lr, decay = self.lr, self.weight_decay

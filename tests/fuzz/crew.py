@@ -99,7 +99,7 @@ class Crew:
 
     def _start(self) -> None:
         self.replaced += 1
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the worker)
         command = [sys.executable, "-m", "tests.fuzz.worker", *(["--torch"] if self.with_torch else [])]
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,

@@ -55,7 +55,8 @@ def _of_many(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
 
 _RATES: dict[str, Any] = {
     "OneCycle": ("max_lr", "steps", "warmup", "anneal"), "Constant": ("lr",), "StepDecay": ("lr", "step_size", "gamma"),
-    "MultiStep": ("lr", "milestones", "gamma"), "Exponential": ("lr", "gamma"), "Cosine": ("max_lr", "steps", "min_lr", "restarts", "factor"),
+    "MultiStep": ("lr", "milestones", "gamma"), "Exponential": ("lr", "gamma"),
+    "Cosine": ("max_lr", "steps", "min_lr", "restarts", "factor"),
     "Linear": ("lr", "steps", "start_factor", "end_factor"), "Warmup": ("schedule", "steps", "start_factor"),
 }  # fmt: skip
 
@@ -63,7 +64,8 @@ _RATES: dict[str, Any] = {
 @legal(*(f"schedules.{name}" for name in _RATES))
 def _schedule(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
     make = {
-        "steps": lambda: repr(one_of(draw, 1, 5, 10)), "step_size": lambda: repr(one_of(draw, 1, 3)), "restarts": lambda: repr(one_of(draw, 0, 1, 2)),
+        "steps": lambda: repr(one_of(draw, 1, 5, 10)), "step_size": lambda: repr(one_of(draw, 1, 3)),
+        "restarts": lambda: repr(one_of(draw, 0, 1, 2)),
         "factor": lambda: repr(one_of(draw, 1, 2)), "milestones": lambda: repr(one_of(draw, [2], (1, 4), [])),
         "anneal": lambda: repr(one_of(draw, "cos", "linear")), "schedule": lambda: "schedules.Constant(0.1)",
     }  # fmt: skip

@@ -1,7 +1,7 @@
 """What has to be called: every public function and class, found by introspection, and what is left out, with the reason.
 
-Of the other rooms `weights` and `onnx` read files of strangers, whose tests are tests/test_weights.py and tests/test_onnx.py; `report`, `draw`,
-`compare` and the like are commands.
+Of the other rooms `weights` and `onnx` read files of strangers, whose tests are tests/test_weights.py and tests/test_onnx.py; `report`,
+`draw`, `compare` and the like are commands.
 """
 
 from __future__ import annotations

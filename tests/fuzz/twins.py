@@ -18,7 +18,7 @@ _MOST = 10**6
 
 
 class Verdict(NamedTuple):
-    """ "agrees", "refuses too", "extension", "accepts" (what we refuse), "disagrees" or "not asked"; and why."""
+    """What PyTorch says: "agrees", "disagrees", "extension" or "not asked"; and why."""
 
     kind: str
     detail: str = ""
