@@ -161,22 +161,22 @@ def test_a_generator_is_itself_and_a_seed_draws_as_numpy_does() -> None:
 
 
 def test_what_no_machine_holds_is_refused_before_it_is_made() -> None:
-    with pytest.raises(ValueError, match="^zeros: a weight of shape .* would take .* GiB; this machine has"):
+    with pytest.raises(ValueError, match=r"^zeros: a weight of shape .* would take .* GiB; this machine has"):
         init.zeros((2**31 - 1, 2**31 - 1))
 
 
 def test_a_view_of_more_than_the_memory_is_refused_before_it_is_copied() -> None:
-    with pytest.raises(ValueError, match="^relu: input of shape .* would take .* GiB; this machine has"):
+    with pytest.raises(ValueError, match=r"^relu: input of shape .* would take .* GiB; this machine has"):
         F.relu(np.broadcast_to(np.zeros((), np.float32), (2**20, 2**20)))
 
 
 def test_a_size_of_thousands_of_digits_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="^conv2d: stride must be between 1 and 2147483647; got an integer of 16610 bits"):
+    with pytest.raises(ValueError, match=r"^conv2d: stride must be between 1 and 2147483647; got an integer of 16610 bits"):
         F.conv2d(np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 1, 1)), stride=10**5000)
 
 
 def test_a_dilation_that_torch_takes_wrongly_is_refused() -> None:
-    with pytest.raises(ValueError, match="^conv2d: dilation must be between 1 and 2147483647; got 4611686018427387904"):
+    with pytest.raises(ValueError, match=r"^conv2d: dilation must be between 1 and 2147483647; got 4611686018427387904"):
         F.conv2d(np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 1, 1)), dilation=2**62)
 
 
