@@ -182,7 +182,7 @@ def constant(value: float) -> Initializer:
 
 def normal(std: float) -> Initializer:
     """Return an initialiser that draws from a normal distribution of mean 0 and deviation `std`."""
-    deviation = _scale("normal", "std", std)
+    deviation = scalars.not_negative("normal", "std", std)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
         return _normal(deviation, shape, rng, dtype)
@@ -192,7 +192,7 @@ def normal(std: float) -> Initializer:
 
 def uniform(limit: float) -> Initializer:
     """Return an initialiser that draws uniformly from -limit to limit: a deviation of limit / sqrt(3)."""
-    bound = _scale("uniform", "limit", limit)
+    bound = scalars.not_negative("uniform", "limit", limit)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
         return _uniform(bound, shape, rng, dtype)
@@ -210,7 +210,7 @@ def truncated_normal(std: float, cut: float = 2.0) -> Initializer:
     TypeError, ValueError
         `std` or `cut` is no finite number, `std` is negative, or `cut` below 0.01.
     """
-    deviation, bound = _scale("truncated_normal", "std", std), _scale("truncated_normal", "cut", cut)
+    deviation, bound = scalars.not_negative("truncated_normal", "std", std), scalars.not_negative("truncated_normal", "cut", cut)
     if bound < 0.01:
         raise ValueError(f"truncated_normal: cut must be at least 0.01 deviations, as hardly a draw falls below; got {cut}")
 
@@ -235,7 +235,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     A. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014; F. Mezzadri, "How to
     generate random matrices from the classical compact groups", 2007, section 5; `torch.nn.init.orthogonal_`.
     """
-    length = _scale("orthogonal", "gain", gain)
+    length = scalars.not_negative("orthogonal", "gain", gain)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
         shape, kind = _checked("orthogonal", _weight("orthogonal", shape), dtype)
@@ -267,13 +267,6 @@ def _checked(op: str, shape: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype
 
 def _root(fan: int) -> float:
     return math.sqrt(max(fan, 1))  # a weight without inputs has no values to scale
-
-
-def _scale(op: str, name: str, value: Any) -> float:
-    number = checks.number(op, name, value)
-    if number < 0:
-        raise ValueError(f"{op}: {name} must not be negative; got {value}")
-    return number
 
 
 def _weight(op: str, shape: Any) -> tuple[int, ...]:

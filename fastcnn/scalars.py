@@ -6,7 +6,6 @@ is given, before it meets arithmetic that speaks of something else.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,8 +80,16 @@ def mapping(op: str, name: str, value: Any) -> Mapping[str, Any]:
 
 
 def positive(op: str, name: str, value: Any) -> float:
-    """Return a checked number above 0, and finite, as a float."""
-    number = checks.number(op, name, value, finite=False)
-    if not 0 < number < math.inf:
-        raise ValueError(f"{op}: {name} must be positive, and finite; got {window.shown(value)}")
+    """Return a checked finite number above 0 as a float."""
+    number = checks.number(op, name, value)
+    if number <= 0:
+        raise ValueError(f"{op}: {name} must be above 0; got {window.shown(value)}")
+    return number
+
+
+def not_negative(op: str, name: str, value: Any) -> float:
+    """Return a checked finite number of at least 0 as a float."""
+    number = checks.number(op, name, value)
+    if number < 0:
+        raise ValueError(f"{op}: {name} must not be negative; got {window.shown(value)}")
     return number

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import checks, window
+from . import checks, scalars, window
 
 
 class OneCycle:
@@ -77,7 +77,7 @@ class Constant:
     """
 
     def __init__(self, lr: float) -> None:
-        self.lr = _rate("Constant", "lr", lr)
+        self.lr = scalars.not_negative("Constant", "lr", lr)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
@@ -105,7 +105,7 @@ class StepDecay:
     """
 
     def __init__(self, lr: float, step_size: int, gamma: float = 0.1) -> None:
-        self.lr, self.gamma = _rate("StepDecay", "lr", lr), _rate("StepDecay", "gamma", gamma)
+        self.lr, self.gamma = scalars.not_negative("StepDecay", "lr", lr), scalars.not_negative("StepDecay", "gamma", gamma)
         self.step_size = window.integer("StepDecay", "step_size", step_size, 1)
 
     def __call__(self, step: int) -> float:
@@ -135,7 +135,7 @@ class MultiStep:
     """
 
     def __init__(self, lr: float, milestones: Sequence[int], gamma: float = 0.1) -> None:
-        self.lr, self.gamma = _rate("MultiStep", "lr", lr), _rate("MultiStep", "gamma", gamma)
+        self.lr, self.gamma = scalars.not_negative("MultiStep", "lr", lr), scalars.not_negative("MultiStep", "gamma", gamma)
         self.milestones = [window.integer("MultiStep", f"milestones[{i}]", step, 1) for i, step in enumerate(_sequence(milestones))]
         if self.milestones != sorted(self.milestones):
             raise ValueError(f"MultiStep: milestones must be in rising order; got {list(milestones)}")
@@ -161,7 +161,7 @@ class Exponential:
     """
 
     def __init__(self, lr: float, gamma: float) -> None:
-        self.lr, self.gamma = _rate("Exponential", "lr", lr), _rate("Exponential", "gamma", gamma)
+        self.lr, self.gamma = scalars.not_negative("Exponential", "lr", lr), scalars.not_negative("Exponential", "gamma", gamma)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
@@ -200,7 +200,7 @@ class Cosine:
     """
 
     def __init__(self, max_lr: float, steps: int, min_lr: float = 0.0, restarts: int = 0, factor: int = 1) -> None:
-        self.max_lr, self.min_lr = _rate("Cosine", "max_lr", max_lr), _rate("Cosine", "min_lr", min_lr)
+        self.max_lr, self.min_lr = scalars.not_negative("Cosine", "max_lr", max_lr), scalars.not_negative("Cosine", "min_lr", min_lr)
         self.steps = window.integer("Cosine", "steps", steps, 1)
         self.restarts, self.factor = window.integer("Cosine", "restarts", restarts, 0), window.integer("Cosine", "factor", factor, 1)
         self.total = self.steps * sum(self.factor**cycle for cycle in range(self.restarts + 1))
@@ -236,9 +236,9 @@ class Linear:
     """
 
     def __init__(self, lr: float, steps: int, start_factor: float = 1 / 3, end_factor: float = 1.0) -> None:
-        self.lr, self.steps = _rate("Linear", "lr", lr), window.integer("Linear", "steps", steps, 1)
-        self.start_factor = _rate("Linear", "start_factor", start_factor)
-        self.end_factor = _rate("Linear", "end_factor", end_factor)
+        self.lr, self.steps = scalars.not_negative("Linear", "lr", lr), window.integer("Linear", "steps", steps, 1)
+        self.start_factor = scalars.not_negative("Linear", "start_factor", start_factor)
+        self.end_factor = scalars.not_negative("Linear", "end_factor", end_factor)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
@@ -278,7 +278,7 @@ class Warmup:
         if not callable(schedule):
             raise TypeError(f"Warmup: schedule must be a callable of the step; got {type(schedule).__name__}")
         self.schedule, self.steps = schedule, window.integer("Warmup", "steps", steps, 1)
-        self.start_factor = _rate("Warmup", "start_factor", start_factor)
+        self.start_factor = scalars.not_negative("Warmup", "start_factor", start_factor)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the other schedule's last one."""
@@ -292,14 +292,6 @@ def _sequence(milestones: Any) -> Sequence[Any]:
     if not isinstance(milestones, (tuple, list)):
         raise TypeError(f"MultiStep: milestones must be a sequence of int; got {type(milestones).__name__}")
     return milestones
-
-
-def _rate(op: str, name: str, value: Any) -> float:
-    """Return a checked learning rate, or factor of one."""
-    number = checks.number(op, name, value)
-    if number < 0:
-        raise ValueError(f"{op}: {name} must not be negative; got {value}")
-    return number
 
 
 def _step(op: str, step: Any, steps: int | None = None) -> int:

@@ -41,8 +41,10 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: scalars.shape("op", (1,) * 33), ValueError, "op: shape must have at most 32 axes; got 33"),
     (lambda: scalars.mapping("op", "params", [1]), TypeError, "op: params must be a mapping of name to array; got list"),
     (lambda: scalars.mapping("op", "params", {1: 2}), TypeError, "op: names of params must be str; got 1"),
-    *[(lambda v=v: scalars.positive("op", "eps", v), ValueError, "op: eps must be positive, and finite")
-      for v in (0, -1.0, math.inf, math.nan)],
+    (lambda: scalars.positive("op", "eps", 0), ValueError, "op: eps must be above 0; got 0"),
+    (lambda: scalars.positive("op", "eps", math.inf), ValueError, "op: eps must be finite; got inf"),
+    (lambda: scalars.not_negative("op", "lr", -1), ValueError, "op: lr must not be negative; got -1"),
+    (lambda: scalars.not_negative("op", "lr", math.nan), ValueError, "op: lr must be finite; got nan"),
     # what hostile calls got past the boundary
     (lambda: F.relu6(np.zeros(2), algorithm=Broken()), ValueError, "relu6: algorithm must be"),
     (lambda: F.conv2d(np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 1, 1)), stride=Broken()), TypeError,

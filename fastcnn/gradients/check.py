@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, scalars, window
 from ..layers import Layer
-from .differences import above_0, beside
+from .differences import beside
 from .result import Checked, GradientCheck
 
 _LEAST = 1e-8  # of a denominator
@@ -88,7 +88,7 @@ def gradient_check(
     True
     """
     op = "gradient_check"
-    step, allowed = above_0(op, "eps", eps), above_0(op, "tolerance", tolerance)
+    step, allowed = scalars.positive(op, "eps", eps), scalars.positive(op, "tolerance", tolerance)
     count = None if samples is None else window.integer(op, "samples", samples, 1)
     rng = np.random.default_rng(window.integer(op, "seed", seed, 0))
     if not isinstance(model, Layer):

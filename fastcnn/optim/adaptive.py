@@ -11,7 +11,7 @@ from .. import checks, scalars
 from ..jit import Kernel
 from . import _adaptive_kernels as _kernels
 from .algorithms import Adam
-from .base import Optimizer, _require
+from .base import Optimizer
 
 
 class Adadelta(Optimizer):
@@ -46,7 +46,7 @@ class Adadelta(Optimizer):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("Adadelta", "rho", self.rho, 0, 1)
+        scalars.between("Adadelta", "rho", self.rho, 0, 1, below=True)
         self.eps = scalars.positive("Adadelta", "eps", self.eps)
 
     def _memory(self) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ class NAdam(Adam):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("NAdam", "momentum_decay", self.momentum_decay, 0, math.inf)
+        scalars.not_negative("NAdam", "momentum_decay", self.momentum_decay)
 
     def _memory(self) -> tuple[str, ...]:
         return "exp_avg", "exp_avg_sq"

@@ -10,7 +10,7 @@ import numpy as np
 from .. import checks, scalars
 from ..jit import Kernel
 from . import _kernels
-from .base import Optimizer, _require
+from .base import Optimizer
 
 
 class SGD(Optimizer):
@@ -191,8 +191,8 @@ class RMSprop(Optimizer):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("RMSprop", "alpha", self.alpha, 0, 1)
-        _require("RMSprop", "momentum", self.momentum, 0, 1)
+        scalars.between("RMSprop", "alpha", self.alpha, 0, 1, below=True)
+        scalars.between("RMSprop", "momentum", self.momentum, 0, 1, below=True)
         self.eps = scalars.positive("RMSprop", "eps", self.eps)
 
     def _memory(self) -> tuple[str, ...]:
@@ -237,13 +237,13 @@ class Adagrad(Optimizer):
     ) -> None:
         self.lr_decay, self.eps = lr_decay, eps
         super().__init__(params, lr, weight_decay, l1)
-        _require("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0, math.inf)
+        scalars.not_negative("Adagrad", "initial_accumulator_value", initial_accumulator_value)
         for kept in self.state.values():
             kept["sum"].fill(initial_accumulator_value)
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("Adagrad", "lr_decay", self.lr_decay, 0, math.inf)
+        scalars.not_negative("Adagrad", "lr_decay", self.lr_decay)
         self.eps = scalars.positive("Adagrad", "eps", self.eps)
 
     def _memory(self) -> tuple[str, ...]:

@@ -125,7 +125,7 @@ class Optimizer:
             new[name] = given.astype(value.dtype)
             if name.endswith(".step") and value.dtype == np.int64 and (given < 0 or given != new[name]):
                 raise ValueError(f"{op}: {name} must be a count; got {given}")
-        _require(op, "lr", float(new["lr"]), 0, math.inf)
+        scalars.not_negative(op, "lr", float(new["lr"]))
         self.lr = float(new["lr"])
         for group in self._groups:
             group.counts = [int(new[f"{name}.step"]) for name in group.segments.names]
@@ -229,9 +229,3 @@ class _Group:
         """Return the memory of each parameter by name and kind."""
         kinds = {name: self.segments.views(flat) for name, flat in zip(names, self.memory, strict=True) if name}
         return {name: {kind: views[name] for kind, views in kinds.items()} for name in self.segments.names}
-
-
-def _require(op: str, name: str, value: float, least: float, below: float) -> None:
-    value = checks.number(op, name, value, finite=False)
-    if not least <= value < below:
-        raise ValueError(f"{op}: {name} must be at least {least} and below {below}; got {value}")

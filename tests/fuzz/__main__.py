@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.fuzz import legal, surface, words
+from tests.fuzz import legal, surface, vocabulary
 from tests.fuzz.crew import Crew
 from tests.fuzz.run import Report, run
 
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--call", help="make one call, as it was printed, in this process")
     options = parser.parse_args(arguments)
     if options.call:
-        print(words.evaluate(options.call))
+        print(vocabulary.evaluate(options.call))
         return 0
     names = [name for name in surface.required() if options.only in name and name in legal.makers()]
     if not names:

@@ -15,7 +15,7 @@ class Call(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The call as a line of Python, over the vocabulary of `words`."""
+        """The call as a line of Python, over the `vocabulary`."""
         return f"{self.opening}{', '.join(f'{name}={value}' for name, value in self.arguments.items())})"
 
     def spoilt(self) -> list[str]:

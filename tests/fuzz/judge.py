@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tests.fuzz.words import Box, vocabulary
+from tests.fuzz.vocabulary import vocabulary
+from tests.fuzz.words import Box
 
 MEMORY = 2**28  # bytes: what the library is told that the machine has, so that what is larger has to be refused
 CAP = 3 * 2**30  # bytes of address space that a call may take beyond what the process had

@@ -12,7 +12,7 @@ from tests.fuzz import hostile, judge, legal, surface
 from tests.fuzz.call import Call
 from tests.fuzz.crew import Crew
 from tests.fuzz.run import drawn, simplest
-from tests.fuzz.words import evaluate
+from tests.fuzz.vocabulary import evaluate
 
 PARTS = 4  # tests that share the functions among them, so that several processes of pytest can
 SLOW = ("train.", "estimator.", "models.")  # rooms that take their time: the command calls them

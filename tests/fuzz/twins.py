@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tests.fuzz.judge import Outcome, arrays_in
-from tests.fuzz.words import Box, vocabulary
+from tests.fuzz.vocabulary import vocabulary
+from tests.fuzz.words import Box
 
 _MOST = 10**6
 

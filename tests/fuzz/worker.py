@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from tests.fuzz import judge, twins, words
+from tests.fuzz import judge, twins, vocabulary
 
 
 def main(with_torch: bool) -> None:
@@ -19,7 +19,7 @@ def main(with_torch: bool) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)  # what is printed by a call is no answer
     faulthandler.enable()
-    words.vocabulary()
+    vocabulary.vocabulary()
     peer = twins.torch() if with_torch else None
     judge.limit()
     print(json.dumps({"ready": True, "torch": peer is not None}), file=answers, flush=True)
