@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-import resource
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -152,10 +152,14 @@ def _short(error: Any) -> str:
 
 
 def limit() -> None:
-    """Tell the library of little memory, and let the process take little more than it has."""
+    """Tell the library of little memory, and let the process take little more than it has (where that can be limited)."""
     from fastcnn import machine
 
     machine.memory_bytes = lambda: MEMORY
+    if sys.platform != "linux":
+        return
+    import resource
+
     with open("/proc/self/statm") as pages:
         taken = int(pages.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + CAP, taken + CAP))
