@@ -111,7 +111,7 @@ class StepDecay:
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
         step = _step("StepDecay", step)
-        return float(self.lr * self.gamma ** (step // self.step_size))
+        return _decayed(self.lr, self.gamma, step // self.step_size)
 
 
 class MultiStep:
@@ -143,7 +143,7 @@ class MultiStep:
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
         step = _step("MultiStep", step)
-        return float(self.lr * self.gamma ** bisect.bisect_right(self.milestones, step))
+        return _decayed(self.lr, self.gamma, bisect.bisect_right(self.milestones, step))
 
 
 class Exponential:
@@ -166,7 +166,7 @@ class Exponential:
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
         step = _step("Exponential", step)
-        return float(self.lr * self.gamma**step)
+        return _decayed(self.lr, self.gamma, step)
 
 
 class Cosine:
@@ -203,12 +203,14 @@ class Cosine:
         self.max_lr, self.min_lr = scalars.not_negative("Cosine", "max_lr", max_lr), scalars.not_negative("Cosine", "min_lr", min_lr)
         self.steps = window.integer("Cosine", "steps", steps, 1)
         self.restarts, self.factor = window.integer("Cosine", "restarts", restarts, 0), window.integer("Cosine", "factor", factor, 1)
-        self.total = self.steps * sum(self.factor**cycle for cycle in range(self.restarts + 1))
+        self.total = _cycles(self.steps, self.restarts, self.factor)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the last one."""
         step = _step("Cosine", step, self.total)
         length = self.steps
+        if self.factor == 1:
+            step %= length
         while step >= length:
             step -= length
             length *= self.factor
@@ -292,6 +294,29 @@ def _sequence(milestones: Any) -> Sequence[Any]:
     if not isinstance(milestones, (tuple, list)):
         raise TypeError(f"MultiStep: milestones must be a sequence of int; got {type(milestones).__name__}")
     return milestones
+
+
+def _decayed(lr: float, gamma: float, times: int) -> float:
+    """Return lr gamma^times, infinite where that is beyond a float."""
+    try:
+        return float(lr * gamma**times)
+    except OverflowError:
+        return math.inf if lr else 0.0
+
+
+def _cycles(steps: int, restarts: int, factor: int) -> int:
+    """Return the steps of restarts + 1 cosines; ValueError where there are too many to count."""
+    total, length = 0, steps
+    if factor == 1:
+        total = steps * (restarts + 1)
+    else:
+        for _ in range(restarts + 1):
+            total, length = total + length, length * factor
+            if total > window.LARGEST:
+                break
+    if total > window.LARGEST:
+        raise ValueError(f"Cosine: all cosines together must have at most {window.LARGEST} steps; got {restarts} restarts of {steps} steps")
+    return total
 
 
 def _step(op: str, step: Any, steps: int | None = None) -> int:

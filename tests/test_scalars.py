@@ -98,6 +98,8 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: schedules.OneCycle("1", 2), TypeError, "OneCycle: max_lr must be a float"),
     (lambda: schedules.Constant(0.1)(1.5), TypeError, "Constant: step must be an int"),
     (lambda: schedules.MultiStep(0.1, 3), TypeError, "MultiStep: milestones must be a sequence of int; got int"),
+    (lambda: schedules.Cosine(0.1, 5, restarts=2**31 - 1, factor=2), ValueError, "Cosine: all cosines together must have at most"),
+    (lambda: schedules.Cosine(0.1, 5, restarts=2**31 - 1), ValueError, "Cosine: all cosines together must have at most"),
     (lambda: Augment(scale="0.1"), TypeError, "Augment: scale must be a float"),
     (lambda: Augment(rotate=10**400), ValueError, "Augment: rotate must be at least 0 and finite"),
     (lambda: Augment(erase_size=0.5), TypeError, "Augment: erase_size must be two numbers"),
@@ -157,6 +159,12 @@ def test_a_generator_is_itself_and_a_seed_draws_as_numpy_does() -> None:
     for seed in (5, np.int64(5)):
         assert scalars.generator("op", seed).random() == np.random.default_rng(5).random()
     assert scalars.generator("op", None) is not scalars.generator("op", None)
+
+
+def test_a_learning_rate_beyond_all_floats_is_infinite() -> None:
+    assert schedules.Exponential(0.5, 1e300)(9) == math.inf
+    assert schedules.StepDecay(0.0, 1, 1e300)(9) == 0
+    assert schedules.Cosine(0.1, 4, restarts=3)(9) == schedules.Cosine(0.1, 4)(1)
 
 
 # --- Sizes and indices beyond all measure --------------------------------------------------------------------------------
