@@ -37,10 +37,10 @@ def pair(op: str, name: str, value: Any) -> tuple[float, float]:
 def dtype(op: str, value: Any) -> np.dtype:
     """Return a checked dtype that is computed in: float32 or float64."""
     try:
-        found = np.dtype(value) if value is not None else None  # which NumPy takes for float64
+        found = np.dtype(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{op}: dtype must be float32 or float64; got {window.shown(value)}") from error
-    if found not in checks.FLOATS:
+    if found not in checks.FLOATS or value is None:  # which NumPy takes for float64
         raise TypeError(f"{op}: dtype must be float32 or float64; got {window.shown(value)}")
     return np.dtype(found)
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastcnn
 import fastcnn.functional as F
 from fastcnn import data, gradients, init, layers, losses, models, optim, scalars, schedules, train
 from fastcnn.data.augment import Augment
 
 NET = layers.Sequential(layers.Flatten(), layers.Linear(16, 3, rng=0))
 BYTES, LABELS = np.zeros((6, 4, 4), np.uint8), np.arange(6) % 3
+X = np.zeros((2, 3))
 ONE = {"w": np.ones(2)}
 
 
@@ -53,6 +55,15 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.pad(np.zeros((2, 2), np.uint8), (1, 1), value=-1.0), ValueError, "pad: value must fit the input's dtype uint8; got -1"),
     (lambda: F.softmax(np.zeros((2, 2)), 0, dtype=[1] * 1000), TypeError, "softmax: dtype must be float32 or float64"),
     (lambda: F.dropout(np.zeros(2), rng=-1), ValueError, "dropout: rng must be a Generator, a seed of at least 0"),
+    (lambda: F.threshold(np.zeros(2, np.float32), 1.0, -1e300), ValueError, "threshold: value cannot be converted to type float32"),
+    (lambda: F.cross_entropy(X, X, ignore_index=1), ValueError, "cross_entropy: ignore_index is not supported for floating point target"),
+    (lambda: F.cross_entropy_backward(1.0, X, X, ignore_index=0), ValueError, "cross_entropy_backward: ignore_index is not supported"),
+    (lambda: F.mse_loss(X[0], X, weight=X), ValueError, r"mse_loss: Weights and input must have the same size; got \(2, 3\) and \(3,\)"),
+    (lambda: F.huber_loss_backward(1.0, X[:1], X, weight=X), ValueError, "huber_loss_backward: Weights and input must have the same size"),
+    (lambda: fastcnn.tuned("yes").__enter__(), TypeError, "tuned: enabled must be a bool; got str"),
+    (lambda: data.standardise(BYTES, 1e300, 1.0), ValueError, "standardise: mean and deviation must be finite in float32"),
+    (lambda: data.standardise(BYTES, 0.0, 1e-300), ValueError, "standardise: mean and deviation must be finite in float32"),
+    (lambda: data.standardise(BYTES, np.full((1, 1, 4), 1e300), np.ones(1)), ValueError, "standardise: mean and deviation must be finite"),
     (lambda: init.he_normal((2, 2), rng="0"), TypeError, "normal: rng must be a Generator"),
     (lambda: init.he_uniform((2, 2), np.random.default_rng(0), "f2"), TypeError, "uniform: dtype must be float32 or float64"),
     (lambda: init.fan_in(3), TypeError, "fan_in: shape must be a tuple of int; got 3"),

@@ -15,6 +15,7 @@ from .. import checks, window
 
 PER = ("all", "channel", "pixel")
 _IMAGES = (np.dtype(np.uint8), np.dtype(np.float32))
+_MOST = float(np.finfo(np.float32).max)
 _CHUNK = 512  # images at a time, as widened pixels take up to 8 times the memory
 
 
@@ -173,8 +174,8 @@ def checked_moments(op: str, mean: Any, deviation: Any, shape: tuple[int, ...]) 
     """Return a mean and deviation for images (C, H, W): two floats, or two float64 arrays of three axes; ValueError for others."""
     if isinstance(mean, Real) and isinstance(deviation, Real):
         mean, deviation = (checks.number(op, name, value, finite=False) for name, value in (("mean", mean), ("deviation", deviation)))
-        if not math.isfinite(mean) or not 0 < deviation < math.inf:
-            raise ValueError(f"{op}: mean and deviation must be finite, the deviation positive; got {mean} and {deviation}")
+        if not abs(mean) <= _MOST or not 1 / _MOST <= deviation <= _MOST:
+            raise ValueError(f"{op}: mean and deviation must be finite in float32, the deviation positive; got {mean} and {deviation}")
         return mean, deviation
     found = []
     for name, value in (("mean", mean), ("deviation", deviation)):
@@ -185,9 +186,9 @@ def checked_moments(op: str, mean: Any, deviation: Any, shape: tuple[int, ...]) 
         if len(padded) != len(shape) or any(size not in (1, full) for size, full in zip(padded, shape, strict=True)):
             raise ValueError(f"{op}: {name} must broadcast to an image's shape (C, H, W) = {shape}; got shape {given.shape}")
         found.append(given.astype(np.float64).reshape(padded))
-    if not all(np.isfinite(part).all() for part in found):
-        raise ValueError(f"{op}: mean and deviation must be finite")
-    if not (found[1] > 0).all():
+    if not all((np.abs(part) <= _MOST).all() for part in found):
+        raise ValueError(f"{op}: mean and deviation must be finite in float32")
+    if not (found[1] >= 1 / _MOST).all():
         raise ValueError(f"{op}: deviation must be positive everywhere (1 where pixels are constant); got {found[1].min():g}")
     return found[0], found[1]
 

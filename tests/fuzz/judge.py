@@ -96,7 +96,7 @@ def _refused(name: str, opening: str, error: Exception, seconds: float) -> Outco
 
 def _returned(name: str, opening: str, result: Any, given: dict[str, Any]) -> Outcome:
     sources = [array for value in given.values() for array in arrays_in(value)]
-    for array in arrays_in(result):
+    for array in arrays_in(result) if name != "layers.Identity" else ():  # which returns whatever it is given
         if name in ALIASES and any(array is source for source in sources):
             continue
         if type(array) is not np.ndarray or not array.dtype.isnative or not array.flags.aligned or array.dtype.hasobject:

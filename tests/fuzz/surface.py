@@ -52,8 +52,9 @@ def public() -> dict[str, Any]:
         for name in names:
             value = getattr(module, name)
             own = hasattr(module, "__all__") or getattr(value, "__module__", None) == module.__name__
-            if own and callable(value) and getattr(value, "__name__", name) == name:  # an alias is called by its own name
-                found.setdefault(f"{room}.{name}", value)
+            known = any(value is other for other in found.values())
+            if own and callable(value) and not known and getattr(value, "__name__", name) == name:  # an alias is called by its own name
+                found[f"{room}.{name}"] = value
     import fastcnn
 
     for name in fastcnn.__all__:

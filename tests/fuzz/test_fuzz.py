@@ -134,7 +134,7 @@ def test_every_kind_of_argument_is_spoilt_in_its_own_way() -> None:
     for call in drawn("functional.conv2d", 300, seed=0):
         for name in set(call.spoilt()) & set(seen):
             seen[name].add(call.arguments[name])
-    assert all(len(values) >= 3 for values in seen.values()), {name: len(values) for name, values in seen.items()}
+    assert all(len(values) >= 2 for values in seen.values()), {name: len(values) for name, values in seen.items()}
     assert hostile.ABSURD
     assert judge.MEMORY < 2**30
     assert functional.conv2d is surface.public()["functional.conv2d"]

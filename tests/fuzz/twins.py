@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,7 +36,14 @@ def torch() -> Any:
     return found
 
 
-_OWN = ("algorithm", "precision")  # arguments that PyTorch does not have, and that change nothing but how
+_OWN = (
+    "algorithm",
+    "precision",
+    "return_saved",
+    "relu",
+    "rng",
+    "return_mask",
+)  # arguments that PyTorch does not have, and that change nothing but how
 _NAMES = {"im2col": "unfold", "col2im": "fold"}
 _IN_GRAD = {f"conv{d}d_{what}" for d in (1, 2, 3) for what in ("input", "weight")}
 
@@ -66,6 +74,8 @@ def compare(peer: Any, name: str, arguments: dict[str, str], outcome: Outcome) -
 def _asked(peer: Any, short: str, arguments: dict[str, str]) -> bool:
     if short.endswith("_backward") or short.startswith("global_") or "'NHWC'" in arguments.values():
         return False
+    if "True" in (arguments.get("return_saved"), arguments.get("relu"), arguments.get("return_mask")):
+        return False  # other results than PyTorch's
     if short == "dropout2d" or (short == "dropout" and "'training'" not in arguments):
         return False  # chance
     return short in _IN_GRAD or hasattr(peer.nn.functional, _NAMES.get(short, short)) or hasattr(peer, short)
@@ -76,7 +86,8 @@ def _call(peer: Any, short: str, given: dict[str, Any]) -> Any:
     if short in _IN_GRAD:
         return getattr(peer.nn.grad, short)(**given)
     function = getattr(functional, _NAMES.get(short, short), None) or getattr(peer, short)
-    return function(**given)
+    first = [given.pop("tensor")] if short == "one_hot" else []
+    return function(*first, **given)
 
 
 def _plain(peer: Any, value: Any) -> Any:
@@ -100,6 +111,13 @@ def extension(short: str, given: dict[str, Any]) -> str:
     padding, stride = given.get("padding"), given.get("stride")
     if isinstance(padding, (tuple, list)) and any(isinstance(side, (tuple, list)) for side in padding):
         return "asymmetric padding"
+    if short.startswith("adaptive_") and "1d" in short and given.get("output_size") == (None,):
+        return "None keeps the length, in a tuple too"
+    target = given.get("target")
+    if short in ("nll_loss", "cross_entropy") and isinstance(target, np.ndarray) and target.dtype.kind in "iu" and target.dtype != np.int64:
+        return "labels of every integer type"
+    if any(isinstance(value, Fraction) or (type(value) is int and abs(value) >= 2**63) for value in given.values()):
+        return "every kind of number is a float where one is asked for"
     if isinstance(padding, str) and (short in ("im2col", "col2im") or stride not in (None, 1)):
         return "padding='same' with any stride, as in TensorFlow; the words in im2col too"
     return ""
