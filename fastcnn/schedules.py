@@ -48,7 +48,7 @@ class OneCycle:
         if not 1 <= steps <= window.LARGEST or not 0 <= warmup <= 1 or not max_lr > 0 or not div > 0 or not final_div > 0:
             raise ValueError(
                 "OneCycle: expected steps >= 1, 0 <= warmup <= 1 and positive max_lr, div, final_div; "
-                f"got {steps}, {warmup}, {max_lr}, {div}, {final_div}"
+                f"got {window.shown(steps)}, {warmup}, {max_lr}, {div}, {final_div}"
             )
         checks.choice("OneCycle", "anneal", anneal, ("cos", "linear"))
         self.max_lr, self.steps, self.anneal = max_lr, steps, anneal

@@ -12,6 +12,7 @@ import pytest
 import fastcnn
 import fastcnn.functional as F
 from fastcnn import data, gradients, init, layers, losses, models, optim, scalars, schedules, train
+from fastcnn.adapters import columns
 from fastcnn.data.augment import Augment
 
 NET = layers.Sequential(layers.Flatten(), layers.Linear(16, 3, rng=0))
@@ -58,8 +59,6 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.threshold(np.zeros(2, np.float32), 1.0, -1e300), ValueError, "threshold: value cannot be converted to type float32"),
     (lambda: F.cross_entropy(X, X, ignore_index=1), ValueError, "cross_entropy: ignore_index is not supported for floating point target"),
     (lambda: F.cross_entropy_backward(1.0, X, X, ignore_index=0), ValueError, "cross_entropy_backward: ignore_index is not supported"),
-    (lambda: F.mse_loss(X[0], X, weight=X), ValueError, r"mse_loss: Weights and input must have the same size; got \(2, 3\) and \(3,\)"),
-    (lambda: F.huber_loss_backward(1.0, X[:1], X, weight=X), ValueError, "huber_loss_backward: Weights and input must have the same size"),
     (lambda: fastcnn.tuned("yes").__enter__(), TypeError, "tuned: enabled must be a bool; got str"),
     (lambda: data.standardise(BYTES, 1e300, 1.0), ValueError, "standardise: mean and deviation must be finite in float32"),
     (lambda: data.standardise(BYTES, 0.0, 1e-300), ValueError, "standardise: mean and deviation must be finite in float32"),
@@ -111,6 +110,12 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: schedules.MultiStep(0.1, 3), TypeError, "MultiStep: milestones must be a sequence of int; got int"),
     (lambda: schedules.Cosine(0.1, 5, restarts=2**31 - 1, factor=2), ValueError, "Cosine: all cosines together must have at most"),
     (lambda: schedules.Cosine(0.1, 5, restarts=2**31 - 1), ValueError, "Cosine: all cosines together must have at most"),
+    (lambda: schedules.OneCycle(0.1, 10**5000), ValueError, "OneCycle: expected steps >= 1, .*; got an integer of 16610 bits"),
+    (lambda: F.layer_norm(X, [1] * 1000), ValueError, "layer_norm: normalized_shape must have at most 32 axes; got 1000"),
+    (lambda: layers.LayerNorm([1] * 1000), ValueError, "LayerNorm: normalized_shape must have at most 32 axes; got 1000"),
+    (lambda: layers.AdaptiveAvgPool2d(1).output_shape(np.float32(1)), TypeError, "AdaptiveAvgPool2d: shape must be a tuple of int"),
+    (lambda: train.EarlyStopping(monitor="a" * 10**5), ValueError, "EarlyStopping: monitor must be one of"),
+    (lambda: train.fit(NET, BYTES, LABELS, progress="yes"), TypeError, "fit: progress must be a Progress, a bool or None; got str"),
     (lambda: Augment(scale="0.1"), TypeError, "Augment: scale must be a float"),
     (lambda: Augment(rotate=10**400), ValueError, "Augment: rotate must be at least 0 and finite"),
     (lambda: Augment(erase_size=0.5), TypeError, "Augment: erase_size must be two numbers"),
@@ -138,6 +143,22 @@ def test_a_wrong_scalar_is_refused_by_name(call: Any, error: type[Exception], me
         call()
     assert caught.type is error
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.filterwarnings("ignore:.*Using a target size")
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_a_weight_has_the_size_of_the_input_before_it_is_broadcast(name: str) -> None:
+    x, message = X[:1], r"Weights and input must have the same size; got \(2, 3\) and \(1, 3\)"
+    with pytest.raises(ValueError, match=rf"^{name}: {message}"):
+        getattr(F, name)(x, X, weight=X)
+    with pytest.raises(ValueError, match=rf"^{name}_backward: {message}"):
+        getattr(F, f"{name}_backward")(1.0, x, X, weight=X)
+    assert getattr(F, name)(X, x, weight=X + 1) == 0
+
+
+def test_columns_of_one_image_are_contiguous() -> None:
+    for rows in (columns.im2col(np.ones((1, 3, 3, 3), np.float32), 2, 2), columns.im2col_indices(np.ones((1, 3, 3, 3)), 2, 2, 0)):
+        assert rows.flags.c_contiguous
 
 
 def test_every_kind_of_number_serves_as_a_setting() -> None:

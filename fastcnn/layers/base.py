@@ -226,6 +226,8 @@ def channels_first(x: np.ndarray) -> np.ndarray:
 
 def require_image(name: str, shape: tuple[int, ...], channels: int | None = None) -> None:
     """Raise ValueError unless `shape`, without the batch axis, is that of an image, of so many channels where they are given."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{name}: shape must be a tuple of int; got {type(shape).__name__}")
     if len(shape) != 3 or channels not in (None, shape[0]):
         got = ", ".join(map(str, ("N", *shape)))
         raise ValueError(f"{name}: input must be (N, {'C' if channels is None else channels}, H, W); got shape ({got})")

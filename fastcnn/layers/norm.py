@@ -165,6 +165,7 @@ class LayerNorm(Layer):
     def __init__(self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, *, dtype: Any = np.float32) -> None:
         super().__init__()
         sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        scalars.shape("LayerNorm", sizes, "normalized_shape")
         self.normalized_shape = tuple(window.integer("LayerNorm", "normalized_shape", size, 1) for size in sizes)
         self.eps = checks.number("LayerNorm", "eps", eps)
         dtype = _dtype("LayerNorm", self.normalized_shape, dtype)

@@ -72,6 +72,24 @@ def check_settings(
         raise ValueError(f"fit: early stopping by {early_stopping.monitor} needs validation=, a share of the images or (images, labels)")
 
 
+def check_helpers(model: Any, loss: Any, optimizer: Any, callbacks: Any, progress: Any, resume: Any) -> None:
+    """Raise TypeError for an object that cannot do what training asks of it."""
+    if not isinstance(model, Layer):
+        raise TypeError(f"fit: model must be a Layer; got {type(model).__name__}")
+    for name, value, methods in (
+        ("loss", loss, ("forward", "backward")),
+        ("progress", None if isinstance(progress, bool) else progress, ("begin", "advance", "end_epoch", "close")),
+    ):
+        if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
+            kind = "a Progress, a bool or None" if name == "progress" else "a loss with forward and backward"
+            raise TypeError(f"fit: {name} must be {kind}; got {type(value).__name__}")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"fit: optimizer must be an Optimizer; got {type(optimizer).__name__}")
+    if not isinstance(callbacks, (tuple, list)):
+        raise TypeError(f"fit: callbacks must be a sequence of Callback; got {type(callbacks).__name__}")
+    checks.flag("fit", "resume", resume)
+
+
 def checked_schedule(schedule: Callable[[int], float] | None, optimizer: Optimizer, steps: int) -> Callable[[int], float]:
     """Return a schedule that knows every step; without one, the learning rate that the optimizer has."""
     if schedule is None:

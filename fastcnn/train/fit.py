@@ -132,6 +132,7 @@ def fit(
     if not isinstance(model, Layer):
         raise TypeError(f"fit: model must be a Layer; got {type(model).__name__}")
     images, labels = arguments.checked_data(model, images, labels, "")
+    arguments.check_helpers(model, loss, optimizer, callbacks, progress, resume)
     arguments.check_settings(epochs, batch_size, average, precision, seed, early_stopping, validation, augment)
     arguments.check_data_settings(sampling, standardise, images)
     data = _digest(images, labels) if checkpoint is not None else ""

@@ -36,14 +36,7 @@ def torch() -> Any:
     return found
 
 
-_OWN = (
-    "algorithm",
-    "precision",
-    "return_saved",
-    "relu",
-    "rng",
-    "return_mask",
-)  # arguments that PyTorch does not have, and that change nothing but how
+_OWN = ("algorithm", "precision", "return_saved", "relu", "rng", "return_mask")  # arguments that PyTorch does not have
 _NAMES = {"im2col": "unfold", "col2im": "fold"}
 _IN_GRAD = {f"conv{d}d_{what}" for d in (1, 2, 3) for what in ("input", "weight")}
 
@@ -60,7 +53,10 @@ def compare(peer: Any, name: str, arguments: dict[str, str], outcome: Outcome) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            theirs = _call(peer, short, {key: _plain(peer, value) for key, value in given.items()})
+            plain = {key: _plain(peer, value) for key, value in given.items()}
+            if plain.get("dtype") is not None:
+                plain["dtype"] = getattr(peer, np.dtype(plain["dtype"]).name)
+            theirs = _call(peer, short, plain)
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError) as error:
         if reason:
             return Verdict("extension", reason)
@@ -113,6 +109,12 @@ def extension(short: str, given: dict[str, Any]) -> str:
         return "asymmetric padding"
     if short.startswith("adaptive_") and "1d" in short and given.get("output_size") == (None,):
         return "None keeps the length, in a tuple too"
+    if short.startswith("adaptive_") and given.get("output_size") is None:
+        return "None keeps all lengths"
+    if short in _IN_GRAD and isinstance(padding, str):
+        return "the words of padding in gradients too"
+    if short == "one_hot":
+        return "labels of every integer type"
     target = given.get("target")
     if short in ("nll_loss", "cross_entropy") and isinstance(target, np.ndarray) and target.dtype.kind in "iu" and target.dtype != np.int64:
         return "labels of every integer type"
