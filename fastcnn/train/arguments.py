@@ -77,11 +77,11 @@ def check_helpers(model: Any, loss: Any, optimizer: Any, callbacks: Any, progres
     if not isinstance(model, Layer):
         raise TypeError(f"fit: model must be a Layer; got {type(model).__name__}")
     for name, value, methods in (
-        ("loss", loss, ("forward", "backward")),
+        ("loss", loss, ("forward", "step")),
         ("progress", None if isinstance(progress, bool) else progress, ("begin", "advance", "end_epoch", "close")),
     ):
         if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
-            kind = "a Progress, a bool or None" if name == "progress" else "a loss with forward and backward"
+            kind = "a Progress, a bool or None" if name == "progress" else "a SoftmaxCrossEntropy, or like it"
             raise TypeError(f"fit: {name} must be {kind}; got {type(value).__name__}")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise TypeError(f"fit: optimizer must be an Optimizer; got {type(optimizer).__name__}")

@@ -129,10 +129,8 @@ def fit(
     >>> [epoch.number for epoch in history.epochs], len(history.step_losses)
     ([1, 2], 6)
     """
-    if not isinstance(model, Layer):
-        raise TypeError(f"fit: model must be a Layer; got {type(model).__name__}")
-    images, labels = arguments.checked_data(model, images, labels, "")
     arguments.check_helpers(model, loss, optimizer, callbacks, progress, resume)
+    images, labels = arguments.checked_data(model, images, labels, "")
     arguments.check_settings(epochs, batch_size, average, precision, seed, early_stopping, validation, augment)
     arguments.check_data_settings(sampling, standardise, images)
     data = _digest(images, labels) if checkpoint is not None else ""
