@@ -175,6 +175,8 @@ def constant(value: float) -> Initializer:
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
         shape, kind = _checked("constant", shape, dtype)
+        if abs(number) > np.finfo(kind).max:
+            raise ValueError(f"constant: value must fit {kind}; got {number:g}")
         return np.full(shape, number, kind)
 
     return draw
@@ -220,7 +222,7 @@ def truncated_normal(std: float, cut: float = 2.0) -> Initializer:
         values = np.asarray(rng.standard_normal(shape))
         while (beyond := np.abs(values) > bound).any():
             values[beyond] = rng.standard_normal(np.count_nonzero(beyond))
-        return np.asarray(values * deviation).astype(kind)
+        return _as(values * deviation, kind)
 
     return draw
 
@@ -243,19 +245,25 @@ def orthogonal(gain: float = 1.0) -> Initializer:
         rng = scalars.generator("orthogonal", rng)
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
         q *= np.where(np.diagonal(r) < 0, -length, length)
-        return np.ascontiguousarray(q.T if rows < columns else q).reshape(shape).astype(kind)
+        return _as(np.ascontiguousarray(q.T if rows < columns else q).reshape(shape), kind)
 
     return draw
 
 
 def _normal(std: float, shape: Any, rng: Any, dtype: Any) -> np.ndarray:
     shape, kind = _checked("normal", shape, dtype)
-    return np.asarray(scalars.generator("normal", rng).standard_normal(shape) * std).astype(kind)
+    return _as(scalars.generator("normal", rng).standard_normal(shape) * std, kind)
 
 
 def _uniform(limit: float, shape: Any, rng: Any, dtype: Any) -> np.ndarray:
     shape, kind = _checked("uniform", shape, dtype)
-    return np.asarray(scalars.generator("uniform", rng).uniform(-limit, limit, shape)).astype(kind)
+    return _as(scalars.generator("uniform", rng).uniform(-limit, limit, shape), kind)
+
+
+def _as(values: Any, kind: np.dtype) -> np.ndarray:
+    """Return values as an array of a dtype, infinite where they are beyond it."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(kind)
 
 
 def _checked(op: str, shape: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype]:

@@ -36,11 +36,13 @@ def pair(op: str, name: str, value: Any) -> tuple[float, float]:
 
 def dtype(op: str, value: Any) -> np.dtype:
     """Return a checked dtype that is computed in: float32 or float64."""
+    if not isinstance(value, (str, type, np.dtype)):  # NumPy also takes None, and what has a dtype: numbers, modules
+        raise TypeError(f"{op}: dtype must be float32 or float64; got {window.shown(value)}")
     try:
         found = np.dtype(value)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{op}: dtype must be float32 or float64; got {window.shown(value)}") from error
-    if found not in checks.FLOATS or value is None:  # which NumPy takes for float64
+    if found not in checks.FLOATS:
         raise TypeError(f"{op}: dtype must be float32 or float64; got {window.shown(value)}")
     return np.dtype(found)
 

@@ -116,6 +116,10 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: layers.AdaptiveAvgPool2d(1).output_shape(np.float32(1)), TypeError, "AdaptiveAvgPool2d: shape must be a tuple of int"),
     (lambda: train.EarlyStopping(monitor="a" * 10**5), ValueError, "EarlyStopping: monitor must be one of"),
     (lambda: train.fit(NET, BYTES, LABELS, progress="yes"), TypeError, "fit: progress must be a Progress, a bool or None; got str"),
+    (lambda: F.softmax(X, 0, dtype=np.float32(1)), TypeError, "softmax: dtype must be float32 or float64; got"),
+    (lambda: init.constant(1e300)((2, 2)), ValueError, "constant: value must fit float32; got 1e"),
+    (lambda: layers.AvgPool2d(2).output_shape("2"), TypeError, "AvgPool2d: shape must be a tuple of int; got str"),
+    (lambda: fastcnn.set_threads(10**5000), ValueError, "threads: count must be between 1 and .* got an integer of 16610 bits"),
     (lambda: Augment(scale="0.1"), TypeError, "Augment: scale must be a float"),
     (lambda: Augment(rotate=10**400), ValueError, "Augment: rotate must be at least 0 and finite"),
     (lambda: Augment(erase_size=0.5), TypeError, "Augment: erase_size must be two numbers"),
@@ -154,6 +158,19 @@ def test_a_weight_has_the_size_of_the_input_before_it_is_broadcast(name: str) ->
     with pytest.raises(ValueError, match=rf"^{name}_backward: {message}"):
         getattr(F, f"{name}_backward")(1.0, x, X, weight=X)
     assert getattr(F, name)(X, x, weight=X + 1) == 0
+
+
+def test_infinities_give_no_warning() -> None:
+    images = np.full((2, 1, 2, 2), np.inf, np.float32)
+    assert np.isnan(data.moments(images)[1])
+    np.testing.assert_array_equal(F.nll_loss_backward(-1.0, X, np.array([0, 0]), ignore_index=0), 0)
+    assert np.isinf(init.normal(1e300)((2, 2), np.random.default_rng(0))).all()
+
+
+def test_changed_images_are_contiguous_whatever_they_were() -> None:
+    images = np.ones((2, 3, 4, 5), np.uint8).T
+    assert data.normalise(images).flags.c_contiguous
+    assert data.standardise(images, 0.0, 1.0).flags.c_contiguous
 
 
 def test_columns_of_one_image_are_contiguous() -> None:

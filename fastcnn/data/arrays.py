@@ -92,7 +92,7 @@ def normalise(images: np.ndarray) -> np.ndarray:
         Another dtype or rank.
     """
     x = _checked("normalise", images, (np.dtype(np.uint8),))
-    return x / np.float32(255)
+    return np.ascontiguousarray(x / np.float32(255))
 
 
 def moments(images: np.ndarray, per: str = "all") -> tuple[Any, Any]:
@@ -137,7 +137,8 @@ def moments(images: np.ndarray, per: str = "all") -> tuple[Any, Any]:
     else:
         mean, variance = _float_moments(x, (0, 2, 3))
     if per == "all":  # the variance of everything: that inside channels, and that of their means
-        mean, variance = mean.mean(), (variance + (mean - mean.mean()) ** 2).mean()
+        with np.errstate(all="ignore"):
+            mean, variance = mean.mean(), (variance + (mean - mean.mean()) ** 2).mean()
         return float(mean), math.sqrt(float(variance)) or 1.0
     deviation = np.sqrt(variance)
     deviation[deviation == 0] = 1
@@ -164,7 +165,7 @@ def standardise(images: np.ndarray, mean: Any, deviation: Any) -> np.ndarray:
     """
     x = _checked("standardise", images, _IMAGES)
     mean, deviation = checked_moments("standardise", mean, deviation, x.shape[1:])
-    result = x.astype(np.float32)
+    result = x.astype(np.float32, order="C")
     result -= np.float32(mean) if isinstance(mean, float) else mean.astype(np.float32)
     result *= np.float32(1 / deviation) if isinstance(deviation, float) else (1 / deviation).astype(np.float32)
     return result
@@ -225,9 +226,10 @@ def _pixel_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _float_moments(x: np.ndarray, axes: int | tuple[int, ...] = 0) -> tuple[np.ndarray, np.ndarray]:
-    mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)
-    squares = np.zeros_like(mean)
-    for part in _chunks(x):
-        squares += ((part - mean) ** 2).sum(axis=axes, keepdims=True)
+    with np.errstate(all="ignore"):  # infinities are data
+        mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)
+        squares = np.zeros_like(mean)
+        for part in _chunks(x):
+            squares += ((part - mean) ** 2).sum(axis=axes, keepdims=True)
     count = x.size // mean.size
     return mean[0], squares[0] / count

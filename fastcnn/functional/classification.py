@@ -68,7 +68,8 @@ def nll_loss_backward(
     """
     labels = _labels("nll_loss_backward", input, target, weight, ignore_index, reduction)
     dx = np.zeros_like(labels.x)
-    labels.put(dx, -labels.weights * labels.output_gradient(grad_output))
+    with np.errstate(all="ignore"):  # 0 times infinity is NaN
+        labels.put(dx, -labels.weights * labels.output_gradient(grad_output))
     return dx.reshape(labels.shape)
 
 

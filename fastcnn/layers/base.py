@@ -229,5 +229,5 @@ def require_image(name: str, shape: tuple[int, ...], channels: int | None = None
     if not isinstance(shape, (tuple, list)):
         raise TypeError(f"{name}: shape must be a tuple of int; got {type(shape).__name__}")
     if len(shape) != 3 or channels not in (None, shape[0]):
-        got = ", ".join(map(str, ("N", *shape)))
+        got = ", ".join(map(str, ("N", *shape[:8], *(("...",) if len(shape) > 8 else ()))))
         raise ValueError(f"{name}: input must be (N, {'C' if channels is None else channels}, H, W); got shape ({got})")

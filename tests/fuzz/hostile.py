@@ -100,6 +100,7 @@ def _kind(expression: str) -> tuple[str, ...]:
     """Return what an argument may become, after what it is."""
     if _ARRAYS.match(expression):
         forms = tuple(f"form({name!r}, {{0}})" for name in sorted(FORMS))
+        expression = expression if expression.endswith(")") else f"({expression})"
         return tuple(text.replace("{0}", expression) for text in (*_ARRAY, *forms, *forms))
     if expression.startswith("{"):
         return tuple(text.format(expression) for text in _MAPPINGS)

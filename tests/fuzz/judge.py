@@ -55,7 +55,7 @@ def judge(name: str, opening: str, arguments: dict[str, str]) -> Outcome:
         warnings.simplefilter("ignore")  # of NumPy's about what we ask of it to make an odd array
         try:
             given = {key: eval(value, names) for key, value in arguments.items()}
-        except (ValueError, TypeError, IndexError, AttributeError, OverflowError, MemoryError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, SyntaxError) as error:
             return Outcome("unmade", f"{type(error).__name__}: {error}")  # no such array: a list of floats that is to be reversed, say
     before = {key: _copied(value) for key, value in given.items() if key not in CHANGES.get(name, ())}
     caught: list[warnings.WarningMessage] = []
@@ -67,6 +67,8 @@ def judge(name: str, opening: str, arguments: dict[str, str]) -> Outcome:
     except (ValueError, TypeError, OverflowError) as error:
         outcome = _refused(name, opening, error, time.process_time() - start)
     except Exception as error:
+        if "cannot be read" in str(error) and name in OTHER_WORDS:  # what the caller's object raises goes through scikit-learn
+            return Outcome("refused", str(error))
         outcome = Outcome("failed", f"unclean: {type(error).__name__}: {_short(error)}")
     else:
         outcome = _returned(name, opening, result, given)
@@ -83,7 +85,7 @@ def judge(name: str, opening: str, arguments: dict[str, str]) -> Outcome:
 
 def _refused(name: str, opening: str, error: Exception, seconds: float) -> Outcome:
     said = _short(error)
-    if type(error) not in (ValueError, TypeError, OverflowError, UnicodeEncodeError):
+    if type(error) not in (ValueError, TypeError, OverflowError, UnicodeEncodeError) and name not in OTHER_WORDS:
         return Outcome("failed", f"unclean: {type(error).__module__}.{type(error).__name__}: {said}")
     if not re.match(r"[\w.]+( conv2d)?: ", str(error)) and name not in OTHER_WORDS and not opening.startswith("shaped("):
         return Outcome("failed", f"nameless: {type(error).__name__}: {said}")
@@ -120,7 +122,7 @@ def arrays_in(value: Any) -> Iterator[np.ndarray]:
     if isinstance(value, np.ndarray):
         yield value
     elif isinstance(value, Box):
-        yield value.array
+        yield from arrays_in(value.array)
     elif isinstance(value, dict):
         for item in value.values():
             yield from arrays_in(item)

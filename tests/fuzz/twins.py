@@ -37,6 +37,7 @@ def torch() -> Any:
 
 
 _OWN = ("algorithm", "precision", "return_saved", "relu", "rng", "return_mask")  # arguments that PyTorch does not have
+_ARRAYS = ("input", "weight", "bias", "target", "tensor", "grad_output", "indices", "running_mean", "running_var")
 _NAMES = {"im2col": "unfold", "col2im": "fold"}
 _IN_GRAD = {f"conv{d}d_{what}" for d in (1, 2, 3) for what in ("input", "weight")}
 
@@ -53,7 +54,7 @@ def compare(peer: Any, name: str, arguments: dict[str, str], outcome: Outcome) -
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            plain = {key: _plain(peer, value) for key, value in given.items()}
+            plain = {key: _plain(peer, value, key not in _ARRAYS) for key, value in given.items()}
             if plain.get("dtype") is not None:
                 plain["dtype"] = getattr(peer, np.dtype(plain["dtype"]).name)
             theirs = _call(peer, short, plain)
@@ -86,10 +87,12 @@ def _call(peer: Any, short: str, given: dict[str, Any]) -> Any:
     return function(*first, **given)
 
 
-def _plain(peer: Any, value: Any) -> Any:
+def _plain(peer: Any, value: Any, is_size: bool = False) -> Any:
     """Return an argument as PyTorch takes it: tensors for arrays in any form, plain numbers for NumPy's."""
     if isinstance(value, Box):
         value = value.array
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iu" and is_size:
+        return value.item()
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
         array = np.array(value, dtype=value.dtype.newbyteorder("="), order="C", subok=False)
         return peer.from_numpy(array)
@@ -98,7 +101,7 @@ def _plain(peer: Any, value: Any) -> Any:
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(_plain(peer, item) for item in value)
+        return type(value)(_plain(peer, item, is_size) for item in value)
     return value
 
 
@@ -111,6 +114,8 @@ def extension(short: str, given: dict[str, Any]) -> str:
         return "None keeps the length, in a tuple too"
     if short.startswith("adaptive_") and given.get("output_size") is None:
         return "None keeps all lengths"
+    if short in _IN_GRAD and short.endswith("weight") and len(given["weight_size"]) > np.ndim(given["input"]):
+        return "a single image in gradients too"
     if short in _IN_GRAD and isinstance(padding, str):
         return "the words of padding in gradients too"
     if short == "one_hot":

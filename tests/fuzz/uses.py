@@ -137,4 +137,5 @@ def held_out(kind: Any, share: Any, **arguments: Any) -> Any:
 
 def squares(x: np.ndarray) -> float:
     """Return the sum of the squares."""
-    return float((x * x).sum())
+    with np.errstate(all="ignore"):
+        return float((np.asarray(x) ** 2).sum())

@@ -86,7 +86,7 @@ MUTATIONS: list[Mutation] = [
     # --- the caller's arrays are changed ---
     Mutation(
         "inputs-changed", "images are copied before they are standardised", "fastcnn/data/arrays.py",
-        "    result = x.astype(np.float32)", "    result = x.astype(np.float32, copy=False)",
+        "    result = x.astype(np.float32, order=\"C\")", "    result = x.astype(np.float32, copy=False)",
         "tests/test_data_parts.py::test_standardising_leaves_the_images_as_they_are",
     ),
     Mutation(
@@ -101,7 +101,7 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "unusual-arrays", "a subclass becomes a plain array", "fastcnn/checks.py",
-        "    value = np.asarray(value)\n", "    value = value\n", f"{_FORMS}-relu-subclass]",
+        "    value = np.asarray(value)\n", "    value = value\n", f"{_FORMS}-linear-subclass]",
     ),
     Mutation(
         "unusual-arrays", "a stepped image becomes contiguous", "fastcnn/checks.py",
@@ -120,8 +120,8 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "nan-lost", "NaN wins over every number", "fastcnn/engine/windows.py",
-        "                    better = (values[i] > highest[i]) | (values[i] != values[i])",
-        "                    better = values[i] > highest[i]",
+        "                        if row < 0 or above or (value != value and (best == best or h >= row)):",
+        "                        if row < 0 or above:",
         "tests/test_arrays.py::test_max_pooling_of_nan_infinities_ties_and_zeros[NCHW-auto]",
     ),
     Mutation(
