@@ -175,7 +175,7 @@ def constant(value: float) -> Initializer:
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
         shape, kind = _checked("constant", shape, dtype)
-        if abs(number) > np.finfo(kind).max:
+        if abs(number) > float(np.finfo(kind).max):
             raise ValueError(f"constant: value must fit {kind}; got {number:g}")
         return np.full(shape, number, kind)
 

@@ -48,6 +48,11 @@ def tuned(enabled: bool = True) -> Iterator[None]:
     Returns
     -------
     context manager
+
+    Raises
+    ------
+    TypeError
+        `enabled` is no bool.
     """
     token = _active.set(checks.flag("tuned", "enabled", enabled))
     try:

@@ -33,6 +33,11 @@ def class_names(dataset: str, classes: int = 10) -> tuple[str, ...]:
     classes : int
         How many. Fewer than ten of Fashion-MNIST's are numbers, too: which of the clothes they are `Dataset.classes` tells.
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
     Examples
     --------
     >>> from fastcnn.data import class_names

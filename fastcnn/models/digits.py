@@ -34,6 +34,11 @@ def digit_net(
     -------
     Sequential
         Takes (N, channels, size, size), gives logits (N, classes).
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
     """
     size, channels, classes, rng = checked("digit_net", size, channels, classes, rng)
     checks.flag("digit_net", "norm", norm)

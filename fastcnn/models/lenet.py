@@ -30,6 +30,11 @@ def lenet5(
     Sequential
         Takes (N, channels, size, size), gives logits (N, classes).
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
     References
     ----------
     Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B.

@@ -40,6 +40,11 @@ def vgg(
     Sequential
         Takes (N, channels, size, size), gives logits (N, classes).
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
     References
     ----------
     K. Simonyan & A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014, section 2: configuration B's

@@ -193,7 +193,13 @@ def _trained(run: Run, progress: Progress | bool | None, callbacks: Sequence[Any
 
 
 def count_steps(images: int, epochs: float, batch_size: int) -> int:
-    """Return the steps of a run, ceil(epochs * ceil(images / batch_size)): what a schedule wants to know."""
+    """Return the steps of a run, ceil(epochs * ceil(images / batch_size)): what a schedule wants to know.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A number is of another kind, or out of its range.
+    """
     op = "count_steps"
     images, batch_size = window.integer(op, "images", images, 0), window.integer(op, "batch_size", batch_size, 1)
     epochs = checks.number(op, "epochs", epochs)

@@ -93,7 +93,13 @@ def augmented(kind: Any, images: Any, **arguments: Any) -> np.ndarray:
     """Return the first batch of images that are changed at random."""
     from fastcnn.data.batches import Batches
 
-    return Batches(images, np.arange(len(images)), 4, seed=0, augment=kind(**arguments)).batch(0, 0)[0].copy()
+    return (
+        Batches(
+            images, np.arange(len(images) if isinstance(images, np.ndarray) and images.ndim else 3), 4, seed=0, augment=kind(**arguments)
+        )
+        .batch(0, 0)[0]
+        .copy()
+    )
 
 
 def batches(kind: Any, **arguments: Any) -> np.ndarray:

@@ -80,7 +80,7 @@ ACTIVATIONS = {
         (Word("approximate", ("none", "tanh"), '"tanh" takes F(x) = (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2'),),
         note='D. Hendrycks & K. Gimpel, "Gaussian Error Linear Units", 2016.',
     ),
-    "hardshrink": Activation("x where |x| > lambd, else 0", (Number("lambd", 0.5, "half the width of what becomes 0"),)),
+    "hardshrink": Activation("x where |x| > lambd, else 0", (Number("lambd", 0.5, "half the width of what becomes 0"),), _no_overflow),
     "hardsigmoid": Activation("min(max(x + 3, 0), 6) / 6"),
     "hardswish": Activation("x min(max(x + 3, 0), 6) / 6", note='A. Howard et al., "Searching for MobileNetV3", 2019, section 5.2.'),
     "hardtanh": Activation(
