@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, scalars
 
 Initializer = Callable[..., np.ndarray]  # (shape, rng, dtype) -> weight
 
@@ -39,9 +39,10 @@ def initial(
     rng : Generator
     dtype : float32 or float64
     """
-    draw = initializer(op, init)
+    draw, dtype = initializer(op, init), scalars.dtype(op, dtype)
+    checks.require_memory(op, "the weight", shape, 8)
     values = {"weight": draw(shape, rng, dtype)}
-    if bias:
+    if checks.flag(op, "bias", bias):
         values["bias"] = torch_bias(shape, rng, dtype) if draw is torch_default else np.zeros(shape[0], dtype)
     return values
 
@@ -72,8 +73,7 @@ def fan_in(shape: tuple[int, ...]) -> int:
     ValueError
         `shape` has fewer than two axes.
     """
-    _require_weight("fan_in", shape)
-    return math.prod(shape[1:])
+    return math.prod(_weight("fan_in", shape)[1:])
 
 
 def fan_out(shape: tuple[int, ...]) -> int:
@@ -86,7 +86,7 @@ def fan_out(shape: tuple[int, ...]) -> int:
     ValueError
         `shape` has fewer than two axes.
     """
-    _require_weight("fan_out", shape)
+    shape = _weight("fan_out", shape)
     return shape[0] * math.prod(shape[2:])
 
 
@@ -104,7 +104,7 @@ def torch_default(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any =
 
 def torch_bias(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
     """Return the bias that belongs to a weight of `shape`, one per output, drawn as `torch_default` does."""
-    return _uniform(1 / _root(fan_in(shape)), shape[:1], rng, dtype)
+    return _uniform(1 / _root(fan_in(shape)), tuple(shape)[:1], rng, dtype)
 
 
 # --- Scaled to the fan -------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ glorot_normal, glorot_uniform = xavier_normal, xavier_uniform  # the same by the
 
 def zeros(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
     """Return zeros: of a weight, a mistake to look at, as all units of a layer then stay alike."""
-    return np.zeros(shape, dtype)
+    return np.zeros(*_checked("zeros", shape, dtype))
 
 
 def constant(value: float) -> Initializer:
@@ -174,14 +174,17 @@ def constant(value: float) -> Initializer:
     number = checks.number("constant", "value", value)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator | None = None, dtype: Any = np.float32) -> np.ndarray:
-        return np.full(shape, number, dtype)
+        shape, kind = _checked("constant", shape, dtype)
+        if abs(number) > float(np.finfo(kind).max):
+            raise ValueError(f"constant: value must fit {kind}; got {number:g}")
+        return np.full(shape, number, kind)
 
     return draw
 
 
 def normal(std: float) -> Initializer:
     """Return an initialiser that draws from a normal distribution of mean 0 and deviation `std`."""
-    deviation = _scale("normal", "std", std)
+    deviation = scalars.not_negative("normal", "std", std)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
         return _normal(deviation, shape, rng, dtype)
@@ -191,7 +194,7 @@ def normal(std: float) -> Initializer:
 
 def uniform(limit: float) -> Initializer:
     """Return an initialiser that draws uniformly from -limit to limit: a deviation of limit / sqrt(3)."""
-    bound = _scale("uniform", "limit", limit)
+    bound = scalars.not_negative("uniform", "limit", limit)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
         return _uniform(bound, shape, rng, dtype)
@@ -209,15 +212,17 @@ def truncated_normal(std: float, cut: float = 2.0) -> Initializer:
     TypeError, ValueError
         `std` or `cut` is no finite number, `std` is negative, or `cut` below 0.01.
     """
-    deviation, bound = _scale("truncated_normal", "std", std), _scale("truncated_normal", "cut", cut)
+    deviation, bound = scalars.not_negative("truncated_normal", "std", std), scalars.not_negative("truncated_normal", "cut", cut)
     if bound < 0.01:
         raise ValueError(f"truncated_normal: cut must be at least 0.01 deviations, as hardly a draw falls below; got {cut}")
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-        values = rng.standard_normal(shape)
+        shape, kind = _checked("truncated_normal", shape, dtype)
+        rng = scalars.generator("truncated_normal", rng)
+        values = np.asarray(rng.standard_normal(shape))
         while (beyond := np.abs(values) > bound).any():
             values[beyond] = rng.standard_normal(np.count_nonzero(beyond))
-        return np.asarray(values * deviation).astype(dtype)
+        return _as(values * deviation, kind)
 
     return draw
 
@@ -232,39 +237,51 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     A. Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2014; F. Mezzadri, "How to
     generate random matrices from the classical compact groups", 2007, section 5; `torch.nn.init.orthogonal_`.
     """
-    length = _scale("orthogonal", "gain", gain)
+    length = scalars.not_negative("orthogonal", "gain", gain)
 
     def draw(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+        shape, kind = _checked("orthogonal", _weight("orthogonal", shape), dtype)
         rows, columns = shape[0], fan_in(shape)
+        rng = scalars.generator("orthogonal", rng)
         q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
         q *= np.where(np.diagonal(r) < 0, -length, length)
-        return np.ascontiguousarray(q.T if rows < columns else q).reshape(shape).astype(dtype)
+        return _as(np.ascontiguousarray(q.T if rows < columns else q).reshape(shape), kind)
 
     return draw
 
 
-def _normal(std: float, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> np.ndarray:
-    return np.asarray(rng.standard_normal(shape) * std).astype(dtype)
+def _normal(std: float, shape: Any, rng: Any, dtype: Any) -> np.ndarray:
+    shape, kind = _checked("normal", shape, dtype)
+    return _as(scalars.generator("normal", rng).standard_normal(shape) * std, kind)
 
 
-def _uniform(limit: float, shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> np.ndarray:
-    return np.asarray(rng.uniform(-limit, limit, shape)).astype(dtype)
+def _uniform(limit: float, shape: Any, rng: Any, dtype: Any) -> np.ndarray:
+    shape, kind = _checked("uniform", shape, dtype)
+    return _as(scalars.generator("uniform", rng).uniform(-limit, limit, shape), kind)
+
+
+def _as(values: Any, kind: np.dtype) -> np.ndarray:
+    """Return values as an array of a dtype, infinite where they are beyond it."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values).astype(kind)
+
+
+def _checked(op: str, shape: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype]:
+    """Return the checked shape and dtype of a weight that fits the machine's memory; draws are made in float64."""
+    found, kind = scalars.shape(op, shape), scalars.dtype(op, dtype)
+    checks.require_memory(op, "a weight", found, 8)
+    return found, kind
 
 
 def _root(fan: int) -> float:
     return math.sqrt(max(fan, 1))  # a weight without inputs has no values to scale
 
 
-def _scale(op: str, name: str, value: Any) -> float:
-    number = checks.number(op, name, value)
-    if number < 0:
-        raise ValueError(f"{op}: {name} must not be negative; got {value}")
-    return number
-
-
-def _require_weight(op: str, shape: tuple[int, ...]) -> None:
-    if len(shape) < 2:
-        raise ValueError(f"{op}: shape must be that of a weight, (O, I) or (K, C, R, S); got {shape}")
+def _weight(op: str, shape: Any) -> tuple[int, ...]:
+    found = scalars.shape(op, shape)
+    if len(found) < 2:
+        raise ValueError(f"{op}: shape must be that of a weight, (O, I) or (K, C, R, S); got {found}")
+    return found
 
 
 INITIALIZERS: dict[str, Initializer] = {  # by the names that layers and models take

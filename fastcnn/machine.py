@@ -251,13 +251,18 @@ def threads(count: int) -> Iterator[None]:
         _thread_limit.reset(token)
 
 
+def _shown(number: int) -> str:
+    """Return a number in digits, unless they are hundreds."""
+    return str(number) if abs(number) < 2**256 else f"an integer of {number.bit_length()} bits"
+
+
 def _checked_threads(count: int) -> int:
     try:
         count = operator.index(None if isinstance(count, bool) else count)  # type: ignore[arg-type]
-    except TypeError:
-        raise TypeError(f"threads: count must be an int; got {type(count).__name__}") from None
+    except Exception as error:  # TypeError, or whatever the caller's object raises
+        raise TypeError(f"threads: count must be an int; got {type(count).__name__}") from error
     if not 1 <= count <= max_threads():
-        raise ValueError(f"threads: count must be between 1 and {max_threads()} (usable cores); got {count}")
+        raise ValueError(f"threads: count must be between 1 and {max_threads()} (usable cores); got {_shown(count)}")
     return count
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import checks, window
+from . import checks, scalars, window
 
 
 class OneCycle:
@@ -42,21 +42,22 @@ class OneCycle:
     def __init__(
         self, max_lr: float, steps: int, warmup: float = 0.3, anneal: str = "cos", div: float = 25.0, final_div: float = 1e4
     ) -> None:
-        if steps < 1 or not 0 <= warmup <= 1 or not max_lr > 0 or not div > 0 or not final_div > 0:
+        numbers = {"max_lr": max_lr, "warmup": warmup, "div": div, "final_div": final_div}
+        max_lr, warmup, div, final_div = (checks.number("OneCycle", name, value) for name, value in numbers.items())
+        steps = window.whole("OneCycle", "steps", steps)
+        if not 1 <= steps <= window.LARGEST or not 0 <= warmup <= 1 or not max_lr > 0 or not div > 0 or not final_div > 0:
             raise ValueError(
                 "OneCycle: expected steps >= 1, 0 <= warmup <= 1 and positive max_lr, div, final_div; "
-                f"got {steps}, {warmup}, {max_lr}, {div}, {final_div}"
+                f"got {window.shown(steps)}, {warmup}, {max_lr}, {div}, {final_div}"
             )
-        if anneal not in ("cos", "linear"):
-            raise ValueError(f"OneCycle: anneal must be 'cos' or 'linear'; got {anneal!r}")
+        checks.choice("OneCycle", "anneal", anneal, ("cos", "linear"))
         self.max_lr, self.steps, self.anneal = max_lr, steps, anneal
         self.start, self.end = max_lr / div, max_lr / div / final_div
         self.peak = warmup * steps - 1
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the last one."""
-        if not 0 <= step < self.steps:
-            raise ValueError(f"OneCycle: step must be between 0 and {self.steps - 1}; got {step}")
+        step = _step("OneCycle", step, self.steps)
         if step <= self.peak:
             return self._between(self.start, self.max_lr, step / self.peak if self.peak else 1.0)
         return self._between(self.max_lr, self.end, (step - self.peak) / (self.steps - 1 - self.peak))
@@ -76,11 +77,11 @@ class Constant:
     """
 
     def __init__(self, lr: float) -> None:
-        self.lr = _rate("Constant", "lr", lr)
+        self.lr = scalars.not_negative("Constant", "lr", lr)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("Constant", step)
+        step = _step("Constant", step)
         return self.lr
 
 
@@ -104,13 +105,13 @@ class StepDecay:
     """
 
     def __init__(self, lr: float, step_size: int, gamma: float = 0.1) -> None:
-        self.lr, self.gamma = _rate("StepDecay", "lr", lr), _rate("StepDecay", "gamma", gamma)
+        self.lr, self.gamma = scalars.not_negative("StepDecay", "lr", lr), scalars.not_negative("StepDecay", "gamma", gamma)
         self.step_size = window.integer("StepDecay", "step_size", step_size, 1)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("StepDecay", step)
-        return float(self.lr * self.gamma ** (step // self.step_size))
+        step = _step("StepDecay", step)
+        return _decayed(self.lr, self.gamma, step // self.step_size)
 
 
 class MultiStep:
@@ -134,15 +135,15 @@ class MultiStep:
     """
 
     def __init__(self, lr: float, milestones: Sequence[int], gamma: float = 0.1) -> None:
-        self.lr, self.gamma = _rate("MultiStep", "lr", lr), _rate("MultiStep", "gamma", gamma)
-        self.milestones = [window.integer("MultiStep", f"milestones[{i}]", step, 1) for i, step in enumerate(milestones)]
+        self.lr, self.gamma = scalars.not_negative("MultiStep", "lr", lr), scalars.not_negative("MultiStep", "gamma", gamma)
+        self.milestones = [window.integer("MultiStep", f"milestones[{i}]", step, 1) for i, step in enumerate(_sequence(milestones))]
         if self.milestones != sorted(self.milestones):
             raise ValueError(f"MultiStep: milestones must be in rising order; got {list(milestones)}")
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("MultiStep", step)
-        return float(self.lr * self.gamma ** bisect.bisect_right(self.milestones, step))
+        step = _step("MultiStep", step)
+        return _decayed(self.lr, self.gamma, bisect.bisect_right(self.milestones, step))
 
 
 class Exponential:
@@ -160,12 +161,12 @@ class Exponential:
     """
 
     def __init__(self, lr: float, gamma: float) -> None:
-        self.lr, self.gamma = _rate("Exponential", "lr", lr), _rate("Exponential", "gamma", gamma)
+        self.lr, self.gamma = scalars.not_negative("Exponential", "lr", lr), scalars.not_negative("Exponential", "gamma", gamma)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("Exponential", step)
-        return float(self.lr * self.gamma**step)
+        step = _step("Exponential", step)
+        return _decayed(self.lr, self.gamma, step)
 
 
 class Cosine:
@@ -199,15 +200,17 @@ class Cosine:
     """
 
     def __init__(self, max_lr: float, steps: int, min_lr: float = 0.0, restarts: int = 0, factor: int = 1) -> None:
-        self.max_lr, self.min_lr = _rate("Cosine", "max_lr", max_lr), _rate("Cosine", "min_lr", min_lr)
+        self.max_lr, self.min_lr = scalars.not_negative("Cosine", "max_lr", max_lr), scalars.not_negative("Cosine", "min_lr", min_lr)
         self.steps = window.integer("Cosine", "steps", steps, 1)
         self.restarts, self.factor = window.integer("Cosine", "restarts", restarts, 0), window.integer("Cosine", "factor", factor, 1)
-        self.total = self.steps * sum(self.factor**cycle for cycle in range(self.restarts + 1))
+        self.total = _cycles(self.steps, self.restarts, self.factor)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the last one."""
-        _check_step("Cosine", step, self.total)
+        step = _step("Cosine", step, self.total)
         length = self.steps
+        if self.factor == 1:
+            step %= length
         while step >= length:
             step -= length
             length *= self.factor
@@ -235,13 +238,13 @@ class Linear:
     """
 
     def __init__(self, lr: float, steps: int, start_factor: float = 1 / 3, end_factor: float = 1.0) -> None:
-        self.lr, self.steps = _rate("Linear", "lr", lr), window.integer("Linear", "steps", steps, 1)
-        self.start_factor = _rate("Linear", "start_factor", start_factor)
-        self.end_factor = _rate("Linear", "end_factor", end_factor)
+        self.lr, self.steps = scalars.not_negative("Linear", "lr", lr), window.integer("Linear", "steps", steps, 1)
+        self.start_factor = scalars.not_negative("Linear", "start_factor", start_factor)
+        self.end_factor = scalars.not_negative("Linear", "end_factor", end_factor)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step, at least 0."""
-        _check_step("Linear", step)
+        step = _step("Linear", step)
         return self.lr * (self.start_factor + (self.end_factor - self.start_factor) * min(step, self.steps) / self.steps)
 
 
@@ -277,24 +280,48 @@ class Warmup:
         if not callable(schedule):
             raise TypeError(f"Warmup: schedule must be a callable of the step; got {type(schedule).__name__}")
         self.schedule, self.steps = schedule, window.integer("Warmup", "steps", steps, 1)
-        self.start_factor = _rate("Warmup", "start_factor", start_factor)
+        self.start_factor = scalars.not_negative("Warmup", "start_factor", start_factor)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate of a step; ValueError beyond the other schedule's last one."""
-        _check_step("Warmup", step)
+        step = _step("Warmup", step)
         if step >= self.steps:
             return float(self.schedule(step - self.steps))
         return float(self.schedule(0)) * (self.start_factor + (1 - self.start_factor) * step / self.steps)
 
 
-def _rate(op: str, name: str, value: Any) -> float:
-    """Return a checked learning rate, or factor of one."""
-    number = checks.number(op, name, value)
-    if number < 0:
-        raise ValueError(f"{op}: {name} must not be negative; got {value}")
-    return number
+def _sequence(milestones: Any) -> Sequence[Any]:
+    if not isinstance(milestones, (tuple, list)):
+        raise TypeError(f"MultiStep: milestones must be a sequence of int; got {type(milestones).__name__}")
+    return milestones
 
 
-def _check_step(op: str, step: int, steps: int | None = None) -> None:
+def _decayed(lr: float, gamma: float, times: int) -> float:
+    """Return lr gamma^times, infinite where that is beyond a float."""
+    try:
+        return float(lr * gamma**times)
+    except OverflowError:
+        return math.inf if lr else 0.0
+
+
+def _cycles(steps: int, restarts: int, factor: int) -> int:
+    """Return the steps of restarts + 1 cosines; ValueError where there are too many to count."""
+    total, length = 0, steps
+    if factor == 1:
+        total = steps * (restarts + 1)
+    else:
+        for _ in range(restarts + 1):
+            total, length = total + length, length * factor
+            if total > window.LARGEST:
+                break
+    if total > window.LARGEST:
+        raise ValueError(f"Cosine: all cosines together must have at most {window.LARGEST} steps; got {restarts} restarts of {steps} steps")
+    return total
+
+
+def _step(op: str, step: Any, steps: int | None = None) -> int:
+    """Return a checked step."""
+    step = window.whole(op, "step", step)
     if step < 0 or (steps is not None and step >= steps):
-        raise ValueError(f"{op}: step must be {'at least 0' if steps is None else f'between 0 and {steps - 1}'}; got {step}")
+        raise ValueError(f"{op}: step must be {'at least 0' if steps is None else f'between 0 and {steps - 1}'}; got {window.shown(step)}")
+    return step

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import machine
+from . import checks, machine
 from .files import cache_folder, save_json
 from .kernel_cache import kernel_version
 from .timing import measure
@@ -48,8 +48,13 @@ def tuned(enabled: bool = True) -> Iterator[None]:
     Returns
     -------
     context manager
+
+    Raises
+    ------
+    TypeError
+        `enabled` is no bool.
     """
-    token = _active.set(bool(enabled))
+    token = _active.set(checks.flag("tuned", "enabled", enabled))
     try:
         yield
     finally:

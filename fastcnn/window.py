@@ -80,8 +80,8 @@ def whole(op: str, name: str, value: Any) -> int:
         return value
     try:
         return _index(value)
-    except TypeError:
-        raise TypeError(f"{op}: {name} must be an int; got {type(value).__name__} {shown(value)}") from None
+    except Exception as error:  # TypeError, or whatever the caller's object raises
+        raise TypeError(f"{op}: {name} must be an int; got {type(value).__name__} {shown(value)}") from error
 
 
 def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:

@@ -330,3 +330,10 @@ def test_dropout(name: str, dtype: type) -> None:
 def test_dropout_refuses(call, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_gradient_of_no_padding_is_an_array_of_its_own() -> None:
+    dy = np.ones((1, 2, 3))
+    dx = F.pad_backward(dy, dy.shape, (0, 0), "reflect")
+    assert not np.shares_memory(dx, dy)
+    np.testing.assert_array_equal(dx, dy)

@@ -142,7 +142,7 @@ def test_the_table_is_complete() -> None:
         (lambda: uniform("1"), "uniform: limit must be a float; got str"),
         (lambda: constant(math.inf), "constant: value must be finite; got inf"),
         (lambda: truncated_normal(1, 0), "truncated_normal: cut must be at least 0.01 deviations"),
-        (lambda: orthogonal()((3,), np.random.default_rng(0)), "fan_in: shape must be that of a weight"),
+        (lambda: orthogonal()((3,), np.random.default_rng(0)), "orthogonal: shape must be that of a weight"),
     ],
 )
 def test_errors(make: Any, message: str) -> None:

@@ -22,6 +22,7 @@ LAYERS = [
         "machine",
         "registry",
         "checks",
+        "scalars",
         "plans",
         "pools",
         "window",

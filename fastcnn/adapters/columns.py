@@ -57,7 +57,7 @@ def im2col(input_data: Any, filter_h: int, filter_w: int, stride: int = 1, pad: 
     """
     columns = _windows("im2col", input_data, (filter_h, filter_w), stride, pad)
     n, features, places = columns.shape
-    return columns.transpose(0, 2, 1).reshape(n * places, features)
+    return np.ascontiguousarray(columns.transpose(0, 2, 1)).reshape(n * places, features)
 
 
 def col2im(col: Any, input_shape: Any, filter_h: int, filter_w: int, stride: int = 1, pad: int = 0) -> np.ndarray:
@@ -114,7 +114,7 @@ def im2col_indices(X: Any, field_height: int, field_width: int, padding: int = 1
     """
     columns = _windows("im2col_indices", X, (field_height, field_width), stride, padding)
     n, features, places = columns.shape
-    return columns.transpose(1, 2, 0).reshape(features, places * n)
+    return np.ascontiguousarray(columns.transpose(1, 2, 0)).reshape(features, places * n)
 
 
 def col2im_indices(cols: Any, x_shape: Any, field_height: int, field_width: int, padding: int = 1, stride: int = 1) -> np.ndarray:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .. import checks, window
 
 PER = ("all", "channel", "pixel")
 _IMAGES = (np.dtype(np.uint8), np.dtype(np.float32))
+_MOST = float(np.finfo(np.float32).max)
 _CHUNK = 512  # images at a time, as widened pixels take up to 8 times the memory
 
 
@@ -66,6 +68,8 @@ def flatten(images: np.ndarray) -> np.ndarray:
         Not an array, or of fewer than two axes.
     """
     x = checks.array("flatten", "images", images, None, None)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"flatten: images must be numbers; got dtype {x.dtype}")
     if x.ndim < 2:
         raise ValueError(f"flatten: images must be (N, ...); got shape {x.shape}")
     return x.reshape(len(x), math.prod(x.shape[1:]))
@@ -88,7 +92,7 @@ def normalise(images: np.ndarray) -> np.ndarray:
         Another dtype or rank.
     """
     x = _checked("normalise", images, (np.dtype(np.uint8),))
-    return x / np.float32(255)
+    return np.ascontiguousarray(x / np.float32(255))
 
 
 def moments(images: np.ndarray, per: str = "all") -> tuple[Any, Any]:
@@ -133,7 +137,8 @@ def moments(images: np.ndarray, per: str = "all") -> tuple[Any, Any]:
     else:
         mean, variance = _float_moments(x, (0, 2, 3))
     if per == "all":  # the variance of everything: that inside channels, and that of their means
-        mean, variance = mean.mean(), (variance + (mean - mean.mean()) ** 2).mean()
+        with np.errstate(all="ignore"):
+            mean, variance = mean.mean(), (variance + (mean - mean.mean()) ** 2).mean()
         return float(mean), math.sqrt(float(variance)) or 1.0
     deviation = np.sqrt(variance)
     deviation[deviation == 0] = 1
@@ -160,7 +165,7 @@ def standardise(images: np.ndarray, mean: Any, deviation: Any) -> np.ndarray:
     """
     x = _checked("standardise", images, _IMAGES)
     mean, deviation = checked_moments("standardise", mean, deviation, x.shape[1:])
-    result = x.astype(np.float32)
+    result = x.astype(np.float32, order="C")
     result -= np.float32(mean) if isinstance(mean, float) else mean.astype(np.float32)
     result *= np.float32(1 / deviation) if isinstance(deviation, float) else (1 / deviation).astype(np.float32)
     return result
@@ -168,23 +173,23 @@ def standardise(images: np.ndarray, mean: Any, deviation: Any) -> np.ndarray:
 
 def checked_moments(op: str, mean: Any, deviation: Any, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """Return a mean and deviation for images (C, H, W): two floats, or two float64 arrays of three axes; ValueError for others."""
-    if not (np.ndim(mean) or np.ndim(deviation)):
-        mean, deviation = float(mean), float(deviation)
-        if not math.isfinite(mean) or not 0 < deviation < math.inf:
-            raise ValueError(f"{op}: mean and deviation must be finite, the deviation positive; got {mean} and {deviation}")
+    if isinstance(mean, Real) and isinstance(deviation, Real):
+        mean, deviation = (checks.number(op, name, value, finite=False) for name, value in (("mean", mean), ("deviation", deviation)))
+        if not abs(mean) <= _MOST or not 1 / _MOST <= deviation <= _MOST:
+            raise ValueError(f"{op}: mean and deviation must be finite in float32, the deviation positive; got {mean} and {deviation}")
         return mean, deviation
     found = []
     for name, value in (("mean", mean), ("deviation", deviation)):
-        given = np.asarray(value)
+        given = np.asarray(value if isinstance(value, Real) else checks.array(op, name, value, None, None))
         if given.dtype.kind not in "fiu":
             raise TypeError(f"{op}: {name} must be a number or an array of numbers; got dtype {given.dtype}")
         padded = (1,) * (len(shape) - given.ndim) + given.shape
         if len(padded) != len(shape) or any(size not in (1, full) for size, full in zip(padded, shape, strict=True)):
             raise ValueError(f"{op}: {name} must broadcast to an image's shape (C, H, W) = {shape}; got shape {given.shape}")
         found.append(given.astype(np.float64).reshape(padded))
-    if not all(np.isfinite(part).all() for part in found):
-        raise ValueError(f"{op}: mean and deviation must be finite")
-    if not (found[1] > 0).all():
+    if not all((np.abs(part) <= _MOST).all() for part in found):
+        raise ValueError(f"{op}: mean and deviation must be finite in float32")
+    if not (found[1] >= 1 / _MOST).all():
         raise ValueError(f"{op}: deviation must be positive everywhere (1 where pixels are constant); got {found[1].min():g}")
     return found[0], found[1]
 
@@ -221,9 +226,10 @@ def _pixel_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _float_moments(x: np.ndarray, axes: int | tuple[int, ...] = 0) -> tuple[np.ndarray, np.ndarray]:
-    mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)
-    squares = np.zeros_like(mean)
-    for part in _chunks(x):
-        squares += ((part - mean) ** 2).sum(axis=axes, keepdims=True)
+    with np.errstate(all="ignore"):  # infinities are data
+        mean = x.mean(axis=axes, dtype=np.float64, keepdims=True)
+        squares = np.zeros_like(mean)
+        for part in _chunks(x):
+            squares += ((part - mean) ** 2).sum(axis=axes, keepdims=True)
     count = x.size // mean.size
     return mean[0], squares[0] / count

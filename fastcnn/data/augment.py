@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import checks, scalars
 from ..jit import kernel
 
 _GOLDEN, _FIRST, _SECOND, _MASK = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 2**64 - 1
@@ -70,13 +71,15 @@ class Augment:
     elastic_sigma: float = 4.0
 
     def __post_init__(self) -> None:
+        for name in ("shift", "rotate", "scale", "shear", "erase", "fill", "elastic", "elastic_sigma"):
+            object.__setattr__(self, name, checks.number("Augment", name, getattr(self, name), finite=False))
         for name, most in (("shift", math.inf), ("rotate", math.inf), ("scale", 1), ("shear", math.inf), ("elastic", math.inf)):
             value = getattr(self, name)
             if not 0 <= value < most:
                 raise ValueError(f"Augment: {name} must be at least 0 and {'below 1' if most == 1 else 'finite'}; got {value}")
         if not 0 <= self.erase <= 1:
             raise ValueError(f"Augment: erase must be a probability; got {self.erase}")
-        low, high = self.erase_size
+        low, high = scalars.pair("Augment", "erase_size", self.erase_size)
         if not 0 <= low <= high <= 1:
             raise ValueError(f"Augment: erase_size must be two shares, the smaller first; got {self.erase_size}")
         if not 0 < self.elastic_sigma <= 100:

@@ -53,10 +53,12 @@ class Dataset(NamedTuple):
         ((3, 1), [0, 1])
         """
         op = "Dataset.only"
+        if not isinstance(classes, (tuple, list, range)):
+            raise TypeError(f"{op}: classes must be a sequence of int; got {type(classes).__name__}")
         chosen = tuple(window.integer(op, f"classes[{i}]", value, 0) for i, value in enumerate(classes))
         unknown = [value for value in chosen if value not in self.classes]
         if not chosen or unknown or len(set(chosen)) < len(chosen):
-            raise ValueError(f"{op}: classes must be some of {self.classes}, each once; got {chosen}")
+            raise ValueError(f"{op}: classes must be some of {self.classes}, each once; got {window.shown(chosen)}")
         new = np.full(256, 255, np.uint8)  # 255 stands for the classes left out: a uint8 label has at most 255 classes beside it
         new[[self.classes.index(value) for value in chosen]] = np.arange(len(chosen))
 

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from .. import checks, window
+
 
 def split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the positions to train on and those to validate with, both in rising order.
@@ -32,6 +34,10 @@ def split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.n
     >>> len(kept), [int(position) // 4 for position in held]
     (6, [0, 1])
     """
+    labels = checks.array("split", "labels", labels, "N", None)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"split: labels must be integers; got dtype {labels.dtype}")
+    share, seed = checks.number("split", "share", share, finite=False), window.integer("split", "seed", seed, 0)
     count = math.floor(len(labels) * share + 1e-6) if 0 < share < 1 else 0
     if not 0 < count < len(labels):
         raise ValueError(

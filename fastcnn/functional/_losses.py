@@ -134,5 +134,6 @@ def output_gradient(op: str, value: Any, shape: tuple[int, ...], dtype: Any, how
         raise TypeError(f"{op}: grad_output must be a number or a float array; got {type(value).__name__}")
     size = int(np.prod(shape, dtype=object)) if count is None else count
     with np.errstate(all="ignore"):
-        share = np.true_divide(float(value), size) if how == "mean" else np.float64(value)
+        number = np.float64(value if isinstance(value, np.ndarray) else checks.number(op, "grad_output", value, finite=False))
+        share = np.true_divide(number, size) if how == "mean" else number
         return share.astype(dtype)

@@ -68,7 +68,8 @@ def nll_loss_backward(
     """
     labels = _labels("nll_loss_backward", input, target, weight, ignore_index, reduction)
     dx = np.zeros_like(labels.x)
-    labels.put(dx, -labels.weights * labels.output_gradient(grad_output))
+    with np.errstate(all="ignore"):  # 0 times infinity is NaN
+        labels.put(dx, -labels.weights * labels.output_gradient(grad_output))
     return dx.reshape(labels.shape)
 
 
@@ -86,7 +87,7 @@ def cross_entropy(
     weight : (C,), the input's dtype, optional
         Of every class; 1 where not given.
     ignore_index : int
-        Where an integer target is this, loss and weight are 0.
+        Where an integer target is this, loss and weight are 0; below 0 for probabilities, which ignore none.
     reduction : "mean", "sum" or "none"
         "mean" divides by the sum of the weights of integer targets, and by the number of losses for probabilities.
     label_smoothing : float in [0, 1]
@@ -116,7 +117,7 @@ def cross_entropy(
     op = "cross_entropy"
     smoothing = _smoothing(op, label_smoothing)
     if _is_floating(target):
-        soft = _probabilities(op, input, target, weight, reduction, smoothing)
+        soft = _probabilities(op, input, target, weight, ignore_index, reduction, smoothing)
         return reduced(soft.losses(log_softmax(soft.x, 1)), soft.reduction, soft.divisor)
     labels = _labels(op, input, target, weight, ignore_index, reduction)
     if labels.are_plain():
@@ -161,7 +162,7 @@ def cross_entropy_backward(
     op = "cross_entropy_backward"
     smoothing = _smoothing(op, label_smoothing)
     if _is_floating(target):
-        soft = _probabilities(op, input, target, weight, reduction, smoothing)
+        soft = _probabilities(op, input, target, weight, ignore_index, reduction, smoothing)
         dloss = soft.output_gradient(grad_output)
         with np.errstate(all="ignore"):
             dt = log_softmax(soft.x, 1) * dloss * (smoothing - 1)
@@ -354,8 +355,10 @@ class _Soft(NamedTuple):
         return np.broadcast_to(dloss, self.losses_shape).reshape(self.x.shape[0], 1, self.x.shape[2])
 
 
-def _probabilities(op: str, input: Any, target: Any, weight: Any, reduction: Any, smoothing: float) -> _Soft:
+def _probabilities(op: str, input: Any, target: Any, weight: Any, ignore_index: Any, reduction: Any, smoothing: float) -> _Soft:
     how = _losses.reduction(op, reduction)
+    if window.integer(op, "ignore_index", ignore_index, -window.LARGEST) >= 0:
+        raise ValueError(f"{op}: ignore_index is not supported for floating point target; got {ignore_index}")
     given, t = checks.array(op, "input", input, None), checks.array(op, "target", target, None)
     x, losses_shape = _rows(op, given)
     checks.same_dtype(op, input=given, target=t)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, scalars
 
 
 def dropout(
@@ -112,11 +112,7 @@ def _dropped(op: str, x: np.ndarray, shape: tuple[int, ...], p: Any, training: A
     return_mask = checks.flag(op, "return_mask", return_mask)
     if not checks.flag(op, "training", training) or p == 0:
         return (x, np.ones(shape, bool)) if return_mask else x
-    try:
-        generator = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{op}: rng must be a Generator, a seed or None; got {type(rng).__name__}") from error
-    mask = np.asarray(generator.random(shape, np.float32) >= p)
+    mask = np.asarray(scalars.generator(op, rng).random(shape, np.float32) >= p)
     y = _scaled(x, mask, p)
     return (y, mask) if return_mask else y
 

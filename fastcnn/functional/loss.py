@@ -407,7 +407,7 @@ def _distance(op: str, value: Any, input: Any, target: Any, reduction: str, weig
     """Return a loss of input - target, which `value` may overwrite; with `share` a weighted mean is over the sum of the weights."""
     how = _losses.reduction(op, reduction)
     pair = _losses.operands(op, input, target)
-    w = factor(op, "weight", weight, pair.input, same=True)
+    w = _weights(op, weight, pair)
     x, t = pair.input.reshape(-1), pair.target.reshape(-1)
     losses = np.empty(pair.input.shape, x.dtype) if how == "none" else None
     total = 0.0
@@ -431,7 +431,7 @@ def _distance_backward(
     """Return the gradients of such a loss, whose derivative is `slope`."""
     how = _losses.reduction(op, reduction)
     pair = _losses.operands(op, input, target)
-    w = factor(op, "weight", weight, pair.input, same=True)
+    w = _weights(op, weight, pair)
     count = w.sum() if w is not None and share else None
     dloss = _losses.output_gradient(op, grad_output, pair.input.shape, pair.input.dtype, how, count)
     x, t = pair.input.reshape(-1), pair.target.reshape(-1)
@@ -446,6 +446,14 @@ def _distance_backward(
             dx.reshape(-1)[block] = part
             np.negative(part, out=dt.reshape(-1)[block])
         return pair.gradients(dx, dt)
+
+
+def _weights(op: str, weight: Any, pair: Operands) -> np.ndarray | None:
+    """Return a checked weight for every loss; the input must have the losses' shape, as in torch."""
+    w = factor(op, "weight", weight, pair.input, same=True)
+    if w is not None and pair.shapes[0] != w.shape:
+        raise ValueError(f"{op}: Weights and input must have the same size; got {w.shape} and {pair.shapes[0]}")
+    return w
 
 
 def _squared(d: np.ndarray) -> np.ndarray:

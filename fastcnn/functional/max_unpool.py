@@ -127,7 +127,7 @@ class _Unpooling(NamedTuple):
             pools.sizes(self.op, "kernel_size", kernel_size, 1, self.rank),
             pools.sizes(self.op, "padding", padding, 0, self.rank),
         )
-        strides = pools.strides(self.op, stride, kernel)
+        strides = kernel if stride is None else pools.sizes(self.op, "stride", stride, 1, self.rank)
         usual = tuple((n - 1) * s + k - 2 * p for n, s, k, p in zip(pooled[2:], strides, kernel, before, strict=True))
         size = usual if output_size is None else self._given(output_size, usual, strides)
         if min(size) < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     y = checks.empty(op, shape, x.dtype)
     if mode == "constant":
         if any(before > 0 or after > 0 for before, after in sides):
-            y[...] = x.dtype.type(0 if value is None else value)
+            y[...] = _filling(op, value, x.dtype)
         inside, kept = _overlap(x.shape, sides)
         y[inside] = x[kept]
         return y
@@ -67,6 +68,19 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         for place in (*range(before), *range(before + x.shape[axis], len(sources))):
             along[place] = along[before + sources[place]]
     return y
+
+
+def _filling(op: str, value: Any, dtype: np.dtype) -> Any:
+    """Return the value that is added as a number of the input's dtype; towards 0, as in torch, for integers."""
+    number = 0.0 if value is None else checks.number(op, "value", value, finite=False)
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return dtype.type(number)
+    if dtype.kind == "b":
+        return bool(number)
+    if not (math.isfinite(number) and np.iinfo(dtype).min <= int(number) <= np.iinfo(dtype).max):
+        raise ValueError(f"{op}: value must fit the input's dtype {dtype}; got {window.shown(value)}")
+    return dtype.type(int(number))
 
 
 def pad_backward(grad_output: Any, input_shape: Any, pad: Any, mode: str = "constant", value: float | None = None) -> np.ndarray:

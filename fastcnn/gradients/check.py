@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, scalars, window
 from ..layers import Layer
-from .differences import above_0, beside
+from .differences import beside
 from .result import Checked, GradientCheck
 
 _LEAST = 1e-8  # of a denominator
@@ -88,7 +88,7 @@ def gradient_check(
     True
     """
     op = "gradient_check"
-    step, allowed = above_0(op, "eps", eps), above_0(op, "tolerance", tolerance)
+    step, allowed = scalars.positive(op, "eps", eps), scalars.positive(op, "tolerance", tolerance)
     count = None if samples is None else window.integer(op, "samples", samples, 1)
     rng = np.random.default_rng(window.integer(op, "seed", seed, 0))
     if not isinstance(model, Layer):
@@ -99,7 +99,10 @@ def gradient_check(
         raise TypeError(f"{op}: loss must have forward(predictions, target) and backward(); got {type(loss).__name__}")
     if (loss is None) != (target is None):
         raise ValueError(f"{op}: target and loss belong together; got {'a loss' if target is None else 'a target'} alone")
-    subject = _Subject(model, checks.array(op, "input", input, None, None), target, loss, rng)
+    x = checks.array(op, "input", input, None, None)
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: input must hold real numbers; got dtype {x.dtype}")
+    subject = _Subject(model, x, target, loss, rng)
     wanted = checks.flag(op, "input_gradient", input_gradient)
     rows = [_check(subject, *array, step, allowed, count, rng) for array in subject.arrays(wanted)]
     return GradientCheck(tuple(rows), step, allowed)

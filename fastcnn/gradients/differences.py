@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, scalars
 
 
 def numerical_gradient(f: Callable[[np.ndarray], float], x: np.ndarray, eps: float = 1e-5) -> np.ndarray:
@@ -46,7 +45,7 @@ def numerical_gradient(f: Callable[[np.ndarray], float], x: np.ndarray, eps: flo
         got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(f"numerical_gradient: x must be a float64 array, as `x.astype(np.float64)` makes it; got {got}")
     checks.changeable("numerical_gradient", "x", x)
-    step = above_0("numerical_gradient", "eps", eps)
+    step = scalars.positive("numerical_gradient", "eps", eps)
     gradient = np.empty(x.shape)
     for index in np.ndindex(x.shape):
         above, below = beside(lambda: f(x), x, index, step)
@@ -64,11 +63,3 @@ def beside(value: Callable[[], float], array: np.ndarray, index: tuple[int, ...]
         return above, float(value())
     finally:
         array[index] = kept
-
-
-def above_0(op: str, name: str, value: Any) -> float:
-    """Return a checked number above 0."""
-    number = checks.number(op, name, value)
-    if number <= 0:
-        raise ValueError(f"{op}: {name} must be above 0; got {value}")
-    return number

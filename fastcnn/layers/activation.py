@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, scalars, window
 from ..functional.activation import prelu, prelu_backward
 from ..ops.activation import ACTIVATIONS, FUNCTIONS, settings
 from ..ops.relu import relu, relu_backward
@@ -226,7 +226,10 @@ class PReLU(Layer):
     def __init__(self, num_parameters: int = 1, init: float = 0.25, *, dtype: Any = np.float32) -> None:
         super().__init__()
         self.num_parameters = window.integer("PReLU", "num_parameters", num_parameters, 1)
-        self.params = {"weight": np.full(self.num_parameters, init, dtype)}
+        value, kind = checks.number("PReLU", "init", init, finite=False), scalars.dtype("PReLU", dtype)
+        checks.require_memory("PReLU", "the weight", (self.num_parameters,), kind.itemsize)
+        with np.errstate(over="ignore"):
+            self.params = {"weight": np.full(self.num_parameters, value, kind)}
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         return prelu(x, self.params["weight"]), x

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import checks
+from .. import checks, scalars
 from ..registry import PRECISIONS
 
 Self = TypeVar("Self", bound="Layer")
@@ -110,7 +110,7 @@ class Layer:
 
     def train(self: Self, mode: bool = True) -> Self:
         """Switch to training behaviour (or, with a `mode` of False, to evaluation); returns the layer."""
-        self.training = mode
+        self.training = checks.flag(type(self).__name__, "mode", mode)
         for layer in self.children().values():
             layer.train(mode)
         return self
@@ -180,6 +180,7 @@ class Layer:
             A name is missing or unknown, or a shape differs.
         """
         own = {**self.params, **self.buffers}
+        scalars.mapping(type(self).__name__, "state", state)
         if set(state) != set(own):
             missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
             raise ValueError(f"{type(self).__name__}: state misses {missing} and has unknown {unknown}")
@@ -205,11 +206,6 @@ class Layer:
         return ""
 
 
-def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
-    """Return a random generator from one, a seed, or None (fresh entropy)."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
-
-
 def channels_last(layer: Layer, x: np.ndarray) -> np.ndarray:
     """Return a view (N, H, W, C) of images (N, C, H, W).
 
@@ -230,6 +226,8 @@ def channels_first(x: np.ndarray) -> np.ndarray:
 
 def require_image(name: str, shape: tuple[int, ...], channels: int | None = None) -> None:
     """Raise ValueError unless `shape`, without the batch axis, is that of an image, of so many channels where they are given."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{name}: shape must be a tuple of int; got {type(shape).__name__}")
     if len(shape) != 3 or channels not in (None, shape[0]):
-        got = ", ".join(map(str, ("N", *shape)))
+        got = ", ".join(map(str, ("N", *shape[:8], *(("...",) if len(shape) > 8 else ()))))
         raise ValueError(f"{name}: input must be (N, {'C' if channels is None else channels}, H, W); got shape ({got})")

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import window
+from .. import scalars, window
 from ..init import Initializer, initial, torch_default
 from ..ops.conv2d import bias_gradient, conv2d, conv2d_input, conv2d_weight
-from .base import Layer, channels_first, channels_last, generator, require_image
+from .base import Layer, channels_first, channels_last, require_image
 
 
 class Conv2d(Layer):
@@ -53,7 +53,7 @@ class Conv2d(Layer):
             raise ValueError(f"Conv2d: groups must divide in_channels and out_channels; got {groups} for {channels} and {filters}")
         shape = (filters, channels // groups, *window.pair("Conv2d", "kernel_size", kernel_size, 1))
         self.window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        self.params.update(initial("Conv2d", shape, bias, init, generator(rng), dtype))
+        self.params.update(initial("Conv2d", shape, bias, init, scalars.generator("Conv2d", rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         pixels = channels_last(self, x)

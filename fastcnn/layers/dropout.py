@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks, scalars
 from ..functional.dropout import dropout, dropout2d, dropout_backward
-from .base import Layer, generator
+from .base import Layer
 
 
 class Dropout(Layer):
@@ -32,10 +33,11 @@ class Dropout(Layer):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p must be between 0 and 1; got {p}")
-        self.p = p
-        self.rng = generator(rng)
+        name = type(self).__name__
+        self.p = checks.number(name, "p", p, finite=False)
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"{name}: p must be between 0 and 1; got {p}")
+        self.rng = scalars.generator(name, rng)
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         if not self.training or self.p == 0:

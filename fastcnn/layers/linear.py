@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, scalars, window
 from ..engine.transposed import transposition
 from ..init import Initializer, initial, torch_default
 from ..ops.linear import linear, linear_input, linear_weight
 from ..plans import Plans
-from .base import Layer, channels_first, generator
+from .base import Layer, channels_first
 
 
 class Linear(Layer):
@@ -46,7 +46,7 @@ class Linear(Layer):
             window.integer("Linear", "out_features", out_features, 1),
             window.integer("Linear", "in_features", in_features, 1),
         )
-        self.params.update(initial("Linear", shape, bias, init, generator(rng), dtype))
+        self.params.update(initial("Linear", shape, bias, init, scalars.generator("Linear", rng), dtype))
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         return linear(x, self.params["weight"], self.params.get("bias"), precision=self.precision), x

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, scalars, window
 from ..functional.normalization import group_norm, group_norm_backward
 from ..ops.batch_norm import batch_norm, batch_norm_backward
 from ..ops.layer_norm import layer_norm, layer_norm_backward
@@ -67,11 +67,13 @@ class BatchNorm(Layer):
         super().__init__()
         name = type(self).__name__
         self.num_features = window.integer(name, "num_features", num_features, 1)
-        if not eps > 0:
+        self.eps = checks.number(name, "eps", eps, finite=False)
+        if not self.eps > 0:
             raise ValueError(f"{name}: eps must be positive; got {eps}")
-        if momentum is not None and not 0 <= momentum <= 1:
+        self.momentum = None if momentum is None else checks.number(name, "momentum", momentum, finite=False)
+        if self.momentum is not None and not 0 <= self.momentum <= 1:
             raise ValueError(f"{name}: momentum must be None or between 0 and 1; got {momentum}")
-        self.eps, self.momentum = float(eps), momentum
+        dtype = _dtype(name, (self.num_features,), dtype)
         if checks.flag(name, "affine", affine):
             self.params = {"weight": np.ones(num_features, dtype), "bias": np.zeros(num_features, dtype)}
         if checks.flag(name, "track_running_stats", track_running_stats):
@@ -163,8 +165,10 @@ class LayerNorm(Layer):
     def __init__(self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, *, dtype: Any = np.float32) -> None:
         super().__init__()
         sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        scalars.shape("LayerNorm", sizes, "normalized_shape")
         self.normalized_shape = tuple(window.integer("LayerNorm", "normalized_shape", size, 1) for size in sizes)
         self.eps = checks.number("LayerNorm", "eps", eps)
+        dtype = _dtype("LayerNorm", self.normalized_shape, dtype)
         if checks.flag("LayerNorm", "elementwise_affine", elementwise_affine):
             self.params = {"weight": np.ones(self.normalized_shape, dtype), "bias": np.zeros(self.normalized_shape, dtype)}
 
@@ -206,10 +210,12 @@ class GroupNorm(Layer):
         if self.num_channels % self.num_groups:
             raise ValueError(f"GroupNorm: num_channels must be divisible by num_groups; got {num_channels} and {num_groups}")
         self.eps = checks.number("GroupNorm", "eps", eps)
+        dtype = _dtype("GroupNorm", (self.num_channels,), dtype)
         if checks.flag("GroupNorm", "affine", affine):
             self.params = {"weight": np.ones(num_channels, dtype), "bias": np.zeros(num_channels, dtype)}
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
+        x = checks.array("GroupNorm", "input", x, None)
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"GroupNorm: input must be (N, {self.num_channels}, ...); got shape {x.shape}")
         return group_norm(x, self.num_groups, self.params.get("weight"), self.params.get("bias"), self.eps), x
@@ -226,3 +232,10 @@ class GroupNorm(Layer):
 
     def _describe(self) -> str:
         return f"{self.num_groups}, {self.num_channels}" + ("" if self.params else ", affine=False")
+
+
+def _dtype(op: str, shape: tuple[int, ...], dtype: Any) -> np.dtype:
+    """Return the checked dtype of parameters of a shape that fits the machine's memory."""
+    found = scalars.dtype(op, dtype)
+    checks.require_memory(op, "a parameter", shape, found.itemsize)
+    return found

@@ -82,6 +82,7 @@ class AvgPool2d(Layer):
         return channels_first(avg_pool2d_backward(channels_last(self, dy), saved, *self.window, layout="NHWC")), {}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        require_image("AvgPool2d", shape)
         return sliding_problem("AvgPool2d", (1, *shape), *self.window).output_shape[1:]
 
     def _describe(self) -> str:
@@ -111,6 +112,7 @@ class AdaptiveAvgPool2d(Layer):
         return channels_first(adaptive_avg_pool2d_backward(channels_last(self, dy), saved, self.output_size, layout="NHWC")), {}
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        require_image("AdaptiveAvgPool2d", shape)
         return (shape[0], *adaptive_sizes("AdaptiveAvgPool2d", (1, *shape), self.output_size))
 
     def _describe(self) -> str:

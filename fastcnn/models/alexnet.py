@@ -6,7 +6,7 @@ import numpy as np
 
 from ..init import he_normal
 from ..layers import Conv2d, Dropout, Flatten, Layer, Linear, ReLU, Sequential
-from ._parts import features_of, pool_of
+from ._parts import checked, features_of, pool_of
 
 _FILTERS = ((24, 5, True), (64, 5, True), (96, 3, False), (96, 3, False), (64, 3, True))  # filters, kernel, pooled
 
@@ -27,7 +27,7 @@ def alexnet(size: int, rng: np.random.Generator | int | None = None, *, channels
     A. Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks", 2012, sections 3.4, 3.5 and 4.2. He's initial
     weights, and no local response normalisation, which later networks left out.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("alexnet", size, channels, classes, rng)
     features: list[Layer] = []
     inputs, height = channels, size
     for filters, kernel, pooled in _FILTERS:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import checks
 from ..layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
-from ._parts import features_of
+from ._parts import checked, features_of
 
 
 def digit_net(
@@ -33,8 +34,14 @@ def digit_net(
     -------
     Sequential
         Takes (N, channels, size, size), gives logits (N, classes).
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("digit_net", size, channels, classes, rng)
+    checks.flag("digit_net", "norm", norm)
     kernel, padding = (5, 0) if size >= 16 else (3, 1)
     features = [
         Conv2d(channels, 24, kernel, padding=padding, rng=rng),
@@ -61,7 +68,7 @@ def deep_digit_net(size: int, rng: np.random.Generator | int | None = None, *, c
     -------------------
     As of `digit_net`; `rng` is of the dropout too.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("deep_digit_net", size, channels, classes, rng)
     kernel, padding = (5, 0) if size >= 16 else (3, 1)
     features = [
         Conv2d(channels, 32, kernel, padding=padding, rng=rng),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import checks
 from ..layers import AvgPool2d, Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential, Tanh
-from ._parts import features_of
+from ._parts import checked, features_of
 
 
 def lenet5(
@@ -29,11 +30,17 @@ def lenet5(
     Sequential
         Takes (N, channels, size, size), gives logits (N, classes).
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
     References
     ----------
     Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II.B.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("lenet5", size, channels, classes, rng)
+    checks.flag("lenet5", "classic", classic)
     kernel, paddings = (5, (2, 0)) if size >= 20 else (3, (1, 1))
 
     def activation() -> Layer:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks
 from ..init import Initializer, he_normal, normal
 from ..layers import SELU, BatchNorm1d, Dropout, Flatten, Layer, Linear, ReLU, Sequential, Sigmoid, Tanh
+from ._parts import checked, positive_ints
 
 ACTIVATIONS: dict[str, Callable[[], Layer]] = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh, "selu": SELU}
 
@@ -87,13 +88,13 @@ def multi_layer_net(
     op = "multi_layer_net"
     make = ACTIVATIONS[checks.choice(op, "activation", activation, tuple(ACTIVATIONS))]
     checks.flag(op, "norm", norm)
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked(op, size, channels, classes, rng)
     layers: list[Layer] = [Flatten()]
-    features = window.integer(op, "channels", channels, 1) * window.integer(op, "size", size, 1) ** 2
-    for i, units in enumerate(hidden):
-        layers.append(Linear(features, window.integer(op, f"hidden[{i}]", units, 1), rng=rng, init=init))
+    features = channels * size**2
+    for units in positive_ints(op, "hidden", hidden):
+        layers.append(Linear(features, units, rng=rng, init=init))
         layers += [BatchNorm1d(units)] if norm else []
         layers.append(make())
-        layers += [Dropout(dropout, rng=rng)] if dropout else []
+        layers += [] if isinstance(dropout, (int, float)) and dropout == 0 else [Dropout(dropout, rng=rng)]
         features = units
     return Sequential(*layers, Linear(features, classes, rng=rng, init=init))

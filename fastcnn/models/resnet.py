@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import window
+from .. import checks, window
 from ..init import he_normal
 from ..layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Layer, Linear, ReLU, Residual, Sequential
+from ._parts import checked
 
 
 def resnet(
@@ -48,9 +49,9 @@ def resnet(
     K. He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2. Where a block changes the shape, a normalised 1x1
     convolution is its shortcut (option B of section 4.1), in the place of zeros (A), which have 2,752 parameters less.
     """
-    window.integer("resnet", "blocks", blocks, 1)
-    window.integer("resnet", "width", width, 1)
-    rng = np.random.default_rng(rng)
+    blocks, width = window.integer("resnet", "blocks", blocks, 1), window.integer("resnet", "width", width, 1)
+    checks.require_memory("resnet", "the first stage", (2 * blocks, width, width, 3, 3), 4)
+    size, channels, classes, rng = checked("resnet", size, channels, classes, rng)
     layers: list[Layer] = [_conv(channels, width, rng), BatchNorm2d(width), ReLU()]
     inputs = width
     for stage, filters in enumerate((width, 2 * width, 4 * width)):

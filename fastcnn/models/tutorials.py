@@ -6,7 +6,7 @@ import numpy as np
 
 from ..init import he_normal, normal
 from ..layers import Conv2d, Dropout, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential
-from ._parts import features_of, pool_of
+from ._parts import checked, features_of, pool_of
 
 
 def conv8_net(size: int, rng: np.random.Generator | int | None = None, *, channels: int = 1, classes: int = 10) -> Sequential:
@@ -32,7 +32,7 @@ def conv8_net(size: int, rng: np.random.Generator | int | None = None, *, channe
     V. Zhou, "CNNs, Part 1: An Introduction to Convolutional Neural Networks", 2019: weights normal with deviations of 1/9 and, in the
     dense layer, 1 / inputs. There the pooling's gradient goes to every maximum; here to the first.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("conv8_net", size, channels, classes, rng)
     features = [Conv2d(channels, 8, 3, bias=False, rng=rng, init=normal(1 / 9)), MaxPool2d(2), Flatten()]
     flat = features_of(features, channels, size)
     return Sequential(*features, Linear(flat, classes, rng=rng, init=normal(1 / flat)))
@@ -52,7 +52,7 @@ def deepnet_mnist(size: int, rng: np.random.Generator | int | None = None, *, ch
     P. Dahal, "deepnet", 2017, run_CNN.py, make_mnist_cnn; weights of He's deviation, in the convolution too, where the original's comes
     from the number of filters.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("deepnet_mnist", size, channels, classes, rng)
     features = [Conv2d(channels, 32, 3, padding=1, rng=rng, init=he_normal), ReLU(), MaxPool2d(2, 1), Flatten()]
     return Sequential(*features, Linear(features_of(features, channels, size), classes, rng=rng, init=he_normal))
 
@@ -71,7 +71,7 @@ def deepnet_cifar(size: int, rng: np.random.Generator | int | None = None, *, ch
     ----------
     P. Dahal, "deepnet", 2017, run_CNN.py, make_cifar10_cnn; weights as in `deepnet_mnist`.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("deepnet_cifar", size, channels, classes, rng)
     features = [
         Conv2d(channels, 16, 5, padding=2, rng=rng, init=he_normal),
         ReLU(),
@@ -98,7 +98,8 @@ def simple_conv_net(size: int, rng: np.random.Generator | int | None = None, *, 
     ----------
     K. Saito, "Deep Learning from Scratch", 2016, section 7.5: weights normal with a deviation of 0.01, biases 0.
     """
-    rng, init = np.random.default_rng(rng), normal(0.01)
+    size, channels, classes, rng = checked("simple_conv_net", size, channels, classes, rng)
+    init = normal(0.01)
     kernel, padding = (5, 0) if size >= 8 else (3, 1)
     features = [Conv2d(channels, 30, kernel, padding=padding, rng=rng, init=init), ReLU(), MaxPool2d(2), Flatten()]
     flat = features_of(features, channels, size)
@@ -119,7 +120,7 @@ def deep_conv_net(size: int, rng: np.random.Generator | int | None = None, *, ch
     ----------
     K. Saito, "Deep Learning from Scratch", 2016, section 8.1.1: He's initial weights, biases 0. There a second dropout sets logits to 0.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("deep_conv_net", size, channels, classes, rng)
     features: list[Layer] = []
     inputs = channels
     for filters, paddings in ((16, (1, 1)), (32, (1, 2)), (64, (1, 1))):

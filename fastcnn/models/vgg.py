@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import checks
 from ..init import he_normal
 from ..layers import BatchNorm2d, Conv2d, Dropout, Flatten, Layer, Linear, ReLU, Sequential
-from ._parts import features_of, pool_of
+from ._parts import checked, features_of, pool_of, positive_ints
 
 
 def vgg(
@@ -39,15 +40,21 @@ def vgg(
     Sequential
         Takes (N, channels, size, size), gives logits (N, classes).
 
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as described.
+
     References
     ----------
     K. Simonyan & A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014, section 2: configuration B's
     blocks; He's initial weights, with which no network need be trained in stages.
     """
-    rng = np.random.default_rng(rng)
+    size, channels, classes, rng = checked("vgg", size, channels, classes, rng)
     features: list[Layer] = []
     inputs = channels
-    for width in filters:
+    checks.flag("vgg", "norm", norm)
+    for width in positive_ints("vgg", "filters", filters):
         for _ in range(2):
             features.append(Conv2d(inputs, width, 3, padding=1, bias=not norm, rng=rng, init=he_normal))
             features += [BatchNorm2d(width), ReLU()] if norm else [ReLU()]

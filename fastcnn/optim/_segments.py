@@ -129,6 +129,7 @@ def by_dtype(op: str, arrays: Mapping[str, Any], writable: bool = True) -> list[
             raise TypeError(f"{op}: {name!r} must have dtype float32 or float64; got {array.dtype}")
         if writable and not array.flags.writeable:
             raise ValueError(f"{op}: {name!r} is read-only, and would be changed in place")
+        checks.require_memory(op, repr(name), array.shape, native.itemsize)  # a broadcast view may stand for more than fits
         groups.setdefault(native, {})[name] = array
     return list(groups.values())
 

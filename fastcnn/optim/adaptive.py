@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import checks, scalars
 from ..jit import Kernel
 from . import _adaptive_kernels as _kernels
 from .algorithms import Adam
-from .base import Optimizer, _require
+from .base import Optimizer
 
 
 class Adadelta(Optimizer):
@@ -45,9 +46,8 @@ class Adadelta(Optimizer):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("Adadelta", "rho", self.rho, 0, 1)
-        if not 0 < self.eps < math.inf:
-            raise ValueError(f"Adadelta: eps must be positive; got {self.eps}")
+        scalars.between("Adadelta", "rho", self.rho, 0, 1, below=True)
+        self.eps = scalars.positive("Adadelta", "eps", self.eps)
 
     def _memory(self) -> tuple[str, ...]:
         return "square_avg", "acc_delta"
@@ -129,13 +129,14 @@ class NAdam(Adam):
         *,
         l1: float = 0.0,
     ) -> None:
-        self.momentum_decay, self.decoupled_weight_decay = momentum_decay, bool(decoupled_weight_decay)
+        self.momentum_decay = momentum_decay
+        self.decoupled_weight_decay = checks.flag("NAdam", "decoupled_weight_decay", decoupled_weight_decay)
         self._product_until = (0, 1.0, 0.0, 0.0)  # steps, M of them, and the settings it is of
         super().__init__(params, lr, betas, eps, weight_decay, l1=l1)
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("NAdam", "momentum_decay", self.momentum_decay, 0, math.inf)
+        scalars.not_negative("NAdam", "momentum_decay", self.momentum_decay)
 
     def _memory(self) -> tuple[str, ...]:
         return "exp_avg", "exp_avg_sq"

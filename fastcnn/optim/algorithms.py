@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import checks, scalars
 from ..jit import Kernel
 from . import _kernels
-from .base import Optimizer, _require
+from .base import Optimizer
 
 
 class SGD(Optimizer):
@@ -42,11 +43,13 @@ class SGD(Optimizer):
         *,
         l1: float = 0.0,
     ) -> None:
-        self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        self.momentum, self.dampening, self.nesterov = momentum, dampening, checks.flag("SGD", "nesterov", nesterov)
         super().__init__(params, lr, weight_decay, l1)
 
     def _check_settings(self) -> None:
         super()._check_settings()
+        self.momentum = checks.number("SGD", "momentum", self.momentum, finite=False)
+        self.dampening = checks.number("SGD", "dampening", self.dampening, finite=False)
         if not 0 <= self.momentum < 1 or (self.nesterov and self.momentum == 0):
             raise ValueError(f"SGD: momentum must be in [0, 1), and above 0 for nesterov; got {self.momentum}")
         if not -math.inf < self.dampening < math.inf or (self.nesterov and self.dampening != 0):
@@ -94,13 +97,14 @@ class Adam(Optimizer):
         *,
         l1: float = 0.0,
     ) -> None:
-        self.betas, self.eps, self.amsgrad = betas, eps, bool(amsgrad)
+        self.betas, self.eps, self.amsgrad = betas, eps, checks.flag(type(self).__name__, "amsgrad", amsgrad)
         super().__init__(params, lr, weight_decay, l1)
 
     def _check_settings(self) -> None:
         super()._check_settings()
+        name = type(self).__name__
+        self.betas, self.eps = scalars.pair(name, "betas", self.betas), checks.number(name, "eps", self.eps, finite=False)
         if not all(0 <= beta < 1 for beta in self.betas) or not 0 < self.eps < math.inf:
-            name = type(self).__name__
             raise ValueError(f"{name}: betas must be in [0, 1) and eps positive; got {self.betas} and {self.eps}")
 
     def _memory(self) -> tuple[str, ...]:
@@ -182,15 +186,14 @@ class RMSprop(Optimizer):
         *,
         l1: float = 0.0,
     ) -> None:
-        self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, bool(centered)
+        self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, checks.flag("RMSprop", "centered", centered)
         super().__init__(params, lr, weight_decay, l1)
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("RMSprop", "alpha", self.alpha, 0, 1)
-        _require("RMSprop", "momentum", self.momentum, 0, 1)
-        if not 0 < self.eps < math.inf:
-            raise ValueError(f"RMSprop: eps must be positive; got {self.eps}")
+        scalars.between("RMSprop", "alpha", self.alpha, 0, 1, below=True)
+        scalars.between("RMSprop", "momentum", self.momentum, 0, 1, below=True)
+        self.eps = scalars.positive("RMSprop", "eps", self.eps)
 
     def _memory(self) -> tuple[str, ...]:
         return "square_avg", "grad_avg" if self.centered else "", "momentum_buffer"
@@ -234,15 +237,14 @@ class Adagrad(Optimizer):
     ) -> None:
         self.lr_decay, self.eps = lr_decay, eps
         super().__init__(params, lr, weight_decay, l1)
-        _require("Adagrad", "initial_accumulator_value", initial_accumulator_value, 0, math.inf)
+        scalars.not_negative("Adagrad", "initial_accumulator_value", initial_accumulator_value)
         for kept in self.state.values():
             kept["sum"].fill(initial_accumulator_value)
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        _require("Adagrad", "lr_decay", self.lr_decay, 0, math.inf)
-        if not 0 < self.eps < math.inf:
-            raise ValueError(f"Adagrad: eps must be positive; got {self.eps}")
+        scalars.not_negative("Adagrad", "lr_decay", self.lr_decay)
+        self.eps = scalars.positive("Adagrad", "eps", self.eps)
 
     def _memory(self) -> tuple[str, ...]:
         return ("sum",)

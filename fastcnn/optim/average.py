@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks, scalars
 from . import _kernels
 from ._segments import Segments, by_dtype
 
@@ -55,10 +56,11 @@ class WeightAverage:
     """
 
     def __init__(self, params: Mapping[str, np.ndarray], decay: float, warmup: bool = True) -> None:
-        if not 0 <= decay < 1:
+        self.decay = checks.number("WeightAverage", "decay", decay, finite=False)
+        if not 0 <= self.decay < 1:
             raise ValueError(f"WeightAverage: decay must be in [0, 1); got {decay}")
-        self.decay, self.warmup, self.updates = decay, bool(warmup), 0
-        self._build({name: params[name] for name in params})
+        self.warmup, self.updates = checks.flag("WeightAverage", "warmup", warmup), 0
+        self._build(dict(scalars.mapping("WeightAverage", "params", params)))
         for name, mean in self.params.items():
             mean[...] = params[name]
 
@@ -83,6 +85,7 @@ class WeightAverage:
         ValueError
             A name is missing or unknown, a shape differs, or the count is none.
         """
+        scalars.mapping("WeightAverage", "state", state)
         names = {*self.params, "updates"}
         if set(state) != names:
             missing, unknown = sorted(names - set(state)), sorted(set(state) - names)

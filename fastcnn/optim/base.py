@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks, scalars
 from ..jit import Kernel
 from ._segments import Segments, address, by_dtype
 from .penalties import l1_penalty, l2_penalty
@@ -44,7 +45,7 @@ class Optimizer:
     """
 
     def __init__(self, params: Mapping[str, np.ndarray], lr: float, weight_decay: float = 0.0, l1: float = 0.0) -> None:
-        self.params = dict(params)
+        self.params = dict(scalars.mapping(type(self).__name__, "params", params))
         self.lr, self.weight_decay, self.l1 = lr, weight_decay, l1
         self._check_settings()
         self._build()
@@ -72,7 +73,7 @@ class Optimizer:
         """
         self._check_settings()
         addresses, kept = [[0] * len(group.counts) for group in self._groups], []
-        for name, grad in grads.items():
+        for name, grad in scalars.mapping(type(self).__name__, "grads", grads).items():
             place = self._places.get(name)
             if place is None:
                 raise ValueError(f"{type(self).__name__}: gradient {name!r} of shape {np.shape(grad)}; expected {sorted(self.params)}")
@@ -112,6 +113,7 @@ class Optimizer:
             A name is missing or unknown, a shape differs, or a count or the learning rate is out of its range.
         """
         op, own = type(self).__name__, self.state_dict()
+        scalars.mapping(op, "state", state)
         if set(state) != set(own):
             missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
             raise ValueError(f"{op}: state misses {missing} and has unknown {unknown}")
@@ -123,7 +125,7 @@ class Optimizer:
             new[name] = given.astype(value.dtype)
             if name.endswith(".step") and value.dtype == np.int64 and (given < 0 or given != new[name]):
                 raise ValueError(f"{op}: {name} must be a count; got {given}")
-        _require(op, "lr", float(new["lr"]), 0, math.inf)
+        scalars.not_negative(op, "lr", float(new["lr"]))
         self.lr = float(new["lr"])
         for group in self._groups:
             group.counts = [int(new[f"{name}.step"]) for name in group.segments.names]
@@ -150,7 +152,9 @@ class Optimizer:
         return False
 
     def _check_settings(self) -> None:
-        """Raise ValueError for a setting out of its range: at the start, and before every step, as they may have been assigned."""
+        """Raise for a setting that is no number or out of its range: at the start and before every step, as it may have been assigned."""
+        for setting in ("lr", "weight_decay", "l1"):
+            setattr(self, setting, checks.number(type(self).__name__, setting, getattr(self, setting), finite=False))
         lr, decay = self.lr, self.weight_decay
         if not 0 <= lr < math.inf or not 0 <= decay < math.inf:
             name = type(self).__name__
@@ -225,8 +229,3 @@ class _Group:
         """Return the memory of each parameter by name and kind."""
         kinds = {name: self.segments.views(flat) for name, flat in zip(names, self.memory, strict=True) if name}
         return {name: {kind: views[name] for kind, views in kinds.items()} for name in self.segments.names}
-
-
-def _require(op: str, name: str, value: float, least: float, below: float) -> None:
-    if not least <= value < below:
-        raise ValueError(f"{op}: {name} must be at least {least} and below {below}; got {value}")

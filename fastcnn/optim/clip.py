@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import checks, scalars
 from . import _kernels
 from ._segments import Segments, by_dtype
 
@@ -38,9 +39,11 @@ def clip_grad_norm(grads: Mapping[str, np.ndarray], max_norm: float, error_if_no
     ----------
     R. Pascanu et al., "On the difficulty of training recurrent neural networks", 2013; `torch.nn.utils.clip_grad_norm_`.
     """
+    max_norm = checks.number("clip_grad_norm", "max_norm", max_norm, finite=False)
+    checks.flag("clip_grad_norm", "error_if_nonfinite", error_if_nonfinite)
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm: max_norm must not be negative; got {max_norm}")
-    groups = [Segments(arrays) for arrays in by_dtype("clip_grad_norm", grads)]
+    groups = [Segments(arrays) for arrays in by_dtype("clip_grad_norm", scalars.mapping("clip_grad_norm", "grads", grads))]
     total = 0.0
     for group in groups:
         group.fetch()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, scalars
 
 
 def l2_penalty(params: Mapping[str, np.ndarray], weight_decay: float) -> float:
@@ -36,10 +37,17 @@ def l2_penalty(params: Mapping[str, np.ndarray], weight_decay: float) -> float:
     (1.25, 0.7000000000000001)
     """
     share = checks.number("l2_penalty", "weight_decay", weight_decay)
-    return share / 2 * sum(float(np.square(w, dtype=np.float64).sum()) for w in params.values()) if share else 0.0
+    arrays = _arrays("l2_penalty", params)
+    return share / 2 * sum(float(np.square(w, dtype=np.float64).sum()) for w in arrays) if share else 0.0
 
 
 def l1_penalty(params: Mapping[str, np.ndarray], l1: float) -> float:
     """Return l1 * sum |w|, whose gradient l1 * sign(w) is what optimisers add for `l1`; arguments, result and errors as of `l2_penalty`."""
     share = checks.number("l1_penalty", "l1", l1)
-    return share * sum(float(np.abs(w).sum(dtype=np.float64)) for w in params.values()) if share else 0.0
+    arrays = _arrays("l1_penalty", params)
+    return share * sum(float(np.abs(w).sum(dtype=np.float64)) for w in arrays) if share else 0.0
+
+
+def _arrays(op: str, params: Any) -> list[np.ndarray]:
+    found = scalars.mapping(op, "params", params)
+    return [checks.array(op, repr(name), array, None) for name, array in found.items()]

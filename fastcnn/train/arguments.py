@@ -16,15 +16,12 @@ from ..layers import Layer
 from ..optim import Optimizer
 from ..registry import PRECISIONS
 from .callbacks import EarlyStopping
-from .evaluation import checked_images
+from .evaluation import checked_images, checked_labels
 
 
 def checked_data(model: Layer, images: Any, labels: Any, which: str) -> tuple[np.ndarray, np.ndarray]:
     """Return images and labels that the model can be trained on, or judged by (`which`: "validation ")."""
-    images, labels = checked_images("fit", images), np.asarray(labels)
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        hint = "; argmax(axis=1) makes them of one-hot rows" if labels.ndim == 2 else ""
-        raise ValueError(f"fit: {which}labels must be (N,) integers, one class per image; got {labels.dtype} {labels.shape}{hint}")
+    images, labels = checked_images("fit", images), checked_labels("fit", labels, which)
     if len(labels) != len(images):
         raise ValueError(f"fit: {which}labels must be as many as images, {len(images)}; got {len(labels)}")
     shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
@@ -62,7 +59,7 @@ def check_settings(
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"fit: {name} must be an int of at least {least}; got {value!r}")
-    if average is not None and not 0 <= average < 1:
+    if average is not None and not 0 <= checks.number("fit", "average", average, finite=False) < 1:
         raise ValueError(f"fit: average is the decay of a moving average, at least 0 and below 1; got {average!r}")
     checks.choice("fit", "precision", precision, PRECISIONS)
     if augment is not None and not isinstance(augment, Augment):
@@ -73,6 +70,24 @@ def check_settings(
         raise TypeError(f"fit: validation must be a share, or a pair (images, labels); got {type(validation).__name__}")
     if early_stopping is not None and early_stopping.monitor.startswith("validation") and validation is None:
         raise ValueError(f"fit: early stopping by {early_stopping.monitor} needs validation=, a share of the images or (images, labels)")
+
+
+def check_helpers(model: Any, loss: Any, optimizer: Any, callbacks: Any, progress: Any, resume: Any) -> None:
+    """Raise TypeError for an object that cannot do what training asks of it."""
+    if not isinstance(model, Layer):
+        raise TypeError(f"fit: model must be a Layer; got {type(model).__name__}")
+    for name, value, methods in (
+        ("loss", loss, ("forward", "step")),
+        ("progress", None if isinstance(progress, bool) else progress, ("begin", "advance", "end_epoch", "close")),
+    ):
+        if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
+            kind = "a Progress, a bool or None" if name == "progress" else "a SoftmaxCrossEntropy, or like it"
+            raise TypeError(f"fit: {name} must be {kind}; got {type(value).__name__}")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise TypeError(f"fit: optimizer must be an Optimizer; got {type(optimizer).__name__}")
+    if not isinstance(callbacks, (tuple, list)):
+        raise TypeError(f"fit: callbacks must be a sequence of Callback; got {type(callbacks).__name__}")
+    checks.flag("fit", "resume", resume)
 
 
 def checked_schedule(schedule: Callable[[int], float] | None, optimizer: Optimizer, steps: int) -> Callable[[int], float]:

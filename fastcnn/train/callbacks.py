@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import checks, window
 from .history import Epoch
 
 if TYPE_CHECKING:
@@ -72,9 +73,9 @@ class EarlyStopping:
     def __post_init__(self) -> None:
         if isinstance(self.patience, bool) or not isinstance(self.patience, (int, np.integer)) or self.patience < 1:
             raise ValueError(f"EarlyStopping: patience must be an int of at least 1; got {self.patience!r}")
-        if self.monitor not in MONITORS:
-            raise ValueError(f"EarlyStopping: monitor must be one of {', '.join(MONITORS)}; got {self.monitor!r}")
-        if not self.min_delta >= 0:
+        if not isinstance(self.monitor, str) or self.monitor not in MONITORS:
+            raise ValueError(f"EarlyStopping: monitor must be one of {', '.join(MONITORS)}; got {window.shown(self.monitor)}")
+        if not checks.number("EarlyStopping", "min_delta", self.min_delta, finite=False) >= 0:
             raise ValueError(f"EarlyStopping: min_delta must not be negative; got {self.min_delta}")
 
     def improves(self, epoch: Epoch, best: float | None) -> bool:

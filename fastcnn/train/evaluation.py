@@ -54,8 +54,7 @@ def predict(
         An argument is none of these; bytes came without mean and deviation.
     """
     images = checked_images("predict", images)
-    if batch_size < 1:
-        raise ValueError(f"predict: batch_size must be at least 1; got {batch_size}")
+    batch_size = window.integer("predict", "batch_size", batch_size, 1)
     if images.dtype == np.uint8 and (mean is None or deviation is None):
         raise ValueError("predict: uint8 images need the mean and deviation of the training images: History has both")
     check_shifts("predict", shifts)
@@ -95,12 +94,13 @@ def evaluate(
     TypeError, ValueError
         As of `predict`; or labels are not as many as images.
     """
+    images, labels = checked_images("evaluate", images), checked_labels("evaluate", labels)
     if len(labels) != len(images):
         raise ValueError(f"evaluate: labels must be as many as images; got {len(labels)} and {len(images)}")
     if samples is not None and window.integer("evaluate", "samples", samples, 1) < len(images):
         rng = np.random.default_rng(window.integer("evaluate", "seed", seed, 0))
         chosen = np.sort(rng.choice(len(images), samples, replace=False))
-        images, labels = checked_images("evaluate", images)[chosen], np.asarray(labels)[chosen]
+        images, labels = images[chosen], labels[chosen]
     logits = predict(model, images, mean, deviation, batch_size=batch_size, precision=precision, shifts=shifts)
     return float(np.mean(logits.argmax(axis=1) == labels))
 
@@ -189,7 +189,7 @@ def _inputs(images: np.ndarray, mean: Any, share: Any) -> np.ndarray:
 
 def checked_images(operation: str, images: Any) -> np.ndarray:
     """Return images that training and prediction take: uint8 of rank 3 or 4, or float32 of rank 4; at least one of at least one pixel."""
-    if not isinstance(images, np.ndarray):
+    if not isinstance(images, np.ndarray) or isinstance(images, np.ma.MaskedArray):
         raise TypeError(f"{operation}: images must be a NumPy array; got {type(images).__name__}")
     if images.dtype not in (np.uint8, np.float32):
         raise TypeError(
@@ -200,6 +200,20 @@ def checked_images(operation: str, images: Any) -> np.ndarray:
         expected = "(N, H, W) or (N, C, H, W)" if len(ranks) == 2 else "(N, C, H, W) (add the channel: images[:, None])"
         raise ValueError(f"{operation}: {images.dtype} images must be {expected}, and not empty; got shape {images.shape}")
     return images
+
+
+def checked_labels(operation: str, labels: Any, which: str = "") -> np.ndarray:
+    """Return labels (N,) of any integer type, from an array or a list; `which` ("validation ") stands before the word in errors."""
+    if isinstance(labels, np.ma.MaskedArray) or not isinstance(labels, (np.ndarray, list, tuple)):
+        raise TypeError(f"{operation}: {which}labels must be an array of integers; got {type(labels).__name__}")
+    try:
+        found = np.asarray(labels)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{operation}: {which}labels must be (N,) integers, one class per image: {error}") from error
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        hint = "; argmax(axis=1) makes them of one-hot rows" if found.ndim == 2 else ""
+        raise ValueError(f"{operation}: {which}labels must be (N,) integers, one class per image; got {found.dtype} {found.shape}{hint}")
+    return found
 
 
 def check_shifts(operation: str, shifts: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks, window
 from ..data.arrays import moments
 from ..data.augment import Augment
 from ..data.batches import Batches
@@ -128,8 +129,7 @@ def fit(
     >>> [epoch.number for epoch in history.epochs], len(history.step_losses)
     ([1, 2], 6)
     """
-    if not isinstance(model, Layer):
-        raise TypeError(f"fit: model must be a Layer; got {type(model).__name__}")
+    arguments.check_helpers(model, loss, optimizer, callbacks, progress, resume)
     images, labels = arguments.checked_data(model, images, labels, "")
     arguments.check_settings(epochs, batch_size, average, precision, seed, early_stopping, validation, augment)
     arguments.check_data_settings(sampling, standardise, images)
@@ -193,7 +193,16 @@ def _trained(run: Run, progress: Progress | bool | None, callbacks: Sequence[Any
 
 
 def count_steps(images: int, epochs: float, batch_size: int) -> int:
-    """Return the steps of a run, ceil(epochs * ceil(images / batch_size)): what a schedule wants to know."""
+    """Return the steps of a run, ceil(epochs * ceil(images / batch_size)): what a schedule wants to know.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A number is of another kind, or out of its range.
+    """
+    op = "count_steps"
+    images, batch_size = window.integer(op, "images", images, 0), window.integer(op, "batch_size", batch_size, 1)
+    epochs = checks.number(op, "epochs", epochs)
     return max(1, math.ceil(epochs * -(-images // batch_size) - 1e-6))  # 0.7 of 10 batches are 7, though 0.7 * 10 > 7
 
 

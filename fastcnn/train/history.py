@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import checks, scalars
+
 
 class Epoch(NamedTuple):
     """One epoch, or the part of one that the run ended with.
@@ -108,8 +110,10 @@ def running_average(values: Sequence[float], decay: float = 0.98) -> np.ndarray:
     >>> running_average([4.0, 1.0, 1.0], decay=0.5).tolist()
     [4.0, 2.0, 1.4285714285714286]
     """
-    if not 0 <= decay < 1:
-        raise ValueError(f"running_average: decay must be at least 0 and below 1; got {decay!r}")
+    decay = scalars.between("running_average", "decay", decay, 0, 1, below=True)
+    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, str) or np.ndim(values) != 1:
+        raise TypeError(f"running_average: values must be a sequence of numbers; got {type(values).__name__}")
+    values = [checks.number("running_average", f"values[{t}]", value, finite=False) for t, value in enumerate(values)]
     found, total, weight = np.empty(len(values)), 0.0, 0.0
     for t, value in enumerate(values):
         total, weight = decay * total + value, decay * weight + 1

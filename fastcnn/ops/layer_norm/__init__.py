@@ -129,6 +129,8 @@ def _rows(x: np.ndarray, of: tuple[int, int], value: np.ndarray | None, default:
 
 def _shape(op: str, x: np.ndarray, value: Any) -> tuple[int, ...]:
     given = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(given) > 32:  # whose list would fill a page
+        raise ValueError(f"{op}: normalized_shape must have at most 32 axes; got {len(given)}")
     shape = tuple(window.integer(op, "normalized_shape", size, 0) for size in given)
     if not shape:
         raise ValueError(f"{op}: Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element; got ()")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ... import checks
+from ... import checks, scalars
 from ...registry import Operation
 from ...window import integer
 from . import problem as _problem
@@ -166,12 +166,7 @@ def _input(op: str, input: Any, dtype: Any) -> np.ndarray:
     x = checks.array(op, "input", input, None)
     if dtype is None:
         return x
-    try:
-        wanted = np.dtype(dtype)
-    except TypeError as error:
-        raise TypeError(f"{op}: dtype must be float32 or float64; got {dtype!r}") from error
-    if wanted not in checks.FLOATS:
-        raise TypeError(f"{op}: dtype must be float32 or float64; got {wanted}")
+    wanted = scalars.dtype(op, dtype)
     with np.errstate(over="ignore"):
         return x.astype(wanted, copy=False)
 

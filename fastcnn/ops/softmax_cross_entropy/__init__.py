@@ -113,9 +113,7 @@ def _check(op: str, input: Any, target: Any, reduction: Any, label_smoothing: An
     if x.shape[1] == 0:
         raise ValueError(f"{op}: input must have at least one class; got shape {x.shape}")
     checks.choice(op, "reduction", reduction, ("mean", "sum", "none"))
-    if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, Real):
-        raise TypeError(f"{op}: label_smoothing must be a float; got {type(label_smoothing).__name__}")
-    label_smoothing = float(label_smoothing)
+    label_smoothing = checks.number(op, "label_smoothing", label_smoothing, finite=False)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"{op}: label_smoothing must be between 0 and 1; got {label_smoothing}")
     t = checks.array(op, "target", target, ("N", "NC"), None)

@@ -1,0 +1,153 @@
+"""The same call in PyTorch, where it has one: what it refuses and we accept is a failure, unless it is a listed extension.
+
+Only what we accept is asked, with arrays of at most a million elements: on absurd sizes PyTorch crashes, or takes all memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tests.fuzz.judge import Outcome, arrays_in
+from tests.fuzz.vocabulary import vocabulary
+from tests.fuzz.words import Box
+
+_MOST = 10**6
+
+
+class Verdict(NamedTuple):
+    """What PyTorch says: "agrees", "disagrees", "extension" or "not asked"; and why."""
+
+    kind: str
+    detail: str = ""
+
+
+def torch() -> Any:
+    """Return PyTorch, or None where it is not installed."""
+    try:
+        found = importlib.import_module("torch")
+    except ImportError:
+        return None
+    found.set_num_threads(1)
+    return found
+
+
+_OWN = ("algorithm", "precision", "return_saved", "relu", "rng", "return_mask")  # arguments that PyTorch does not have
+_ARRAYS = ("input", "weight", "bias", "target", "tensor", "grad_output", "indices", "running_mean", "running_var")
+_NAMES = {"im2col": "unfold", "col2im": "fold"}
+_IN_GRAD = {f"conv{d}d_{what}" for d in (1, 2, 3) for what in ("input", "weight")}
+
+
+def compare(peer: Any, name: str, arguments: dict[str, str], outcome: Outcome) -> Verdict:
+    """Return what PyTorch makes of a call of ours."""
+    room, _, short = name.rpartition(".")
+    if outcome.kind != "returned" or room != "functional" or not _asked(peer, short, arguments):
+        return Verdict("not asked")
+    given = {key: eval(value, dict(vocabulary())) for key, value in arguments.items() if key not in _OWN}
+    if any(array.size > _MOST for value in given.values() for array in arrays_in(value)):
+        return Verdict("not asked")
+    reason = extension(short, given)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            plain = {key: _plain(peer, value, key not in _ARRAYS) for key, value in given.items()}
+            if plain.get("dtype") is not None:
+                plain["dtype"] = getattr(peer, np.dtype(plain["dtype"]).name)
+            theirs = _call(peer, short, plain)
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, OverflowError) as error:
+        if reason:
+            return Verdict("extension", reason)
+        return Verdict("disagrees", f"PyTorch refuses: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    if reason:
+        return Verdict("extension", reason)
+    wrong = _differs(outcome.result, theirs)
+    return Verdict("disagrees", wrong) if wrong else Verdict("agrees")
+
+
+def _asked(peer: Any, short: str, arguments: dict[str, str]) -> bool:
+    if short.endswith("_backward") or short.startswith("global_") or "'NHWC'" in arguments.values():
+        return False
+    if "True" in (arguments.get("return_saved"), arguments.get("relu"), arguments.get("return_mask")):
+        return False  # other results than PyTorch's
+    if short == "dropout2d" or (short == "dropout" and "'training'" not in arguments):
+        return False  # chance
+    return short in _IN_GRAD or hasattr(peer.nn.functional, _NAMES.get(short, short)) or hasattr(peer, short)
+
+
+def _call(peer: Any, short: str, given: dict[str, Any]) -> Any:
+    functional = peer.nn.functional
+    if short in _IN_GRAD:
+        return getattr(peer.nn.grad, short)(**given)
+    function = getattr(functional, _NAMES.get(short, short), None) or getattr(peer, short)
+    first = [given.pop("tensor")] if short == "one_hot" else []
+    return function(*first, **given)
+
+
+def _plain(peer: Any, value: Any, is_size: bool = False) -> Any:
+    """Return an argument as PyTorch takes it: tensors for arrays in any form, plain numbers for NumPy's."""
+    if isinstance(value, Box):
+        value = value.array
+    if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iu" and is_size:
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        array = np.array(value, dtype=value.dtype.newbyteorder("="), order="C", subok=False)
+        return peer.from_numpy(array)
+    if isinstance(value, (np.integer, np.floating)):
+        return value.item()
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_plain(peer, item, is_size) for item in value)
+    return value
+
+
+def extension(short: str, given: dict[str, Any]) -> str:
+    """Return why we accept what PyTorch refuses, or nothing."""
+    padding, stride = given.get("padding"), given.get("stride")
+    if isinstance(padding, (tuple, list)) and any(isinstance(side, (tuple, list)) for side in padding):
+        return "asymmetric padding"
+    if short.startswith("adaptive_") and "1d" in short and given.get("output_size") == (None,):
+        return "None keeps the length, in a tuple too"
+    if short.startswith("adaptive_") and given.get("output_size") is None:
+        return "None keeps all lengths"
+    if short in _IN_GRAD and short.endswith("weight") and len(given["weight_size"]) > np.ndim(given["input"]):
+        return "a single image in gradients too"
+    if short in _IN_GRAD and isinstance(padding, str):
+        return "the words of padding in gradients too"
+    if short == "one_hot":
+        return "labels of every integer type"
+    target = given.get("target")
+    if short in ("nll_loss", "cross_entropy") and isinstance(target, np.ndarray) and target.dtype.kind in "iu" and target.dtype != np.int64:
+        return "labels of every integer type"
+    if any(isinstance(value, Fraction) or (type(value) is int and abs(value) >= 2**63) for value in given.values()):
+        return "every kind of number is a float where one is asked for"
+    if isinstance(padding, str) and (short in ("im2col", "col2im") or stride not in (None, 1)):
+        return "padding='same' with any stride, as in TensorFlow; the words in im2col too"
+    return ""
+
+
+def _differs(ours: Any, theirs: Any) -> str:
+    """Return how results differ, or nothing."""
+    one, other = (value if isinstance(value, (tuple, list)) else (value,) for value in (ours, theirs))
+    if len(one) != len(other):
+        return f"{len(one)} results; PyTorch has {len(other)}"
+    for mine, tensor in zip(one, other, strict=True):
+        got, want = np.asarray(mine), tensor.detach().numpy()
+        if got.shape != want.shape or got.dtype != want.dtype:
+            return f"{got.dtype} {got.shape}; PyTorch has {want.dtype} {want.shape}"
+        if got.dtype.kind != "f":
+            if not np.array_equal(got, want):
+                return f"other values: {got.ravel()[:6]}; PyTorch has {want.ravel()[:6]}"
+            continue
+        finite = np.isfinite(want)
+        if not np.array_equal(np.where(finite, 0, got), np.where(finite, 0, want), equal_nan=True):
+            return f"other NaN or infinities: {got.ravel()[:6]}; PyTorch has {want.ravel()[:6]}"
+        scale = float(np.abs(want[finite]).max(initial=1e-30))
+        off = float(np.abs(got[finite].astype(np.float64) - want[finite]).max(initial=0))
+        if off > scale * (1e-4 if got.dtype == np.float32 else 1e-9):
+            return f"off by {off:g} of {scale:g}"
+    return ""
