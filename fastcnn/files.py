@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import machine
+from . import archive, machine
+
+_JSON_BYTES = 2**26
 
 
 @contextlib.contextmanager
@@ -48,29 +51,55 @@ def require_writable(path: str | os.PathLike[str]) -> None:
     probe.unlink()
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Raises
+    ------
+    ValueError
+        It is a pipe, a device or the like, which may have no end, or wait for one that never writes.
+    OSError
+        It cannot be opened, as a folder cannot.
+    """
+    mode = os.stat(path).st_mode  # before opening: that would wait for a pipe's other end
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError(f"{path}: expected a regular file; got a pipe, device or socket")
+    return open(path, "rb")
+
+
 def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as .npz, without pickle; TypeError for an array of objects."""
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
-            raise TypeError(f"save_arrays: {name} holds Python objects, which only pickle could store")
+    """Write named arrays as .npz, without pickle; TypeError for an array of objects, ValueError for a name that no zip can hold."""
     with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        archive.write_npz(file, arrays)
 
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Return the named arrays of an .npz file; ValueError for pickled content and for other files, BadZipFile for damaged ones."""
-    with open(path, "rb") as file:  # not by name: NumPy leaves a damaged file open
-        found = np.load(file, allow_pickle=False)
-        if not isinstance(found, np.lib.npyio.NpzFile):
-            raise ValueError(f"load_arrays: {path} holds a single array; an .npz file was expected")
-        with found:
-            return {name: found[name] for name in found.files}
+    """Return the named arrays of an .npz file; ValueError where it is another or a damaged one, whatever it claims; nothing is executed."""
+    with open_regular(path) as file:
+        return archive.read_npz(file)
 
 
 def save_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write a value as indented JSON."""
     with replacing(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def load_json(path: str | os.PathLike[str]) -> Any:
+    """Return the value of a file of JSON; ValueError where it is none, has more than 64 MiB or is nested too deeply."""
+    with open_regular(path) as file:
+        content = file.read(_JSON_BYTES + 1)
+    if len(content) > _JSON_BYTES:
+        raise ValueError(f"more than {_JSON_BYTES:,} bytes of JSON")
+    return parse_json(content.decode())
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a text of JSON; ValueError where it is none or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def cache_folder() -> Path:

@@ -26,6 +26,7 @@ LAYERS = [
         "pools",
         "window",
         "files",
+        "archive",
         "agreement",
         "builds",
         "timing",
