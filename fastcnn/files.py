@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,10 +25,12 @@ _JSON_BYTES = 2**26
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that takes its name when the block ends without an exception.
 
-    The folder is made where it is missing; on an exception the old file stays as it was.
+    The folder is made where it is missing; on an exception the old file stays as it was. What processes that were killed an hour ago or
+    earlier have left of the same file is removed.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale_parts(target)
     name = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)  # less the umask
     try:
@@ -38,6 +42,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         name.unlink(missing_ok=True)
         raise
+
+
+def remove_stale_parts(path: Path, seconds: float = 3600.0) -> None:
+    """Remove what processes that were killed while they wrote a file have left beside it, where so many seconds have passed."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        try:
+            if time.time() - part.stat().st_mtime > seconds:
+                part.unlink()
+        except OSError:
+            continue  # another process was faster, or it is not ours to remove: it harms nobody
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:

@@ -7,7 +7,6 @@ history, and the best epoch of early stopping. Batches need no state: they follo
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import time
@@ -75,7 +74,7 @@ class Saver:
     def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
         self.path = Path(checkpoint.path)
         files.require_writable(self.path)
-        _remove_stale_parts(self.path)
+        files.remove_stale_parts(self.path, _STALE)
         self.saved: int | None = None
         self._every, self._steps, self._settings = checkpoint.seconds, checkpoint.steps, settings
         self._begin = self._last = time.perf_counter()
@@ -98,16 +97,6 @@ class Saver:
         self.saved, self._last = run.step, time.perf_counter()
         self._spent += self._last - begin
         self._longest = max(self._longest, self._last - begin)
-
-
-def _remove_stale_parts(path: Path) -> None:
-    """Remove what processes that were killed while they saved have left beside the file."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        try:
-            if time.time() - part.stat().st_mtime > _STALE:
-                part.unlink()
-        except OSError:
-            continue  # another process was faster, or it is not ours to remove: it harms nobody
 
 
 # --- Saving ------------------------------------------------------------------------------------------------------------
