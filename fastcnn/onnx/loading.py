@@ -43,7 +43,7 @@ def _fetch(tensors: list[Any], path: Path) -> None:
         told = {entry.key: entry.value for entry in tensor.external_data}
         name = f"{path}: the data of {tensor.name[:80]!r}"
         location = told.get("location", "")
-        file = (folder / location).resolve()  # behind links
+        file = (folder / location.replace("\0", "/..")).resolve()  # behind links
         if not location or "\0" in location or not file.is_relative_to(folder):
             raise ValueError(f"{name} must lie in a file of the model's folder; got {location[:80]!r}")
         if file not in sizes:

@@ -144,4 +144,6 @@ def listed(node: Node, inputs: Inputs, index: int, name: str) -> tuple[int, ...]
 def axis_of(node: Node, ndim: int, default: int = 0, name: str = "axis") -> int:
     """Return an axis attribute, counted from the front."""
     axis = int(node.get(name, default))
+    if not -ndim <= axis <= ndim:  # ndim itself is behind the last one, which Flatten may ask for
+        raise ValueError(f"{name} must be at least {-ndim} and at most {ndim}; got {axis}")
     return axis + ndim if axis < 0 else axis
