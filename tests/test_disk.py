@@ -129,6 +129,7 @@ def test_four_writers_and_readers_only_ever_see_whole_files(tmp_path: Path) -> N
 # Besides files.py: a download, which is checked before it gets its name; Numba's own writer of compiled code, whose digest is checked when
 # it is read; an entry of a zip in a file that was given; what peers exchange in a temporary folder.
 OTHERS = {
+    "fastcnn/archive.py": {"open"},
     "fastcnn/data/cache.py": {"mkstemp", "replace"},
     "fastcnn/kernel_cache.py": {"_open_for_write"},
     "fastcnn/peers/truth.py": {"save"},
