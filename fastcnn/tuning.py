@@ -12,7 +12,6 @@ import contextlib
 import functools
 import hashlib
 import inspect
-import json
 import platform
 from collections.abc import Hashable, Iterator
 from contextvars import ContextVar
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import checks, machine
-from .files import cache_folder, save_json
+from .files import cache_folder, load_json, save_json
 from .kernel_cache import kernel_version
 from .timing import measure
 
@@ -139,7 +138,7 @@ def _key(problem: Any, direction: str, precision: str) -> str:
 def _tables(path: Path) -> dict[str, str]:
     """Return a file's results; none where it is missing or damaged, which is not worth more than measuring again."""
     try:
-        read = json.loads(path.read_text("utf-8"))
+        read = load_json(path)
     except (OSError, ValueError):
         return {}
     return {key: name for key, name in read.items() if isinstance(name, str)} if isinstance(read, dict) else {}

@@ -11,8 +11,6 @@ they are::
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,11 +106,12 @@ def load(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         The file cannot be read.
     """
     kind = _format("load", path)
-    damage: tuple[type[Exception], ...] = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+    damage: tuple[type[Exception], ...] = (ValueError,)
     read: Callable[[Any], dict[str, np.ndarray]] = files.load_arrays
     if kind == ".safetensors":
-        read = _safetensors().load_file
-        damage += (extras.require("safetensors", "safetensors", "safetensors", "a .safetensors file").SafetensorError,)
+        read = _load_safetensors
+        package = extras.require("safetensors", "safetensors", "safetensors", "a .safetensors file")
+        damage += (package.SafetensorError, KeyError, TypeError)  # of dtypes that NumPy does not have
     try:
         return read(path)
     except damage as error:
@@ -216,6 +215,13 @@ def _format(op: str, path: Any) -> str:
 
 def _safetensors() -> Any:
     return extras.require("safetensors.numpy", "safetensors", "safetensors", "a .safetensors file")
+
+
+def _load_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    found = _safetensors()
+    files.open_regular(path).close()  # the package would wait for a pipe
+    arrays: dict[str, np.ndarray] = found.load_file(path)
+    return arrays
 
 
 def _quoted(names: list[str]) -> str:

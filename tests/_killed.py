@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcnn import files
+from fastcnn import archive, files
 from fastcnn.layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Sequential
 from fastcnn.optim import Adam
 from fastcnn.schedules import OneCycle
@@ -64,18 +64,18 @@ def die_while_saving(count: int, when: str) -> None:
     """End this process, as kill -9 would, in its `count`-th saving: in the middle of the file, before it is renamed, or after."""
     done = [0]
     if when == "middle":
-        savez = np.savez
+        write = archive.write_npz
 
-        def half(file: Any, **arrays: Any) -> None:
+        def half(file: Any, arrays: Any) -> None:
             done[0] += 1
             if done[0] == count:
                 names = list(arrays)
-                savez(file, **{name: arrays[name] for name in names[: len(names) // 2]})
+                write(file, {name: arrays[name] for name in names[: len(names) // 2]})
                 file.flush()
                 os._exit(9)
-            savez(file, **arrays)
+            write(file, arrays)
 
-        files.np.savez = half  # type: ignore[assignment]
+        archive.write_npz = half
     else:
         replace = os.replace
 

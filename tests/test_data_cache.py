@@ -270,6 +270,9 @@ def test_a_killed_download_leaves_nothing_that_is_taken_for_a_file(serve, tmp_pa
     assert left.startswith(".0.gz.")
     assert left.endswith(".part")
     assert damage(tmp_path / NAMES[0], FILES[0], PATIENT) == f"{tmp_path / NAMES[0]}: no such file"
+    os.utime(tmp_path / left, (time.time() - 7200,) * 2)
+    assert fill((serve().url,), tmp_path, FILES, PATIENT) == []
+    assert names_in(tmp_path) == NAMES, "two hours later the next download has removed what the dead one left"
 
 
 # --- The folder -------------------------------------------------------------------------------------------------------

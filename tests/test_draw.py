@@ -403,6 +403,22 @@ def test_localhost_is_a_name_of_ours(server: DrawServer) -> None:
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", b"431"),
         (b"GET / HTTP/1.1\r\n" + b"X: 1\r\n" * 200 + b"\r\n", b"431"),
         (b"GET / HTTP/9.9\r\n\r\n", b"505"),
+        (b"GET /\r\nHost: 127.0.0.1:PORT\r\n\r\n", b"505"),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length : 40\r\n\r\nGET /style.css HTTP/1.1\r\n\r\n", b"400"),
+        (b"POST /read HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nTransfer-Encoding : chunked\r\nContent-Length: 3\r\n\r\n0\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nX: a\r\n Content-Length: 3\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nno colon\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: 127.0.0.1.:PORT\r\n\r\n", b"403"),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:PORT\r\n\r\n", b"403"),
+        (b"GET / HTTP/1.1\r\nHost: user@127.0.0.1:PORT\r\n\r\n", b"403"),
+        (b"GET /%00 HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", b"404"),
+        (b"GET /\0 HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", b"404"),
+        (b"GET http://127.0.0.1:PORT/ HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", b"404"),
+        (b"GET //example.org/ HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", b"404"),
+        (b"CONNECT example.org:80 HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n", b"404"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"505"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a b\r\n\r\n", b"400"),
         (b"<script> / x y\r\n\r\n", b"400"),
     ],
 )
@@ -412,6 +428,16 @@ def test_malformed_requests(server: DrawServer, head: bytes, status: bytes) -> N
     assert line.split()[1:2] == [status], found[:200]
     assert b"text/plain" in rest
     assert b"<" not in found
+
+
+def test_requests_in_one_packet_are_answered_in_their_order(server: DrawServer) -> None:
+    host = f"Host: localhost:{server.port}\r\n".encode()
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\n"  # is no offer that we take up
+    found = _raw(
+        server, b"GET /style.css HTTP/1.1\r\n" + host + b"\r\nGET / HTTP/1.1\r\n" + host + upgrade + b"\r\nGET /x HTTP/1.1\r\n\r\n"
+    )
+    assert [part.split(b"\r\n")[0] for part in found.split(b"HTTP/1.1 ")[1:]] == [b"200 OK", b"200 OK", b"403 Forbidden"]
+    assert found.index(b"text/css") < found.index(b"text/html") < found.index(b"403 this server")
 
 
 def test_a_client_that_drips_or_stops_is_left(reader: Reader) -> None:

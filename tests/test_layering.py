@@ -27,6 +27,7 @@ LAYERS = [
         "pools",
         "window",
         "files",
+        "archive",
         "agreement",
         "builds",
         "timing",

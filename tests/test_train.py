@@ -300,8 +300,14 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
         raise RuntimeError
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["weights.npz"]
+    old, fresh = path.with_name(".weights.npz.aa.part"), path.with_name(".weights.npz.bb.part")
+    for part, age in ((old, 7200), (fresh, 60)):
+        part.write_bytes(b"half")
+        os.utime(part, (time.time() - age,) * 2)
+    files.save_arrays(path, {"a": np.arange(3)})
+    assert (old.exists(), fresh.exists()) == (False, True), "what a process left that was killed hours ago is removed"
     with pytest.raises(TypeError, match="holds Python objects"):
         files.save_arrays(path, {"a": np.array([object()])})
     np.savez(path, a=np.array([object()], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="objects are refused"):
         files.load_arrays(path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from .. import files
 
 YARDSTICKS = ("clock", "multiply_add", "memory")  # the fixed loops; the last one only beside rows that move much
 
@@ -85,7 +86,7 @@ def read_bench(path: Path) -> BenchRun:
         The file cannot be read or holds something else.
     """
     try:
-        found = json.loads(Path(path).read_text("utf-8"))
+        found = files.load_json(path)
     except OSError as error:
         raise NoRun(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -133,7 +134,7 @@ def _quartiles(data: Sequence[float]) -> tuple[float, float, float]:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
 
 
 def _positive(value: Any) -> float:
@@ -143,4 +144,4 @@ def _positive(value: Any) -> float:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import files
 from .row import Ratio, Row
 
 _KEY = ("operation", "direction", "dtype", "case", "variant", "baseline")
@@ -44,14 +44,24 @@ def load(path: Path) -> list[dict[str, Any]]:
         It cannot be read, or is no such file.
     """
     try:
-        rows = json.loads(path.read_text("utf-8"))["rows"]
-        if not all({*_KEY, "ratios"} <= row.keys() for row in rows):
-            raise KeyError("ratios")
+        rows = files.load_json(path)["rows"]
+        for row in rows:
+            _check(row)
     except OSError as error:
         raise ValueError(f"cannot read --against {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"--against {path} is no file that fastcnn compare --json has written") from error
     return list(rows)
+
+
+def _check(row: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where a row is none, or its ratios are no numbers."""
+    if not all(isinstance(row[name], str | bool) for name in _KEY):
+        raise TypeError("a row's names must be text")
+    for values in row["ratios"].values():
+        ratio = Ratio(**values)
+        if not all(isinstance(value, int | float) for value in (ratio.value, *(end for end in ratio[1:3] if end is not None))):
+            raise TypeError("a ratio must be of numbers")
 
 
 def meet(rows: Sequence[Row], earlier: Sequence[dict[str, Any]]) -> Meeting:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
+from ..files import remove_stale_parts
 from .idx import IdxError, open_content
 
 
@@ -82,6 +83,7 @@ def fill(mirrors: tuple[str, ...], folder: Path, files: list[File], limits: Limi
 def _download(mirror: str, folder: Path, file: File, limits: Limits) -> None:
     """Download one file; under its name it appears whole and verified, or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_stale_parts(folder / file.name)  # of downloads that were killed
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=folder)
     part, target = Path(name), folder / file.name
     try:

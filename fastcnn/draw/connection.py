@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ LOCALHOST = "127.0.0.1"
 SECONDS = 10.0  # in which a request must have arrived whole, and an answer be taken; an idle connection is closed after them
 CONNECTIONS = 64  # at a time
 _LINGER_SECONDS, _LINGER_BYTES = 1.0, 2**21  # of what a refused client is still sending, so that it reads the refusal
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 # Nothing but the page's own three files and its requests to this server; nothing inline, nothing from elsewhere, in no frame.
 _HEADERS = {
@@ -167,6 +169,11 @@ class LocalHandler(BaseHTTPRequestHandler):
 
     def _check_headers(self) -> None:
         """Refuse what another site's page sends through the user's browser, and requests whose length is not plain."""
+        if self.request_version == "HTTP/0.9":  # whose answers have no headers to protect them
+            raise Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.0 or HTTP/1.1 is needed")
+        # "Content-Length : 5" and folded lines are read in two ways, by us and by whatever may stand before us
+        if self.headers.defects or not all(_NAME.fullmatch(name) and "\n" not in value for name, value in self.headers.items()):
+            raise Refusal(HTTPStatus.BAD_REQUEST, "a header is malformed")
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or hosts[0].lower() not in self.server.hosts:  # a name that was made to point here (DNS rebinding)
             raise Refusal(HTTPStatus.FORBIDDEN, f"this server answers to {self.server.url} only")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import zipfile
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -64,7 +62,7 @@ def _reader_of_run(folder: Path) -> Reader:
         raise NoReader(f"--weights: {error}") from error
     dataset, name = run.result.get("dataset"), run.result.get("model")
     mean, deviation = run.history.get("mean"), run.history.get("deviation")
-    if dataset not in NORMALS:
+    if not isinstance(dataset, str) or dataset not in NORMALS:
         raise NoReader(f"--weights {folder}: a network that reads digits was expected; its data set is {dataset}")
     if mean is None or not deviation:
         raise NoReader(f"--weights {folder}: its history.json does not tell the mean and deviation of the training images")
@@ -182,12 +180,12 @@ def _kept(path: Path, recipe: Recipe, size: int) -> tuple[Sequential, dict[str, 
         arrays = files.load_arrays(path)
         if str(arrays.pop("format")) != _FORMAT:
             return None
-        about = json.loads(str(arrays.pop("about")))
+        about = files.parse_json(str(arrays.pop("about")))
         numbers = {name: float(about[name]) for name in ("mean", "deviation", "accuracy")}
         if not np.isfinite(list(numbers.values())).all() or numbers["deviation"] <= 0:
             return None
         model = MODELS[recipe.model](size, _SEED)
         model.load_state_dict({name.removeprefix("model/"): array for name, array in arrays.items()})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     return model, numbers

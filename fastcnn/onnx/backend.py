@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx.backend.base import Backend, BackendRep
 
-from . import operators
+from . import loading, operators
 from .executor import Executor
 from .graph import Graph, UnsupportedError, Value, read, read_node
 from .optimise import optimised
@@ -119,7 +118,7 @@ class FastcnnBackend(Backend):
 
 
 def prepare_file(path: str | Path) -> PreparedModel:
-    """Return the model of an .onnx file, ready to run; weights in files beside it are read too.
+    """Return the model of an .onnx file, ready to run; weights in files of its folder are read too.
 
     Raises
     ------
@@ -130,10 +129,10 @@ def prepare_file(path: str | Path) -> PreparedModel:
     UnsupportedError
         The model needs something that is not computed here.
     """
+    model = loading.load(path)
     try:
-        model = onnx.load(path)
         return FastcnnBackend.prepare(model)
-    except (DecodeError, onnx.checker.ValidationError) as error:
+    except onnx.checker.ValidationError as error:
         raise ValueError(f"{path} is no valid ONNX model: {str(error).splitlines()[0]}") from error
 
 

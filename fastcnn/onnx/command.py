@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
-from .. import files, info, machine, timing
+from .. import archive, files, info, machine, timing
 from .backend import PreparedModel, prepare_file
 from .executor import Step
 from .graph import OWN_DOMAIN, Node, UnsupportedError, Value, as_array
@@ -102,14 +103,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of a file by name, "" where it has none."""
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return dict(archive)
-        if path.suffix == ".pb":
-            return {"": as_array(onnx.load_tensor(str(path)))}
-        return {"": np.load(path, allow_pickle=False)}
-    except (OSError, ValueError) as error:
-        raise _Mistake(f"cannot read {path}: {error}") from error
-    except Exception as error:  # of protobuf, whose class moves between its versions
+            return files.load_arrays(path)
+        with files.open_regular(path) as file:
+            if path.suffix == ".pb":
+                return {"": as_array(onnx.load_tensor_from_string(file.read()))}
+            return {"": archive.read_npy(file)}
+    except (OSError, ValueError, DecodeError, UnsupportedError) as error:
         raise _Mistake(f"cannot read {path}: {error}") from error
 
 
@@ -145,7 +144,8 @@ def _run(arguments: argparse.Namespace) -> None:
                 print("  highest: " + ", ".join(f"{place} ({row[place]:.4g})" for place in best))
     if arguments.save:
         try:
-            np.savez(arguments.save, **outputs)  # type: ignore[arg-type]
+            named = arguments.save.suffix == ".npz"
+            files.save_arrays(arguments.save if named else arguments.save.with_name(f"{arguments.save.name}.npz"), outputs)
         except OSError as error:
             raise _Mistake(f"cannot write --save {arguments.save}: {error.strerror}") from error
 

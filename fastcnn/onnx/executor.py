@@ -23,7 +23,7 @@ import numpy as np
 
 from .. import checks, machine
 from . import operators
-from .graph import Graph, Node, UnsupportedError
+from .graph import Graph, Node
 from .operators import Inputs, Run
 from .recorded import RecordedPlan, Unrecordable
 
@@ -59,7 +59,10 @@ class Plan(NamedTuple):
             for step in self.steps:
                 run, reads, writes, dead, _ = step
                 given = [slots[slot] for slot in reads]
-                made = run(*given) if watch is None else watch(step, functools.partial(run, *given))
+                try:
+                    made = run(*given) if watch is None else watch(step, functools.partial(run, *given))
+                except (LookupError, ArithmeticError) as error:  # an index from the inputs, say
+                    raise ValueError(f"{step.node}: its inputs do not fit: {error}") from error
                 del given
                 if len(writes) == 1:
                     slots[writes[0]] = made if type(made) is not tuple else made[0]
@@ -96,8 +99,11 @@ class Executor:
         plan = self._plans.get(key)
         if plan is None:
             return self._first_run(arrays)[1]
-        if key in self._runs:
-            self._count(key, plan, arrays)
+        try:
+            if key in self._runs:
+                self._count(key, plan, arrays)
+        except (LookupError, ArithmeticError):
+            self._runs[key] = 1  # the plan says which node it is
         return plan.run(arrays)
 
     def plan(self, arrays: Sequence[np.ndarray]) -> Plan:
@@ -211,7 +217,8 @@ class _Planning:
         given = [self._values[slot] for slot in reads]
         inputs = Inputs(given, [self._constant[slot] for slot in reads])
         run = bind(node, inputs)
-        made = run(*given)
+        with operators.naming(node):
+            made = run(*given)
         results = made if type(made) is tuple else (made,)
         constant = node.kind not in _RANDOM and (all(self._constant[slot] for slot in reads) or node.kind in ("Shape", "Size"))
         self.reusable &= not inputs.depends_on_values
@@ -228,18 +235,15 @@ class _Planning:
 
 def bind(node: Node, inputs: Inputs) -> Run:
     """Return the function of a node; what is wrong with it is said with its name."""
-    try:
+    with operators.naming(node):
         return operators.find(node)(node, inputs)
-    except UnsupportedError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"{node}: {error}") from error
 
 
 def evaluate(node: Node, arrays: Sequence[np.ndarray | None]) -> tuple[Any, ...]:
     """Return the results of a node for constant inputs."""
-    with np.errstate(all="ignore"):
-        made = bind(node, Inputs(arrays, [True] * len(arrays)))(*arrays)
+    run = bind(node, Inputs(arrays, [True] * len(arrays)))
+    with np.errstate(all="ignore"), operators.naming(node):
+        made = run(*arrays)
     return tuple(np.asarray(array) for array in (made if type(made) is tuple else (made,)))
 
 

@@ -90,17 +90,24 @@ def as_array(tensor: Any) -> np.ndarray:
     """Return a TensorProto as a read-only array."""
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         raise UnsupportedError(f"the data of {tensor.name!r} lies outside of the model; load it with onnx.load(path)")
-    array: np.ndarray = numpy_helper.to_array(tensor)
+    try:
+        array: np.ndarray = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"tensor {tensor.name!r} of dims {list(tensor.dims)[:8]} does not hold what it claims: {reason}") from error
+    if array.shape != tuple(tensor.dims):  # -1 is no size
+        raise ValueError(f"tensor {tensor.name!r} must have sizes of at least 0; got dims {list(tensor.dims)[:8]}")
     array.flags.writeable = False
     return array
 
 
 def dtype_of(element_type: int) -> np.dtype:
     """Return the dtype of a TensorProto's element type; UnsupportedError for one that is not NumPy's own."""
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element_type))
-    if dtype.kind not in "biuf" or element_type not in _NUMPY_TYPES:
-        raise UnsupportedError(f"elements of type {onnx.TensorProto.DataType.Name(element_type)} are not supported")
-    return dtype
+    if element_type not in _NUMPY_TYPES:
+        known = element_type in onnx.TensorProto.DataType.values()
+        name = onnx.TensorProto.DataType.Name(element_type) if known else element_type
+        raise UnsupportedError(f"elements of type {name} are not supported")
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(element_type))
 
 
 _NUMPY_TYPES = frozenset(

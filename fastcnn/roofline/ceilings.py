@@ -106,7 +106,7 @@ def restored(record: Any) -> Roofline:
             tuple(Ceilings(int(c["threads"]), _rate(c["gflops"]), _levels(c["levels"])) for c in record["ceilings"]),
             tuple(Point(int(p["threads"]), int(p["bytes"]), _rate(p["read"]), _rate(p["copy"])) for p in record["curve"]),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"roofline: the record does not hold what it should: {type(error).__name__} {error}") from error
     if not found.ceilings or any(len(c.levels) != len(found.caches) + 1 for c in found.ceilings):
         raise ValueError(f"roofline: expected ceilings of {len(found.caches)} caches and of memory; got {len(found.ceilings)} ceilings")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import platform
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def roofline(threads: int | None = None, again: bool = False) -> Roofline:
     path = location(machine.max_threads() if threads is None else threads)
     if not again:
         with contextlib.suppress(OSError, ValueError):  # missing, unreadable or damaged: measure
-            return restored(json.loads(path.read_text("utf-8")))
+            return restored(files.load_json(path))
     found = measure(threads)
     with contextlib.suppress(OSError):  # a file system that cannot be written has no memory
         files.save_json(path, found.record())

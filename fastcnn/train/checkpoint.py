@@ -7,12 +7,9 @@ history, and the best epoch of early stopping. Batches need no state: they follo
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,7 +74,7 @@ class Saver:
     def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
         self.path = Path(checkpoint.path)
         files.require_writable(self.path)
-        _remove_stale_parts(self.path)
+        files.remove_stale_parts(self.path, _STALE)
         self.saved: int | None = None
         self._every, self._steps, self._settings = checkpoint.seconds, checkpoint.steps, settings
         self._begin = self._last = time.perf_counter()
@@ -100,16 +97,6 @@ class Saver:
         self.saved, self._last = run.step, time.perf_counter()
         self._spent += self._last - begin
         self._longest = max(self._longest, self._last - begin)
-
-
-def _remove_stale_parts(path: Path) -> None:
-    """Remove what processes that were killed while they saved have left beside the file."""
-    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        try:
-            if time.time() - part.stat().st_mtime > _STALE:
-                part.unlink()
-        except OSError:
-            continue  # another process was faster, or it is not ours to remove: it harms nobody
 
 
 # --- Saving ------------------------------------------------------------------------------------------------------------
@@ -168,7 +155,7 @@ def load(path: str | os.PathLike[str], run: Run, settings: Mapping[str, Any]) ->
     """
     arrays = _read(Path(path))
     try:
-        texts = {name: json.loads(str(arrays.pop(name))) for name in ("settings", "position", "generators")}
+        texts = {name: files.parse_json(str(arrays.pop(name))) for name in ("settings", "position", "generators")}
         history = History.from_json(str(arrays.pop("history")))
         history.step_losses = arrays.pop("step_losses").astype(float).tolist()
         history.step_accuracies = arrays.pop("step_accuracies").astype(float).tolist()
@@ -187,7 +174,7 @@ def load(path: str | os.PathLike[str], run: Run, settings: Mapping[str, Any]) ->
         states = texts["generators"]
         _require_generators(states, _generator_states(run))
         _apply(run, parts, states)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
         raise ValueError(f"{path}: cannot go on from this checkpoint: {reason}") from error
     for name, value in position.items():
@@ -205,20 +192,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         reason = f"its format is not {FORMAT!r}"
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no checkpoint to resume from; leave out `resume` to begin anew") from None
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # a folder, or not ours to read: the message of the operating system names it
-        # TypeError: a plain .npy array is no archive. Unpickling is refused with a ValueError.
+    except (ValueError, KeyError) as error:  # a folder, or a file that is not ours to read, is an OSError that names it
         reason = f"{type(error).__name__}: {error}"
     raise ValueError(f"{path}: not a checkpoint of fastcnn, or a damaged one: {reason}")
 

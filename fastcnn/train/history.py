@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import checks, scalars
+from .. import checks, files, scalars
 
 
 class Epoch(NamedTuple):
@@ -73,11 +73,11 @@ class History:
     def from_json(cls, text: str) -> History:
         """Return the history of a `to_json`; ValueError where the text is not one."""
         try:
-            found = json.loads(text)
+            found = files.parse_json(text)
             epochs = [Epoch(**epoch) for epoch in found["epochs"]]
             losses, shares = ([float(value) for value in steps] for steps in (found["step_losses"], found.get("step_accuracies", [])))
             return cls(epochs, losses, _number_or_array(found["mean"]), _number_or_array(found["deviation"]), shares)
-        except (AttributeError, TypeError, KeyError, ValueError) as error:
+        except (AttributeError, TypeError, KeyError, ValueError, OverflowError) as error:
             raise ValueError(f"History.from_json: not a history: {type(error).__name__}: {error}") from error
 
     def __eq__(self, other: object) -> bool:

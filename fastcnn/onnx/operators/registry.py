@@ -15,11 +15,13 @@ write to its inputs, and may return views of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ... import checks
 from ..graph import Node, UnsupportedError
 
 Run = Callable[..., Any]
@@ -107,6 +109,27 @@ def kinds() -> list[str]:
     return sorted(kind for domain, kind in _OPERATORS if not domain)
 
 
+@contextlib.contextmanager
+def naming(node: Node) -> Iterator[None]:
+    """Say what is wrong with a node with its name, as a ValueError whatever its attributes and inputs ran into."""
+    try:
+        yield
+    except UnsupportedError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{node}: {error}") from error
+    except (LookupError, ArithmeticError, AttributeError, StopIteration, MemoryError, RecursionError) as error:
+        raise ValueError(f"{node}: its attributes or inputs do not fit: {type(error).__name__}: {error}") from error
+
+
+def require_memory(node: Node, shape: Sequence[int], dtype: Any) -> tuple[int, ...]:
+    """Return a result's shape; ValueError where it has a negative size, or more elements than the machine's memory can hold."""
+    if any(size < 0 for size in shape):
+        raise ValueError(f"sizes must be at least 0; got {tuple(shape)}")
+    checks.require_memory(node.kind, "the result", tuple(shape), np.dtype(dtype).itemsize)
+    return tuple(shape)
+
+
 def refuse(node: Node, reason: str) -> UnsupportedError:
     """Return the error of a node with something unusual."""
     return UnsupportedError(f"{node}: {reason} is not supported")
@@ -121,4 +144,6 @@ def listed(node: Node, inputs: Inputs, index: int, name: str) -> tuple[int, ...]
 def axis_of(node: Node, ndim: int, default: int = 0, name: str = "axis") -> int:
     """Return an axis attribute, counted from the front."""
     axis = int(node.get(name, default))
+    if not -ndim <= axis <= ndim:  # ndim itself is behind the last one, which Flatten may ask for
+        raise ValueError(f"{name} must be at least {-ndim} and at most {ndim}; got {axis}")
     return axis + ndim if axis < 0 else axis

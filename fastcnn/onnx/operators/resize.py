@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..graph import Node
-from .registry import Inputs, Run, operator, refuse
+from .registry import Inputs, Run, operator, refuse, require_memory
 
 _COORDINATES: dict[str, Callable[[np.ndarray, float, int, float], np.ndarray]] = {
     "half_pixel": lambda i, scale, size, target: (i + 0.5) / scale - 0.5,
@@ -68,6 +68,7 @@ def _bound(node: Node, x: np.ndarray, wanted: dict[int, tuple[float, float]], co
     """Return the interpolation to a scale and an unrounded size for each axis."""
     if coordinates not in _COORDINATES or node.get("antialias", 0):
         raise refuse(node, f"coordinate_transformation_mode {coordinates!r}, or antialias")
+    require_memory(node, [math.floor(wanted[axis][1]) if axis in wanted else size for axis, size in enumerate(x.shape)], np.float64)
     tables = {}
     for axis, (scale, target) in wanted.items():
         size = x.shape[axis]

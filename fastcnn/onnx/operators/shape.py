@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Node, dtype_of
-from .registry import Inputs, Run, axis_of, listed, operator, plain, refuse
+from .registry import Inputs, Run, axis_of, listed, operator, plain, refuse, require_memory
 
 plain(Identity=lambda x: x)
 
@@ -29,7 +29,7 @@ def constant(node: Node, inputs: Inputs) -> Run:
 def constant_of_shape(node: Node, inputs: Inputs) -> Run:
     """Bind an array of one value."""
     shape, value = inputs.integers(0), np.asarray(node.get("value", np.zeros(1, np.float32))).reshape(())
-    array = np.full(shape or (), value, value.dtype)
+    array = np.full(require_memory(node, shape or (), value.dtype), value, value.dtype)
     array.flags.writeable = False
     return lambda _: array
 
@@ -187,7 +187,7 @@ def cast(node: Node, inputs: Inputs) -> Run:
 @operator("Expand")
 def expand(node: Node, inputs: Inputs) -> Run:
     """Bind a broadcast view."""
-    shape = np.broadcast_shapes(inputs[0].shape, inputs.integers(1) or ())
+    shape = require_memory(node, np.broadcast_shapes(inputs[0].shape, inputs.integers(1) or ()), inputs[0].dtype)
     return lambda x, _: np.broadcast_to(x, shape)
 
 
@@ -197,6 +197,7 @@ def tile(node: Node, inputs: Inputs) -> Run:
     if node.version < 6:
         raise refuse(node, "Tile before opset 6")
     repeats = inputs.integers(1) or ()
+    require_memory(node, (*inputs[0].shape, *repeats), inputs[0].dtype)  # their product counts
     return lambda x, _: np.tile(x, repeats)
 
 
@@ -215,6 +216,7 @@ def pad(node: Node, inputs: Inputs) -> Run:
         before[axis], after[axis] = widths[i], widths[i + len(widths) // 2]
     cut = tuple(slice(max(0, -b), size - max(0, -a)) for b, a, size in zip(before, after, x.shape, strict=True))
     frame = [(max(0, b), max(0, a)) for b, a in zip(before, after, strict=True)]
+    require_memory(node, [b + size + a for (b, a), size in zip(frame, x.shape, strict=True)], x.dtype)
     options = {"constant_values": value.astype(x.dtype).reshape(())} if mode == "constant" else {}
     return lambda x, *_: np.pad(x[cut], frame, mode=mode, **options)
 
@@ -244,6 +246,7 @@ def range_(node: Node, inputs: Inputs) -> Run:
     """Bind evenly spaced numbers."""
     start, limit, step = (np.asarray(inputs.values(i)).item() for i in range(3))
     count, dtype = max(math.ceil((limit - start) / step), 0), inputs[0].dtype
+    require_memory(node, (count,), np.float64)
     array = (start + np.arange(count) * step).astype(dtype)
     return lambda *_: array
 
@@ -252,7 +255,7 @@ def range_(node: Node, inputs: Inputs) -> Run:
 def eye_like(node: Node, inputs: Inputs) -> Run:
     """Bind ones on a diagonal."""
     dtype = dtype_of(node.get("dtype")) if node.get("dtype") is not None else inputs[0].dtype
-    rows, columns = inputs[0].shape
+    rows, columns = require_memory(node, inputs[0].shape, dtype)
     array = np.eye(rows, columns, node.get("k", 0), dtype)
     return lambda _: array
 
@@ -262,6 +265,7 @@ def one_hot(node: Node, inputs: Inputs) -> Run:
     """Bind a vector per index that is `on` there and `off` elsewhere."""
     depth = (inputs.integers(1) or (0,))[0]
     axis = axis_of(node, inputs[0].ndim + 1, -1)
+    require_memory(node, (*inputs[0].shape, depth), np.float64)
     numbers = np.arange(depth).reshape((depth,) + (1,) * (inputs[0].ndim - axis))
 
     def run(indices: np.ndarray, _: np.ndarray, values: np.ndarray) -> np.ndarray:
