@@ -1,0 +1,73 @@
+"""Variants between guard pages, a short form of `python -m tests.canaries`; and that an index off by one is found there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fastcnn import registry
+
+from .pages import PLACES, can_protect
+from .watch import ROOT, watch
+
+WHERE = PLACES[:2] if can_protect() else PLACES[2:]
+protects = pytest.mark.skipif(not can_protect(), reason="this system's pages cannot be protected here")
+
+# Cases whose arrays end in the middle of a vector, a tile, a block or a band; of other operations all.
+CASES = {
+    "conv2d": [
+        "ones", "channels-31-33", "channels-3-5", "pointwise-strided", "pointwise-padded-right", "pointwise-strided-3-channels",
+        "stride-3-2", "stride-beyond-input", "padding-one-side", "row-113", "stem-7x7", "groups-of-2", "depthwise-17-strided",
+        "depthwise-7x7", "depthwise-row-67-strided",
+    ],
+    "conv2d_relu": [],
+    "conv2d_relu_max_pool2d": ["channels-31-33", "window-3x2-odd", "one-sided", "primes-one-channel"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", WHERE)
+@pytest.mark.parametrize("name", sorted(registry.operations()))
+def test_nothing_beside_an_array_is_touched(name: str, place: str) -> None:
+    """In float32 on one thread: of both precisions, two threads and the lower instruction sets the command runs all."""
+    result = watch(None, place, [name], CASES.get(name, ()), "float32 .*threads 1$", deaths=1)
+    assert result.findings == []
+    assert result.calls > 10
+    assert result.arrays > result.calls
+
+
+def test_two_threads_touch_nothing_either() -> None:
+    result = watch(
+        None, WHERE[0], ["conv2d"], ["channels-31-33"], "(forward|weight) (direct|winograd) .*float32 arrays.*threads 2$", deaths=1
+    )
+    assert result.findings == []
+    assert result.calls == 16
+    assert result.in_kernels > 0
+
+
+# --- An index off by one -----------------------------------------------------------------------------------------------
+
+BREAKS = {
+    "a load": ("simd.py", 'b.cbranch(b.icmp_signed("<", k_next, K), inner, next_r)', '"<"', '"<="'),
+    "a store": ("simd.py", "b.store(total, vector_at(y0, b.add(y_steps[m], columns[v])), align=dtype.itemsize)", "y0,", "b.gep(y0, [const(1)]),"),
+    "a write into the input": ("engine/correlate.py", "target, y_row, y_pixel = y, g.y_h, g.y_w", "= y,", "= x,"),
+}  # fmt: skip
+
+
+@protects
+@pytest.mark.parametrize("name", BREAKS)
+def test_an_index_off_by_one_in_a_tile_is_found(name: str, tmp_path: Path) -> None:
+    file, line, old, new = BREAKS[name]
+    shutil.copytree(ROOT / "fastcnn", tmp_path / "fastcnn", ignore=shutil.ignore_patterns("__pycache__"))
+    source = (tmp_path / "fastcnn" / file).read_text("utf-8")
+    assert source.count(line) == 1
+    assert line.count(old) == 1
+    (tmp_path / "fastcnn" / file).write_text(source.replace(line, line.replace(old, new)), "utf-8")
+    call = "conv2d forward direct mnist-second float32 arrays NHWC-NHWC, threads 1"
+    result = watch(None, "end", ["conv2d"], ["mnist-second"], f"^{re.escape(call)}$", path=tmp_path)
+    assert result.calls == 1
+    (finding,) = result.findings
+    assert finding[0] == "died"
+    assert re.match(f"{re.escape(call)}: killed by SIG(SEGV|BUS)\n", finding[1])
