@@ -59,8 +59,7 @@ def watch(
     choice = [*_each("--op", operations), *_each("--case", cases), "--pattern", pattern]
     while result.count("died") < deaths:
         ended, first_number = False, number
-        with tempfile.TemporaryFile("w+") as errors:
-            worker = _start(isa, place, number, choice, errors, path)
+        with tempfile.TemporaryFile("w+") as errors, _start(isa, place, number, choice, errors, path) as worker:
             for word, rest in _lines(worker):
                 if word == "call":
                     place_in_grid, call = rest.split("\t")
