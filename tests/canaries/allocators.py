@@ -3,6 +3,9 @@
 NumPy takes functions for it (NEP 49). Numba's arrays, the scratch that a kernel allocates as it runs, come from a function that machine
 code calls by name: another one is put under that name before kernels are loaded. So the machine code under test is the released one,
 from the same cache. What the library keeps and cuts from larger blocks (`workspace`, `memory`) is allocated exactly here.
+
+What a kernel itself cuts from one block still borders on its neighbours: the factors of Winograd's gradient, the scratch of matrix tiles
+(AMX), which begins at a cache line.
 """
 
 from __future__ import annotations
