@@ -61,7 +61,7 @@ OTHERS = [name for name in sorted(registry.operations()) if name != "conv2d"]
 def test_nothing_before_an_array_is_touched(names: list[str], cases: list[str]) -> None:
     result = watch(None, WHERE[-1], names, cases, "float32 .*threads 1$", deaths=1)
     assert result.findings == []
-    assert result.calls > 1000
+    assert result.calls > 500
 
 
 def test_the_grid_is_all_of_the_registry() -> None:
