@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,8 +75,8 @@ class Allocators:
         new, get = ctypes.pythonapi.PyCapsule_New, ctypes.pythonapi.PyCapsule_GetPointer
         new.restype, new.argtypes = ctypes.py_object, (_Address, ctypes.c_char_p, _Address)
         get.restype, get.argtypes = _Address, (ctypes.py_object, ctypes.c_char_p)
-        core: Any = getattr(np, "_core", None) or np.core
-        table = (_Address * (_SET_HANDLER + 1)).from_address(get(core._multiarray_umath._ARRAY_API, None))
+        core = importlib.import_module(f"numpy.{'_core' if np.__version__ >= '2' else 'core'}._multiarray_umath")
+        table = (_Address * (_SET_HANDLER + 1)).from_address(get(core._ARRAY_API, None))
         self._set = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(table[_SET_HANDLER])
         self._name = b"mem_handler"  # the capsule keeps its address
         return new(ctypes.addressof(self._functions), self._name, None)
