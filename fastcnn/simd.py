@@ -49,6 +49,9 @@ def tile(shape: TileShape, dtype: np.dtype, adds: bool = False) -> Any:
     Notes
     -----
     A switch picks one of `shape.height` unrolled bodies, so that a row of 13 pixels is 7 + 6 with no remainder loop.
+
+    It reads the elements that the sum above names and no others, whole vectors of `w`, `start` and `other` among them: who calls it sees to
+    it that v < shape.block lies inside of them, and writes beside it why. Only what is fetched ahead may lie anywhere.
     """
     machine.numba()
     from llvmlite import ir

@@ -42,6 +42,7 @@ def transposer(dtype: np.dtype) -> Kernel:
         size = 4
         if shortest >= 8:
             size = largest if shortest >= largest else 8
+        # Bounds: no block is larger than rows or columns, and the last ones begin at rows - size and columns - size.
         for i0 in range(0, rows, size):
             i = min(i0, rows - size)
             for j0 in range(0, columns, size):
@@ -83,6 +84,7 @@ def strided_copier(dtype: np.dtype) -> Kernel:
         size = 4
         if count >= 8:
             size = largest if count >= largest else 8
+        # Bounds: the last vector begins at count - size, and `every_second` ends with the last element that it picks.
         for first in range(0, count, size):
             i = min(first, count - size)
             if size == 16:

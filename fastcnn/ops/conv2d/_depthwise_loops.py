@@ -1,4 +1,10 @@
-"""The loops around the tiles of depthwise convolution: a kernel for each kind of tile, and one for its weight gradient."""
+"""The loops around the tiles of depthwise convolution: a kernel for each kind of tile, and one for its weight gradient.
+
+Bounds. A vector of channels begins at 0 at the earliest and at C - lanes at the latest, and has no more lanes than there are channels
+(`_lanes`); in planes a vector of columns has a mask. What a tile meets outside of the image it does not read, whatever its address. It
+writes the rows and columns that it is told (`rows`, `columns`, `length`, the first `span` of a row), which end with the image, or adds to
+sums of whole vectors of channels.
+"""
 
 from __future__ import annotations
 

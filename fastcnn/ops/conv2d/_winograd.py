@@ -250,6 +250,8 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         pitch_V, pitch_Z, pitch_U = T * pitch_C + PAD, T * group * block + PAD, g.C * block + PAD
         V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
         U = np.empty(n * n * pitch_U, x.dtype) if local[0] else weight
+        # Bounds. V and Z have room for T tiles, `used` <= T of them, of padded_C channels and of the blocks of a group; U, or the packed
+        # weight, and the bias have whole blocks. `store_units` writes whole vectors into y only where y has all of them and all pixels.
         zeros = np.empty(block, x.dtype)
         clear(zeros, 0, block)
         transform_units(geometry, x, 0, g.C, V, pitch_C, pitch_V, 0, first, last)

@@ -79,8 +79,8 @@ def _dots(dtype: np.dtype) -> Kernel:
 
     @kernel(specialisation=(lanes, _ROWS, _UNROLLED, _CHUNK))
     def dots(job, sizes, x, weight, bias, y):
-        # Reads rows o < O of the weight from o * I to o * I + I - 1, and as much of x; the last vector of a row ends at its end, which lies
-        # at least a vector behind its start.
+        # Bounds. Reads rows o < O of the weight from o * I to o * I + I - 1, and as much of x; the last vector of a row ends at its end,
+        # which lies at least a vector behind its start.
         N, I, O = sizes[0], sizes[1], sizes[2]
         steps = I // (_UNROLLED * lanes)
         singles = (I - steps * _UNROLLED * lanes) // lanes
@@ -107,7 +107,7 @@ def _sums(dtype: np.dtype) -> Kernel:
 
     @kernel(specialisation=(lanes, width))
     def sums(job, sizes, one, dy, weight, dx):
-        # A vector that would pass the end of the rows begins earlier instead, and computes some sums again: I >= lanes.
+        # Bounds. A vector that would pass the end of the rows begins earlier instead, and computes some sums again: I >= lanes.
         N, I, O = sizes[0], sizes[1], sizes[2]
         first, end = job * width, min(I, (job + 1) * width)
         for n in range(N):
