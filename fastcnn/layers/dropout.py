@@ -21,9 +21,9 @@ class Dropout(Layer):
     Attributes
     ----------
     rows : (first, all) or None
-        Where a batch of `all` samples lies in several processes: our part begins at sample `first`. Every process draws for the whole batch,
-        so that their generators stay alike and a single process would drop the same. `fastcnn.train.fit` sets it while it trains with
-        ``comm=``.
+        Where a batch of `all` samples lies in several processes: our part begins at sample `first`. Every process draws for the whole
+        batch, so that their generators stay alike and a single process would drop the same. `fastcnn.train.fit` sets it while it trains
+        with ``comm=``.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from .. import checks
 from ..data.arrays import PER, checked_moments
 from ..data.augment import Augment
 from ..data.batches import SAMPLINGS
+from ..distributed import Communicator
 from ..layers import Layer
 from ..optim import Optimizer
 from ..registry import PRECISIONS
@@ -73,6 +74,14 @@ def check_settings(
         raise TypeError(f"fit: validation must be a share, or a pair (images, labels); got {type(validation).__name__}")
     if early_stopping is not None and early_stopping.monitor.startswith("validation") and validation is None:
         raise ValueError(f"fit: early stopping by {early_stopping.monitor} needs validation=, a share of the images or (images, labels)")
+
+
+def checked_comm(comm: Any, sync_batch_norm: Any) -> Communicator | None:
+    """Return what to train together with; None for a single process."""
+    checks.flag("fit", "sync_batch_norm", sync_batch_norm)
+    if comm is not None and not isinstance(comm, Communicator):
+        raise TypeError(f"fit: comm must be a fastcnn.distributed.Communicator, as `world()` returns; got {type(comm).__name__}")
+    return None if comm is None or comm.size == 1 else comm
 
 
 def checked_schedule(schedule: Callable[[int], float] | None, optimizer: Optimizer, steps: int) -> Callable[[int], float]:
