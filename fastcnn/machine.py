@@ -64,8 +64,8 @@ def core_numbers() -> frozenset[int]:
         return frozenset(range(os.cpu_count() or 1))
 
 
-# What MPICH and its relatives, Open MPI, and Slurm tell the processes that they start.
-_LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "SLURM_NTASKS")
+# What MPICH and its relatives, Open MPI, and Slurm (srun) tell the processes that they start.
+_LAUNCHERS = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK"
 
 
 def started_by_mpi() -> bool:

@@ -65,7 +65,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, metavar="DIR", help="write weights, history, result and a report there")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
     p.add_argument("--distributed", action="store_true",
-                   help="train together with all processes that MPI starts: mpiexec -n 2 python scripts/train_mnist.py --distributed")  # fmt: skip
+                   help="train together with the other processes that `mpiexec -n N` starts, all with these options")  # fmt: skip
     return p
 
 
@@ -167,7 +167,7 @@ def _run(arguments: argparse.Namespace, comm: Communicator | None = None) -> int
         "images_per_second": rate,
         "parameters": parts.model.parameter_count,
         "threads": threads,
-        "ranks": ranks,
+        **({} if comm is None else {"ranks": ranks}),
         "seed": arguments.seed,
         "recipe": arguments.recipe,
         "settings": asdict(recipe),
