@@ -46,7 +46,7 @@ class Clipped(Adam):
         super().step(grads)
 
 
-def problem(count: int = 193) -> tuple[np.ndarray, np.ndarray]:
+def problem(count: int = 195) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 8, 8), np.uint8)
     return images, (images[:, 0, 0] // 86).astype(np.int64)
@@ -70,7 +70,7 @@ def outcome(net: Layer, history: History) -> Results:
 
 
 def everything(comm: Communicator | None, folder: Path, **changes: Any) -> Results:
-    """100 steps: 25 an epoch, whose last batch is of 1 image, fewer than ranks; early stopping watches, and takes the best weights."""
+    """Take 100 steps: 25 an epoch, whose last batch is of 3 images, fewer than ranks; early stopping watches, and takes the best weights."""
     images, labels = problem()
     net = network()
     history = fit(net, images, labels, **{
@@ -82,7 +82,7 @@ def everything(comm: Communicator | None, folder: Path, **changes: Any) -> Resul
 
 
 def momentum(comm: Communicator | None, folder: Path) -> Results:
-    """SGD with Nesterov's momentum, drawing with replacement; validation of a single image, which is fewer than ranks."""
+    """Train by SGD with Nesterov's momentum, drawing with replacement; validation of a single image, which is fewer than ranks."""
     images, labels = problem()
     net = network()
     history = fit(net, images, labels, epochs=3.1, batch_size=32, validation=(images[:1], labels[:1]), loss=SoftmaxCrossEntropy(0.1),
@@ -91,7 +91,7 @@ def momentum(comm: Communicator | None, folder: Path) -> Results:
 
 
 def single_precision(comm: Communicator | None, folder: Path) -> Results:
-    """The network of the recipe `fast`, whose layers are fused."""
+    """Train the network of the recipe `fast`, whose layers are fused."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (150, 16, 16), np.uint8)
     net = digit_net(16, rng=0, norm=True)
@@ -113,7 +113,7 @@ class TermAt(Callback):
 
 
 def interrupted(comm: Communicator, folder: Path) -> Results:
-    """The last rank alone is asked to end: all do after that step, or the next one."""
+    """Ask the last rank alone to end: all do after that step, or the next one."""
     callbacks = [TermAt(40)] if comm.rank == comm.size - 1 else []
     with pytest.raises(KeyboardInterrupt, match=r"interrupted after step 4[01] of 100") as raised:
         everything(comm, folder, checkpoint=Checkpoint(folder / f"by{comm.size}.npz", None), callbacks=callbacks)
@@ -150,9 +150,8 @@ def communicator(comm: Communicator, folder: Path) -> Results:
     if comm.is_leader:
         np.testing.assert_array_equal(rows, np.repeat(np.arange(size), np.arange(size))[:, None] * np.ones(2))
     comm.agree(None)
-    with pytest.raises(
-        ValueError if rank == 1 else PeerError, match="no such thing" if rank == 1 else r"rank 1 of .: ValueError: no such thing"
-    ):
+    kind, told = (ValueError, "no such thing") if rank == 1 else (PeerError, r"rank 1 of .: ValueError: no such thing")
+    with pytest.raises(kind, match=told):
         comm.agree(ValueError("no such thing") if rank == 1 else None)
     assert comm.host_size == size
     assert comm.threads == max(1, machine.usable_cores() // size), "cores are divided among the ranks of a host"
@@ -188,7 +187,7 @@ def not_a_number(comm: Communicator, folder: Path) -> Results:
 
 
 def mistakes(comm: Communicator, folder: Path) -> Results:
-    """What one rank has wrong, all ranks hear of, before any step."""
+    """Make mistakes on one rank: all hear of them, before any step."""
     images, labels = problem(20)
 
     def attempt(error: type[Exception], match: str, **changes: Any) -> None:
@@ -201,7 +200,7 @@ def mistakes(comm: Communicator, folder: Path) -> Results:
         ValueError if mine else PeerError, "rank 1 cannot train with rank 0: its settings are others: seed was 0, now 1", seed=int(mine)
     )
     attempt(FileNotFoundError if comm.is_leader else PeerError, "there is no checkpoint", checkpoint=folder / "no.npz", resume=True)
-    attempt(OSError if comm.is_leader else PeerError, "", checkpoint=folder / "no" / "folder.npz")
+    attempt(OSError if comm.is_leader else PeerError, "", checkpoint=folder / "everything-2.npz" / "in a file.npz")
 
     class Meddler(Callback):
         def on_epoch(self, run: Any) -> None:
@@ -212,7 +211,7 @@ def mistakes(comm: Communicator, folder: Path) -> Results:
 
 
 def stopped(comm: Communicator, folder: Path) -> Results:
-    """A callback of rank 0 alone stops all ranks after the same step."""
+    """Stop by a callback of rank 0 alone: all ranks do after the same step."""
 
     class Stop(Callback):
         def on_step(self, run: Any) -> bool:
@@ -230,7 +229,7 @@ def stopped(comm: Communicator, folder: Path) -> Results:
 
 
 def die(comm: Communicator, folder: Path) -> Results:
-    """The last rank ends in the middle of training, in the way that a file tells, while the others wait for its sums."""
+    """End the last rank in the middle of training, in the way that a file tells, while the others wait for its sums."""
     how = (folder / "how").read_text()
 
     class End(Callback):

@@ -65,7 +65,7 @@ def test_two_ranks(name: str, two: Path) -> None:
 
 @pytest.mark.parametrize("name", ["everything", "single_precision"])
 def test_four_ranks(name: str, four: Path) -> None:
-    """The last batch of an epoch has one image: three ranks have none."""
+    """The last batch of an epoch has three images: one rank has none."""
     _compare(dict(np.load(four / f"{name}-4.npz")), alone(name), 1e-12 if name != "single_precision" else 1e-4)
 
 
