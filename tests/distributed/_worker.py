@@ -70,7 +70,7 @@ def outcome(net: Layer, history: History) -> Results:
 
 
 def everything(comm: Communicator | None, folder: Path, **changes: Any) -> Results:
-    """Take 100 steps: 25 an epoch, whose last batch is of 3 images, fewer than ranks; early stopping watches, and takes the best weights."""
+    """Take 100 steps: 25 an epoch, whose last batch is of 3 images, fewer than ranks; early stopping takes the best weights."""
     images, labels = problem()
     net = network()
     history = fit(net, images, labels, **{
@@ -156,6 +156,11 @@ def communicator(comm: Communicator, folder: Path) -> Results:
     assert comm.host_size == size
     assert comm.threads == max(1, machine.usable_cores() // size), "cores are divided among the ranks of a host"
     return {}
+
+
+def hosts(comm: Communicator, folder: Path) -> Results:
+    """Return the number of ranks, and of those on this host."""
+    return {"sizes": np.array([comm.size, comm.host_size])}
 
 
 def statistics_of_parts(comm: Communicator, folder: Path) -> Results:
