@@ -207,7 +207,7 @@ def world() -> Communicator:
     """Return the communicator of all processes that `mpiexec` has started; of this one alone where there was no `mpiexec`.
 
     From now on an exception that ends the program on one rank ends it on all of them, with the rank and the traceback on stderr and exit
-    code 1: without that the others would wait for ever. ``sys.exit(code)`` is such an end only inside ``with world() as comm:``.
+    code 1: without that the others would wait for ever. NumPy's BLAS is limited to this rank's share of the cores, too. ``sys.exit(code)`` is such an end only inside ``with world() as comm:``.
 
     Raises
     ------
@@ -224,7 +224,18 @@ def world() -> Communicator:
 
     comm = Communicator(_mpi().COMM_WORLD)
     install(comm)
+    if comm.size > 1:
+        _limit_blas(comm.threads)
     return comm
+
+
+def _limit_blas(threads: int) -> None:
+    """Let NumPy's BLAS use no more than this rank's share of the cores, where threadpoolctl can reach it."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return  # comes with the extra "bench"; without it OPENBLAS_NUM_THREADS is the user's
+    threadpool_limits(threads, user_api="blas")
 
 
 def _mpi() -> Any:

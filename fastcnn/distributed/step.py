@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from ..layers import Layer
-from ..layers.dropout import Dropout
 from ..layers.norm import BatchNorm
 from ..losses import SoftmaxCrossEntropy
 from ..optim import Optimizer
@@ -41,7 +41,7 @@ class SharedStep:
         layers = [model]
         for layer in layers:  # grows by the layers inside
             layers += layer.children().values()
-        self._dropouts = [layer for layer in layers if isinstance(layer, Dropout)]
+        self._drawing: list[Any] = [layer for layer in layers if hasattr(layer, "rows")]  # Dropout, and others that draw for a whole batch
         self._norms = [layer for layer in layers if isinstance(layer, BatchNorm)]
         self._sums: dict[tuple[str, ...], FusedSum] = {}
 
@@ -55,8 +55,8 @@ class SharedStep:
         finally:
             for norm in self._norms:
                 norm.add_up = None
-            for dropout in self._dropouts:
-                dropout.rows = None
+            for layer in self._drawing:
+                layer.rows = None
 
     def __call__(
         self, x: np.ndarray, target: np.ndarray, learning_rate: float, rows: tuple[int, int, int], asked: bool
@@ -88,8 +88,8 @@ class SharedStep:
             The loss became NaN or infinite, on all ranks alike; the parameters are as they were.
         """
         before, count, size = rows
-        for dropout in self._dropouts:
-            dropout.rows = before, size
+        for layer in self._drawing:
+            layer.rows = before, size
         value, gradient, right = self.loss.step(self.model.forward(x), target)
         share = count / size
         if count:

@@ -111,7 +111,8 @@ def fit(
     comm : fastcnn.distributed.Communicator, optional
         The processes that train together, all of which call with the same arguments: each takes a part of every batch of `batch_size`, and
         all come to the weights of a single process, within rounding. Rank 0 shows progress and saves; its state is everybody's at the
-        start. Our kernels use this process's share of the cores where no limit is set.
+        start. Our kernels use this process's share of the cores where no limit is set. (A layer of your own that draws random numbers
+        must draw those of the whole batch: give it an attribute ``rows``, as `Dropout` has.)
     sync_batch_norm : bool
         With `comm`: normalise by statistics of the whole batch, as a single process does. Without it every rank normalises its part by
         itself, which saves two small messages for each such layer and step, and makes results depend on the number of ranks.

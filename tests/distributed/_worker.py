@@ -247,7 +247,7 @@ def die(comm: Communicator, folder: Path) -> Results:
                     sys.exit(7)
                 raise KeyError("a callback's mistake")
 
-    return everything(comm, folder, callbacks=[End()])
+    return everything(comm, folder, callbacks=[End()], checkpoint=Checkpoint(folder / "resume.npz", None, 2))
 
 
 def main() -> None:

@@ -6,8 +6,10 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from . import _worker
 from ._launch import ROOT, WORKER, launch
 
 SCRIPT = ROOT / "scripts" / "train_mnist.py"
@@ -28,6 +30,10 @@ def test_the_end_of_one_rank_is_the_end_of_all(how: str, code: int, told: str, t
     assert done.returncode == code
     assert told in done.stdout + done.stderr
     assert seconds < 10
+    if how == "kill":
+        found, expected = _worker.resumed(None, tmp_path), _worker.everything(None, tmp_path)
+        for name, array in expected.items():
+            assert np.abs(found[name] - array).max() <= 1e-12 * np.abs(array).max(), f"{name}, resumed by one process"
     if how == "raise":
         assert "a callback's mistake" in done.stderr
         assert "_worker.py" in done.stderr, "the traceback"
