@@ -207,7 +207,8 @@ def world() -> Communicator:
     """Return the communicator of all processes that `mpiexec` has started; of this one alone where there was no `mpiexec`.
 
     From now on an exception that ends the program on one rank ends it on all of them, with the rank and the traceback on stderr and exit
-    code 1: without that the others would wait for ever. NumPy's BLAS is limited to this rank's share of the cores, too. ``sys.exit(code)`` is such an end only inside ``with world() as comm:``.
+    code 1: without that the others would wait for ever. ``sys.exit(code)`` is such an end only inside ``with world() as comm:``. NumPy's
+    BLAS is limited to this rank's share of the cores.
 
     Raises
     ------
