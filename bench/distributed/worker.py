@@ -64,7 +64,7 @@ def measure(comm: Communicator, batch: int, seconds: float, sync_batch_norm: boo
         each = comm.sums((time.perf_counter() - begin) / _WARM)[0] / comm.size
         steps = max(5, int(seconds / each))  # the same on all ranks
         times, sums = [], []
-        comm.barrier()
+        comm.sums(0)
         for number in range(_WARM, _WARM + steps):
             waited[0], begin = 0.0, time.perf_counter()
             step(number)
@@ -89,7 +89,7 @@ def sum_seconds(comm: Communicator, size: int, repeats: int = 50) -> float:
     """Return the median time of the sum of so many float32 over all ranks, which are here at the same time."""
     values, times = np.zeros(size, np.float32), []
     for _ in range(repeats):
-        comm.barrier()
+        comm.sums(0)
         times.append(_timed(lambda: comm.add_up(values)))
     return statistics.median(times)
 

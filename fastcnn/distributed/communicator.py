@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 
 from .. import machine
 from ..extras import require
+
+_NAP = 0.002  # seconds; MPI's own waiting takes a core, from a rank that compiles for all, say
 
 
 class PeerError(RuntimeError):
@@ -127,8 +130,10 @@ class Communicator:
     # --- Order and agreement ---
 
     def barrier(self, host: bool = False) -> None:
-        """Wait until all ranks, or all of this host, are here."""
-        (self._host if host else self._comm).Barrier()
+        """Wait until all ranks, or all of this host, are here: asleep, so that a core is free for those who still work."""
+        request = (self._host if host else self._comm).Ibarrier()
+        while not request.Test():
+            time.sleep(_NAP)
 
     def agree(self, error: Exception | None) -> None:
         """Raise on all ranks where one has an error: its own there, and `PeerError` on the others. All ranks must call.
