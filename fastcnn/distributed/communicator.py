@@ -58,7 +58,7 @@ class Communicator:
         host = self._comm.Split_type(mpi.COMM_TYPE_SHARED)
         self.host_rank, self.host_size = int(host.rank), int(host.size)
         self._host = host
-        self.threads = share_of_cores(machine.core_numbers(), self._cores_of_host())
+        self.threads = min(share_of_cores(machine.core_numbers(), self._cores_of_host()), machine.max_threads())
 
     @property
     def is_leader(self) -> bool:
@@ -205,7 +205,7 @@ def share_of_cores(own: frozenset[int], ranks: list[frozenset[int]]) -> int:
     (2, 2)
     """
     share = sum(1 / sum(core in other for other in ranks) for core in own)
-    return max(1, min(math.floor(share + 1e-9), machine.max_threads()))
+    return max(1, math.floor(share + 1e-9))
 
 
 def world() -> Communicator:
