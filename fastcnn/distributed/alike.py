@@ -57,7 +57,7 @@ def require_alike(comm: Communicator, weights: Mapping[str, np.ndarray]) -> None
     """
     found = 0
     for name in sorted(weights):
-        found = zlib.crc32(np.ascontiguousarray(weights[name]), found)
+        found = zlib.crc32(weights[name].tobytes(), found)
     least, most = comm.extremes(found)
     if least != most:
         raise RuntimeError(

@@ -134,7 +134,7 @@ class Validation(NamedTuple):
         labels = self.labels[own]
         if len(labels):
             logits = self._logits(model, average, own)
-            total, right = float(loss.forward(logits, labels)) * len(labels), np.count_nonzero(logits.argmax(axis=1) == labels)
+            total, right = float(loss.forward(logits, labels)) * len(labels), int(np.count_nonzero(logits.argmax(axis=1) == labels))
         total, found = comm.sums(total, right)
         return total / len(self.images), found / len(self.images)
 
