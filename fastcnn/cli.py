@@ -209,6 +209,9 @@ def _info(arguments: argparse.Namespace) -> None:
         found = info.report(arguments.measure)
     except ValueError as error:  # FASTCNN_ISA
         raise _Mistake(error) from error
+    ranks = found.get("ranks")
+    if isinstance(ranks, dict) and ranks["rank"]:
+        return  # rank 0 tells
     if arguments.json:
         print(json.dumps(found, indent=1))
         return

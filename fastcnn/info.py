@@ -23,6 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "safetensors": ("safetensors",),
     "sklearn": ("scikit-learn",),
     "photographs": ("pillow", "scikit-learn"),
+    "mpi": ("mpi4py", "mpich"),
     "partners": ("torch", "expecttest", "onnxruntime", "autograd", "jax", "keras", "safetensors"),
     "peers": ("torch", "onnx", "onnxruntime", "openvino", "jax"),
 }
@@ -67,6 +68,8 @@ def report(measure: bool = False) -> dict[str, Any]:
     found["features"] = sorted(machine.cpu_features())
     found["cores"] = machine.usable_cores()
     found["load"] = load()
+    if machine.started_by_mpi():
+        found["ranks"] = _ranks()
     found["memory"] = f"{machine.memory_bytes() / 2**30:.1f} GiB"
     found["kernel_cache"] = _folder(Path(cache_location())) if _probe.cache else {"folder": cache_location()}
     found["user_cache"] = _folder(files.cache_folder())
@@ -75,6 +78,23 @@ def report(measure: bool = False) -> dict[str, Any]:
     if measure:
         found["measured"] = _measured()
     return found
+
+
+def _ranks() -> dict[str, Any] | str:
+    """Return who we are among the processes that `mpiexec` started, and each one's share of the cores; or why that is unknown."""
+    from .distributed import Communicator, world
+
+    try:
+        comm: Communicator = world()
+    except ImportError as error:
+        return str(error)
+    return {
+        "rank": comm.rank,
+        "size": comm.size,
+        "on_this_host": comm.host_size,
+        "threads_of_each": comm.threads,
+        "ranks_x_threads": f"{comm.size} x {comm.threads}",
+    }
 
 
 def _extra(modules: tuple[str, ...]) -> str:

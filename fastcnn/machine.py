@@ -53,10 +53,24 @@ def isa_reason() -> str:
 
 def usable_cores() -> int:
     """Return how many cores this process may run on."""
+    return len(core_numbers())
+
+
+def core_numbers() -> frozenset[int]:
+    """Return the system's numbers of the cores that this process may run on."""
     try:
-        return len(os.sched_getaffinity(0))  # type: ignore[attr-defined, unused-ignore]
+        return frozenset(os.sched_getaffinity(0))  # type: ignore[attr-defined, unused-ignore]
     except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
+        return frozenset(range(os.cpu_count() or 1))
+
+
+# What MPICH and its relatives, Open MPI, and Slurm (srun) tell the processes that they start.
+_LAUNCHERS = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_RANK"
+
+
+def started_by_mpi() -> bool:
+    """Whether an MPI launcher such as `mpiexec` started this process."""
+    return any(setting(name) is not None for name in _LAUNCHERS)
 
 
 class Isa(NamedTuple):

@@ -163,3 +163,29 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="epoch"):
         batches.batch(-1, 0)
     assert len(Batches(images[:0], labels[:0], 4, seed=0)) == 0
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+@pytest.mark.parametrize("sampling", ["shuffled", "replacement", "ordered"])
+@pytest.mark.parametrize("augment", [None, FULL])
+def test_parts_together_are_the_batch(parts: int, sampling: str, augment: Augment | None) -> None:
+    """To the bit, also of the last batch, which has fewer images than there are parts."""
+    images, labels = _data(19, 9, 8)
+    whole = Batches(images, labels, 8, seed=2, augment=augment, sampling=sampling)
+    cut = [Batches(images, labels, 8, seed=2, augment=augment, sampling=sampling, part=(i, parts)) for i in range(parts)]
+    for number in range(3):
+        found = [part.batch(1, number) for part in cut]
+        _same([np.concatenate([x for x, _ in found]), np.concatenate([target for _, target in found])], whole.batch(1, number))
+        rows = [part.rows(number) for part in cut]
+        assert [count for _, count, _ in rows] == [len(target) for _, target in found]
+        assert [before for before, _, _ in rows] == np.cumsum([0, *(count for _, count, _ in rows)])[:-1].tolist()
+        assert {size for _, _, size in rows} == {len(whole.batch(1, number)[1])}
+        assert max(count for _, count, _ in rows) - min(count for _, count, _ in rows) <= 1
+
+
+def test_parts_that_are_none_are_refused() -> None:
+    images, labels = _data(3, 4, 4)
+    with pytest.raises(ValueError, match="part: number must be between 0 and 1; got 2"):
+        Batches(images, labels, 2, seed=0, part=(2, 2))
+    with pytest.raises(IndexError, match="Batches: number must be between 0 and 1; got 2"):
+        Batches(images, labels, 2, seed=0).rows(2)

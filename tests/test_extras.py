@@ -33,7 +33,15 @@ def test_adapters_name_the_extra(partner: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_package_imports_no_partner() -> None:
-    names = ["fastcnn", "fastcnn.functional", "fastcnn.layers", "fastcnn.train", "fastcnn.weights", "fastcnn.adapters"]
-    partners = ["torch", "autograd", "jax", "keras", "onnx", "onnxruntime", "safetensors"]
+    names = [
+        "fastcnn",
+        "fastcnn.functional",
+        "fastcnn.layers",
+        "fastcnn.train",
+        "fastcnn.distributed",
+        "fastcnn.weights",
+        "fastcnn.adapters",
+    ]
+    partners = ["torch", "autograd", "jax", "keras", "onnx", "onnxruntime", "safetensors", "mpi4py"]
     code = f"import sys; [__import__(name) for name in {names}]; print([p for p in {partners} if p in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -164,6 +164,17 @@ def test_nan_wins_and_passes(algorithm: str, layout: str) -> None:
     np.testing.assert_array_equal(dbias, passed.sum(axis=(0, 2, 3) if layout == "NCHW" else (0, 1, 2)))
 
 
+def test_a_network_learns_nothing_from_an_empty_batch() -> None:
+    """Also where the variants that the first layer of MNIST's networks takes are weighed against one another."""
+    x, w = np.zeros((0, 28, 28, 1), F32), np.ones((24, 1, 5, 5), F32)
+    y, winners = fastcnn.conv2d_relu_max_pool2d(x, w, return_winners=True, layout="NHWC")
+    assert y.shape == (0, 12, 12, 24)
+    dx, dweight, dbias = fastcnn.conv2d_relu_max_pool2d_backward(y, winners, y, x, w, layout="NHWC")
+    assert dx.shape == x.shape
+    assert not dweight.any()
+    assert not dbias.any()
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_an_empty_batch(layout: str) -> None:
     x, w = _image(np.zeros((0, 3, 8, 8), F32), layout), np.ones((4, 3, 3, 3), F32)

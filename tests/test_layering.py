@@ -44,6 +44,7 @@ LAYERS = [
     {"layers", "optim", "losses", "init", "schedules", "models", "data", "gradients"},
     {
         "train",
+        "distributed",
         "compare",
         "explain",
         "report",

@@ -15,6 +15,7 @@ from ..jit import kernel
 from . import augment as _augment
 from .arrays import checked_moments, moments
 from .augment import Augment
+from .split import part as _part
 
 SAMPLINGS = ("shuffled", "replacement", "ordered")
 _LINE = 64
@@ -40,6 +41,9 @@ class Batches:
     sampling : "shuffled", "replacement" or "ordered"
         An epoch is every image once, in another order each time; or as many draws of which each may be any image (on average it holds
         1 - 1/e, 63 %, of them); or the images in their order, for evaluation.
+    part : (number, parts)
+        Give only a contiguous part of each batch: one of several processes that train together calls with its own number. What is in
+        the parts, put together, is the batch that a single process gets, to the bit; a part of a small batch may be empty.
 
     Attributes
     ----------
@@ -71,6 +75,7 @@ class Batches:
         deviation: float | np.ndarray | None = None,
         augment: Augment | None = None,
         sampling: str = "shuffled",
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         op = "Batches"
         x = checks.array(op, "images", images, ("NHW", "NCHW"), (np.dtype(np.uint8), np.dtype(np.float32)))
@@ -87,6 +92,8 @@ class Batches:
             raise TypeError(f"{op}: augment must be an Augment; got {type(augment).__name__}")
         self.batch_size, self.seed = window.integer(op, "batch_size", batch_size, 1), window.integer(op, "seed", seed, 0)
         self.augment, self.sampling = augment, checks.choice(op, "sampling", sampling, SAMPLINGS)
+        self.part = window.integer(op, "part[0]", part[0], 0), window.integer(op, "part[1]", part[1], 1)
+        _part(0, *self.part)
         self._images, self._labels = x, y.astype(np.int64)
         self.mean, self.deviation = self._moments(mean, deviation)
         self._shape = np.array([x.shape[2], x.shape[3], x.shape[1]], np.int64)
@@ -109,8 +116,22 @@ class Batches:
         """Return how many batches an epoch has."""
         return -(-len(self._labels) // self.batch_size)
 
+    def rows(self, number: int) -> tuple[int, int, int]:
+        """Return how many images of batch `number` lie before our part, in it, and in the whole batch.
+
+        Raises
+        ------
+        IndexError
+            There is no such batch.
+        """
+        if not 0 <= number < len(self):
+            raise IndexError(f"Batches: number must be between 0 and {len(self) - 1}; got {number}")
+        size = min(self.batch_size, len(self._labels) - number * self.batch_size)
+        first, last = _part(size, *self.part)
+        return first, last - first, size
+
     def batch(self, epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return batch `number` of an epoch; the same bits for any number of threads, and whatever was asked for before.
+        """Return batch `number` of an epoch, or our part of it; the same bits for any number of threads, and whatever was asked for before.
 
         Returns
         -------
@@ -123,11 +144,12 @@ class Batches:
         IndexError
             There is no such batch.
         """
-        if not 0 <= number < len(self):
-            raise IndexError(f"Batches: number must be between 0 and {len(self) - 1}; got {number}")
-        first = number * self.batch_size
-        chosen = self._order(epoch)[first : first + self.batch_size]
+        before, count, _ = self.rows(number)
+        first = number * self.batch_size + before
+        chosen = self._order(epoch)[first : first + count]
         n, (_, C, H, W) = len(chosen), self._images.shape
+        if n == 0:  # an empty part of a small batch
+            return np.empty((0, H, W, C), np.float32).transpose(0, 3, 1, 2), self._labels[chosen]
         x = self._memory(n, n * C * H * W)
         images, rows = self._rows, chosen
         if images is None:

@@ -1,4 +1,4 @@
-"""Images held out: positions to train on and to validate with, of every class alike."""
+"""Images held out: positions to train on and to validate with, of every class alike; and the parts of a batch that processes share."""
 
 from __future__ import annotations
 
@@ -48,3 +48,22 @@ def split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.n
     marks = np.floor(np.arange(len(labels) + 1) * (count / len(labels)) + 1e-9)  # evenly spread over the classes, one after the other
     held = np.diff(marks) > 0
     return np.sort(by_class[~held]), np.sort(by_class[held])
+
+
+def part(size: int, number: int, parts: int) -> tuple[int, int]:
+    """Return where part `number` of `size` things begins and ends: contiguous parts, in order, whose lengths differ by at most one.
+
+    Raises
+    ------
+    ValueError
+        There is no such part.
+
+    Examples
+    --------
+    >>> from fastcnn.data.split import part
+    >>> [part(10, number, 4) for number in range(4)]
+    [(0, 2), (2, 5), (5, 7), (7, 10)]
+    """
+    if not 0 <= number < parts:
+        raise ValueError(f"part: number must be between 0 and {parts - 1}; got {number}")
+    return size * number // parts, size * (number + 1) // parts

@@ -120,7 +120,7 @@ def _cut(p: Pooled, t: Tiling, itemsize: int) -> Geometry:
     width = -(-p.Q // -(-p.Q // min(width, p.Q, WINDOWS)))
     columns = (width * p.window_w - 1) * p.stride_w + p.S
     rows = max(1, min(p.P, (budget // columns - p.R) // step_h, WINDOWS // width))
-    bands = max(-(-p.P // rows), min(p.P, threads // p.N))  # few images: at least one unit for each thread
+    bands = max(-(-p.P // rows), min(p.P, threads // max(p.N, 1)))  # few images: at least one unit for each thread
     rows = -(-p.P // bands)
     whole = rows == p.P and width == p.Q
     size = ((rows * p.window_h - 1) * p.stride_h + p.R) * columns

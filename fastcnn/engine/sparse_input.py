@@ -79,7 +79,7 @@ def _cut(p: Pooled, t: BlockTiling, itemsize: int) -> Geometry:
     columns = max(p.left + p.W, (p.Q * p.window_w - 1) * p.stride_w + p.S)
     pixel = columns * t.channels * itemsize
     rows = max(1, min(p.H, _BAND_BYTES // (pixel * t.blocks)))
-    bands = max(-(-p.H // rows), min(p.H, -(-machine.get_threads() // p.N)))
+    bands = max(-(-p.H // rows), min(p.H, -(-machine.get_threads() // max(p.N, 1))))
     rows = -(-p.H // bands)
     strip = max(1, min(p.P, (_STRIP_BYTES // pixel - p.R) // (p.window_h * p.stride_h), WINDOWS // p.Q))
     return Geometry(p, rows, -(-p.H // rows), strip, columns, t.blocks, t.rows, t.columns)

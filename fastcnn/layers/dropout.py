@@ -19,6 +19,13 @@ class Dropout(Layer):
     p : float in [0, 1]
     rng : Generator, seed or None
 
+    Attributes
+    ----------
+    rows : (first, all) or None
+        Where a batch of `all` samples lies in several processes: our part begins at sample `first`. Every process draws for the whole
+        batch, so that their generators stay alike and a single process would drop the same. `fastcnn.train.fit` sets it while it trains
+        with ``comm=``.
+
     Raises
     ------
     ValueError
@@ -29,6 +36,7 @@ class Dropout(Layer):
     N. Srivastava et al., "Dropout", 2014; inverted, so that evaluation needs no scale.
     """
 
+    rows: tuple[int, int] | None = None
     _function = staticmethod(dropout)
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
@@ -42,12 +50,25 @@ class Dropout(Layer):
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         if not self.training or self.p == 0:
             return self._function(x, self.p, False), 1
+        if self.rows is not None:
+            mask = self._mask_of_part(x, *self.rows)
+            return dropout_backward(x, mask, self.p), mask  # which scales by the mask, as the forward does
         return self._function(x, self.p, rng=self.rng, return_mask=True)
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         if not input_gradient:
             return None, {}
         return (dy if isinstance(saved, int) else dropout_backward(dy, saved, self.p)), {}
+
+    def _mask_of_part(self, x: np.ndarray, first: int, samples: int) -> np.ndarray:
+        """Return the mask that the whole batch would get, cut down to our part."""
+        whole = self.rng.random((samples, *self._drawn(x)), np.float32)
+        mask: np.ndarray = whole[first : first + len(x)] >= self.p
+        return mask
+
+    def _drawn(self, x: np.ndarray) -> tuple[int, ...]:
+        """Return the shape of what is drawn for one sample."""
+        return x.shape[1:]
 
     def _describe(self) -> str:
         return f"{self.p}"
@@ -67,3 +88,6 @@ class Dropout2d(Dropout):
     """
 
     _function = staticmethod(dropout2d)
+
+    def _drawn(self, x: np.ndarray) -> tuple[int, ...]:
+        return x.shape[1], *[1] * (x.ndim - 2)

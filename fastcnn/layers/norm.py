@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import checks, scalars, window
 from ..functional.normalization import group_norm, group_norm_backward
-from ..ops.batch_norm import batch_norm, batch_norm_backward
+from ..ops.batch_norm import batch_norm, batch_norm_backward, shared_batch_norm, shared_batch_norm_backward
 from ..ops.layer_norm import layer_norm, layer_norm_backward
 from .base import Layer, channels_first, channels_last
 
@@ -22,6 +23,7 @@ class _Saved(NamedTuple):
     inverse: np.ndarray
     training: bool
     relu: bool
+    pixels: float = 0.0  # of the whole batch, where it lies in several processes
 
 
 class BatchNorm(Layer):
@@ -49,8 +51,12 @@ class BatchNorm(Layer):
     ----------
     buffers : dict of str to ndarray
         ``running_mean`` (starts at 0), ``running_var`` (at 1) and ``num_batches_tracked`` (an int64 without axes).
+    add_up : callable or None
+        Where the batch lies in several processes: turns the values of a float64 array into their sums over all of them, in place. Training
+        then normalises by the statistics of the whole batch. `fastcnn.train.fit` sets it while it trains with ``comm=``.
     """
 
+    add_up: Callable[[np.ndarray], None] | None = None
     _ranks: tuple[int, ...] = ()
     _takes = ""
 
@@ -96,6 +102,14 @@ class BatchNorm(Layer):
         if momentum is None:
             momentum = 0.0 if tracked is None else 1 / (int(tracked) + 1)
         running = self.buffers.get("running_mean"), self.buffers.get("running_var")
+        if moving and self.add_up is not None:
+            y, mean, inverse, pixels = shared_batch_norm(
+                source, *running, self.params.get("weight"), self.params.get("bias"), momentum, self.eps, self.add_up,
+                relu=relu, layout="NHWC" if images else "NCHW",
+            )  # fmt: skip
+            if tracked is not None:
+                tracked += 1
+            return (channels_first(y) if images else y), _Saved(source, mean, inverse, training, relu, pixels)
         y, mean, inverse = batch_norm(
             source, *running, self.params.get("weight"), self.params.get("bias"), training, momentum, self.eps,
             relu=relu, return_saved=True, layout="NHWC" if images else "NCHW",
@@ -108,10 +122,16 @@ class BatchNorm(Layer):
         if not (input_gradient or self.trainable):
             return None, {}
         images = saved.x.ndim == 4
-        dx, dweight, dbias = batch_norm_backward(
-            channels_last(self, dy) if images else dy, saved.x, saved.mean, saved.inverse, self.params.get("weight"),
-            self.params.get("bias"), saved.training, relu=saved.relu, layout="NHWC" if images else "NCHW",
-        )  # fmt: skip
+        errors, layout = channels_last(self, dy) if images else dy, "NHWC" if images else "NCHW"
+        weight, bias = self.params.get("weight"), self.params.get("bias")
+        if saved.pixels and self.add_up is not None:
+            dx, dweight, dbias = shared_batch_norm_backward(
+                errors, saved.x, saved.mean, saved.inverse, saved.pixels, weight, bias, self.add_up, relu=saved.relu, layout=layout
+            )
+        else:
+            dx, dweight, dbias = batch_norm_backward(
+                errors, saved.x, saved.mean, saved.inverse, weight, bias, saved.training, relu=saved.relu, layout=layout
+            )
         grads = {"weight": dweight, "bias": dbias} if self.trainable and self.params else {}
         if not input_gradient:
             return None, grads

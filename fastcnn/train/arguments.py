@@ -12,6 +12,7 @@ from .. import checks
 from ..data.arrays import PER, checked_moments
 from ..data.augment import Augment
 from ..data.batches import SAMPLINGS
+from ..distributed import Communicator
 from ..layers import Layer
 from ..optim import Optimizer
 from ..registry import PRECISIONS
@@ -88,6 +89,14 @@ def check_helpers(model: Any, loss: Any, optimizer: Any, callbacks: Any, progres
     if not isinstance(callbacks, (tuple, list)):
         raise TypeError(f"fit: callbacks must be a sequence of Callback; got {type(callbacks).__name__}")
     checks.flag("fit", "resume", resume)
+
+
+def checked_comm(comm: Any, sync_batch_norm: Any) -> Communicator | None:
+    """Return what to train together with; None for a single process."""
+    checks.flag("fit", "sync_batch_norm", sync_batch_norm)
+    if comm is not None and not isinstance(comm, Communicator):
+        raise TypeError(f"fit: comm must be a fastcnn.distributed.Communicator, as `world()` returns; got {type(comm).__name__}")
+    return None if comm is None or comm.size == 1 else comm
 
 
 def checked_schedule(schedule: Callable[[int], float] | None, optimizer: Optimizer, steps: int) -> Callable[[int], float]:

@@ -19,6 +19,7 @@ import numpy as np
 from .. import data, files, machine, warmup
 from ..data import Dataset, DatasetNotFound, IdxError
 from ..data.split import split
+from ..distributed import Communicator
 from ..models import MODELS
 from ..registry import PRECISIONS
 from .callbacks import EarlyStopping
@@ -28,6 +29,7 @@ from .fit import fit
 from .history import History
 from .interrupt import Interrupted
 from .progress import progress_for
+from .ranks import in_parts, on_ranks, one_first
 from .recipes import DEFAULT, OPTIMIZERS, RATES, RECIPES, Recipe, build, prepare_kernels
 
 
@@ -62,6 +64,8 @@ def parser(prog: str) -> argparse.ArgumentParser:
     p.add_argument("--resume", type=Path, nargs="?", const=Path(), metavar="FILE", help="go on from a checkpoint, with the same options")
     p.add_argument("--out", type=Path, metavar="DIR", help="write weights, history, result and a report there")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the result as JSON")
+    p.add_argument("--distributed", action="store_true",
+                   help="train together with the other processes that `mpiexec -n N` starts, all with these options")  # fmt: skip
     return p
 
 
@@ -70,8 +74,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "train_mnist.py") -> int
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = parser(prog).parse_args(argv)
     try:
-        return _run(arguments)
-    except (DatasetNotFound, IdxError, ImportError, OSError, _Mistake) as error:
+        return on_ranks(lambda comm: _run(arguments, comm), _MISTAKES) if arguments.distributed else _run(arguments)
+    except _MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
@@ -92,33 +96,39 @@ class _Mistake(ValueError):
     """What the user must mend, in one line."""
 
 
-def _run(arguments: argparse.Namespace) -> int:
+_MISTAKES = (DatasetNotFound, IdxError, ImportError, OSError, _Mistake)
+
+
+def _run(arguments: argparse.Namespace, comm: Communicator | None = None) -> int:
     begin = time.perf_counter()
+    leads = comm is None or comm.is_leader
     if arguments.threads and arguments.threads > machine.max_threads():
         raise _Mistake(f"--threads {arguments.threads}: this machine lets us use {machine.max_threads()}")
     if arguments.patience and not arguments.validation:
         raise _Mistake("--patience needs --validation SHARE, images to judge the epochs by")
     checkpoint = _checkpoint(arguments)
-    if arguments.resume is not None and (checkpoint is None or not checkpoint.is_file()):
+    if leads and arguments.resume is not None and (checkpoint is None or not checkpoint.is_file()):
         raise _Mistake(
             f"--resume: there is no checkpoint {checkpoint}" if checkpoint else "--resume FILE: name the checkpoint to go on from"
         )
-    for path in filter(None, (arguments.json, arguments.out and arguments.out / "result.json", checkpoint)):
+    for path in filter(None, (arguments.json, arguments.out and arguments.out / "result.json", checkpoint)) if leads else ():
         files.require_writable(path)  # now, rather than after the training
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     recipe = _recipe(arguments, dataset.name)
     kept, judges = _split(dataset, arguments.validation, arguments.seed)
-    threads = arguments.threads or machine.get_threads()
+    threads = arguments.threads or (machine.get_threads() if comm is None else comm.threads)
+    ranks = 1 if comm is None else comm.size
     size = dataset.train_images.shape[1]
     parts = build(recipe, size, len(kept[0]), arguments.seed)
     initial = parts.model.state_dict()
     print(f"{dataset.name}: {len(dataset.train_images):,} training and {len(dataset.test_images):,} test images of {size} x {size}"
           + (f", {len(judges[0]):,} of the former for validation" if judges else ""))  # fmt: skip
     print(parts.model.summary((1, size, size)))
-    print(_settings(arguments.recipe, recipe, arguments.seed, threads), flush=True)
+    print(_settings(arguments.recipe, recipe, arguments.seed, threads, ranks), flush=True)
     with limited(threads):
-        with warmup.compiling_line():
-            prepare_kernels(recipe, (size, size), len(kept[0]), arguments.seed)
+        with warmup.compiling_line(), one_first(comm):
+            own = replace(recipe, batch_size=-(-recipe.batch_size // ranks))
+            prepare_kernels(own, (size, size), -(-len(kept[0]) // ranks), arguments.seed)
         ready = time.perf_counter() - begin
         try:
             history = fit(
@@ -126,12 +136,18 @@ def _run(arguments: argparse.Namespace) -> int:
                 optimizer=parts.optimizer, schedule=parts.schedule, augment=parts.augment, average=recipe.average,
                 precision=recipe.precision, early_stopping=EarlyStopping(arguments.patience) if arguments.patience else None,
                 progress=progress_for(), seed=arguments.seed, checkpoint=checkpoint and Checkpoint(checkpoint, arguments.checkpoint_every),
-                resume=arguments.resume is not None,
+                resume=arguments.resume is not None, comm=comm,
             )  # fmt: skip
         except ValueError as error:
             raise _Mistake(error) from error
         normal = history.mean, history.deviation
-        logits = predict(parts.model, dataset.test_images, *normal, precision=recipe.precision, shifts=recipe.shifts)
+        logits = in_parts(
+            comm,
+            dataset.test_images,
+            lambda images: predict(parts.model, images, *normal, precision=recipe.precision, shifts=recipe.shifts),
+        )
+    if logits is None:
+        return 0  # rank 0 tells
     accuracy = float(np.mean(logits.argmax(axis=1) == dataset.test_labels))
     seconds = history.epochs[-1].seconds
     rate = _images_seen(history, len(kept[0]), recipe.batch_size) / seconds
@@ -151,6 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "images_per_second": rate,
         "parameters": parts.model.parameter_count,
         "threads": threads,
+        **({} if comm is None else {"ranks": ranks}),
         "seed": arguments.seed,
         "recipe": arguments.recipe,
         "settings": asdict(recipe),
@@ -193,7 +210,7 @@ def _recipe(arguments: argparse.Namespace, dataset: str) -> Recipe:
     return replace(recipe, augment=None) if arguments.no_augment else recipe
 
 
-def _settings(name: str, recipe: Recipe, seed: int, threads: int) -> str:
+def _settings(name: str, recipe: Recipe, seed: int, threads: int, ranks: int) -> str:
     """Return a line of what the recipe says, without what it leaves out."""
     values = {"epochs": f"{recipe.epochs:g}", "batch_size": recipe.batch_size, "optimizer": recipe.optimizer,
               "lr": f"{recipe.learning_rate:g} {recipe.schedule}", "label_smoothing": recipe.label_smoothing,
@@ -206,6 +223,8 @@ def _settings(name: str, recipe: Recipe, seed: int, threads: int) -> str:
     )
     values["augment"] = " ".join(f"{name} {value:g}" for name, value in changes.items() if value)
     shown = {key: value for key, value in values.items() if value} | {"seed": seed, "threads": threads}
+    if ranks > 1:
+        shown |= {"threads": f"{threads} on each of {ranks} ranks"}
     return f"recipe {name}: " + ", ".join(f"{key}={value}" for key, value in shown.items())
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import window
 from ..data.arrays import checked_moments
+from ..data.split import part
 from ..layers import Layer, prepare
 from ..losses import SoftmaxCrossEntropy
 from ..optim import WeightAverage
+
+if TYPE_CHECKING:
+    from ..distributed import Communicator
 
 _BATCH = 250  # larger ones are no faster, on one thread and two
 _SHIFTS = ((0, 0),), ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))  # (down, right) in pixels of the copies that are averaged
@@ -113,11 +117,29 @@ class Validation(NamedTuple):
     mean: float | np.ndarray
     deviation: float | np.ndarray
     precision: str
+    comm: Communicator | None = None  # of processes each of which judges a part
 
     def judge(self, model: Layer, average: WeightAverage | None, loss: SoftmaxCrossEntropy) -> tuple[float, float]:
         """Return loss and accuracy of a model, with its averaged weights where there are such; the model stays as it is."""
-        logits = _outputs(_snapshot(model, average, self.precision), self.images, self.mean, self.deviation, _BATCH)
+        if self.comm is not None:
+            return self._judge_together(self.comm, model, average, loss)
+        logits = self._logits(model, average, slice(None))
         return float(loss.forward(logits, self.labels)), float(np.mean(logits.argmax(axis=1) == self.labels))
+
+    def _judge_together(
+        self, comm: Communicator, model: Layer, average: WeightAverage | None, loss: SoftmaxCrossEntropy
+    ) -> tuple[float, float]:
+        total, right = 0.0, 0
+        own = slice(*part(len(self.images), comm.rank, comm.size))
+        labels = self.labels[own]
+        if len(labels):
+            logits = self._logits(model, average, own)
+            total, right = float(loss.forward(logits, labels)) * len(labels), int(np.count_nonzero(logits.argmax(axis=1) == labels))
+        total, found = comm.sums(total, right)
+        return total / len(self.images), found / len(self.images)
+
+    def _logits(self, model: Layer, average: WeightAverage | None, own: slice) -> np.ndarray:
+        return _outputs(_snapshot(model, average, self.precision), self.images[own], self.mean, self.deviation, _BATCH)
 
 
 def judged_weights(model: Layer, average: WeightAverage | None) -> dict[str, np.ndarray]:

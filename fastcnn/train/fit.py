@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -12,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, machine, window
 from ..data.arrays import moments
 from ..data.augment import Augment
 from ..data.batches import Batches
 from ..data.split import split
+from ..distributed import Communicator
+from ..distributed.step import SharedStep
 from ..layers import Layer
 from ..losses import SoftmaxCrossEntropy
 from ..optim import Adam, Optimizer, WeightAverage
@@ -56,6 +59,8 @@ def fit(
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool = False,
+    comm: Communicator | None = None,
+    sync_batch_norm: bool = True,
 ) -> History:
     """Train a classifier in place, and return its history.
 
@@ -103,6 +108,14 @@ def fit(
     resume : bool
         Go on from `checkpoint`: model (with the same layers frozen), optimiser and settings must be made as before, and come to the same
         weights as without interruption. What a callback froze on the way it must freeze again. A run that had finished is only loaded.
+    comm : fastcnn.distributed.Communicator, optional
+        The processes that train together, all of which call with the same arguments: each takes a part of every batch of `batch_size`, and
+        all come to the weights of a single process, within rounding. Rank 0 shows progress and saves; its state is everybody's at the
+        start. Our kernels use this process's share of the cores where no limit is set. (A layer of your own that draws random numbers
+        must draw those of the whole batch: give it an attribute ``rows``, as `Dropout` has.)
+    sync_batch_norm : bool
+        With `comm`: normalise by statistics of the whole batch, as a single process does. Without it every rank normalises its part by
+        itself, which saves two small messages for each such layer and step, and makes results depend on the number of ranks.
 
     Returns
     -------
@@ -118,6 +131,8 @@ def fit(
         The loss became NaN or infinite; parameters and checkpoint are as before that step.
     KeyboardInterrupt
         Ctrl-C (or SIGTERM), after a whole step and after saving; a second one interrupts at once.
+    RuntimeError
+        With `comm`: another rank found a mistake (`fastcnn.distributed.PeerError`), or ranks no longer hold the same weights.
 
     Examples
     --------
@@ -133,7 +148,8 @@ def fit(
     images, labels = arguments.checked_data(model, images, labels, "")
     arguments.check_settings(epochs, batch_size, average, precision, seed, early_stopping, validation, augment)
     arguments.check_data_settings(sampling, standardise, images)
-    data = _digest(images, labels) if checkpoint is not None else ""
+    comm = arguments.checked_comm(comm, sync_batch_norm)
+    data = _digest(images, labels) if checkpoint is not None or comm is not None else ""
     judges, share = None, None
     if isinstance(validation, tuple):
         judges = arguments.checked_validation(model, images, validation)
@@ -146,7 +162,8 @@ def fit(
     mean, deviation = None, None  # of float inputs 0 and 1
     if images.dtype == np.uint8:
         mean, deviation = standardise if isinstance(standardise, tuple) else moments(images, standardise)
-    batches = Batches(images, labels, batch_size, seed=seed, mean=mean, deviation=deviation, augment=augment, sampling=sampling)
+    part = (0, 1) if comm is None else (comm.rank, comm.size)
+    batches = Batches(images, labels, batch_size, seed=seed, mean=mean, deviation=deviation, augment=augment, sampling=sampling, part=part)
     steps = count_steps(len(images), epochs, batch_size)
     if optimizer is None:
         optimizer = Adam(model.params, DEFAULT_RATE, betas=DEFAULT_BETAS)
@@ -155,14 +172,21 @@ def fit(
     arguments.check_optimizer(optimizer, model)
     loss = SoftmaxCrossEntropy() if loss is None else loss
     history = History(mean=batches.mean, deviation=batches.deviation)
-    held_out = None if judges is None else Validation(judges[0], judges[1].astype(np.int64), batches.mean, batches.deviation, precision)
+    held_out = None
+    if judges is not None:
+        held_out = Validation(judges[0], judges[1].astype(np.int64), batches.mean, batches.deviation, precision, comm)
+    take_step: Step | SharedStep = Step(model, loss, optimizer, precision)
+    if comm is not None:
+        take_step = SharedStep(model, loss, optimizer, precision, comm, sync_batch_norm)
     run = Run(
-        model=model, criterion=loss, optimizer=optimizer, take_step=Step(model, loss, optimizer, precision), batches=batches,
+        model=model, criterion=loss, optimizer=optimizer, take_step=take_step, batches=batches,
         schedule=schedule, steps=steps, average=None if average is None else WeightAverage(model.params, average),
-        validation=held_out, early_stopping=early_stopping, history=history,
+        validation=held_out, early_stopping=early_stopping, history=history, comm=comm,
     )  # fmt: skip
+    if resume and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
     saver = None
-    if checkpoint is not None:
+    if checkpoint is not None or comm is not None:
         settings = {
             "epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision, "average": average,
             "model": " ".join(repr(model).split()), "loss": _constructor(loss), "optimizer": _constructor(optimizer),
@@ -171,22 +195,47 @@ def fit(
             "standardise": standardise if isinstance(standardise, str) else _digest(*map(np.asarray, standardise)),
             "validation": share if share is not None or judges is None else _digest(*judges), "data": data,
         }  # fmt: skip
+        saver = _begin(run, settings, checkpoint, resume)
+    return _trained(run, progress, callbacks, saver)
+
+
+def _begin(run: Run, settings: dict[str, Any], checkpoint: str | os.PathLike[str] | Checkpoint | None, resume: bool) -> Saver | None:
+    """Put the run where it begins, on all ranks alike, and return what saves it: on rank 0."""
+    if run.comm is None:
+        assert checkpoint is not None
         where = checkpoints.as_checkpoint(checkpoint)
         if resume:
             checkpoints.load(where.path, run, settings)
-        saver = Saver(where, settings)
-    elif resume:
-        raise ValueError("fit: resume=True needs checkpoint=, the file to go on from")
-    return _trained(run, progress, callbacks, saver)
+        return Saver(where, settings)
+    from ..distributed.alike import begin_alike
+
+    saver = None
+
+    def open_checkpoint() -> None:
+        nonlocal saver
+        if checkpoint is not None:
+            where = checkpoints.as_checkpoint(checkpoint)
+            if resume:
+                checkpoints.load(where.path, run, settings)
+            saver = Saver(where, settings)
+
+    begin_alike(run.comm, run, settings, open_checkpoint)
+    return saver
 
 
 def _trained(run: Run, progress: Progress | bool | None, callbacks: Sequence[Any], saver: Saver | None) -> History:
     shown = (progress_for() if progress else Silence()) if progress is None or isinstance(progress, bool) else progress
+    if run.comm is not None and not run.comm.is_leader:
+        shown = Silence()
     mode = run.model.training
     loop = Loop(run, shown, callbacks, saver)
     run.model.train()
     try:
-        return loop()
+        with contextlib.ExitStack() as stack:
+            if run.comm is not None and isinstance(run.take_step, SharedStep):
+                stack.enter_context(run.take_step.sharing())
+                stack.enter_context(machine.threads(machine.thread_limit() or run.comm.threads))
+            return loop()
     finally:
         run.model.train(mode)
         shown.close()

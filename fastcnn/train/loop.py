@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.batches import Batches
 from ..layers import Layer
@@ -18,6 +18,9 @@ from .history import Epoch, History
 from .interrupt import Interrupted, Request, requests
 from .progress import Progress
 
+if TYPE_CHECKING:
+    from ..distributed import Communicator
+
 
 @dataclass
 class Run:
@@ -26,7 +29,8 @@ class Run:
     Attributes
     ----------
     take_step : callable
-        (x, target, learning rate) -> (mean loss of the batch, how many were right): see `fastcnn.train.step.Step`.
+        (x, target, learning rate) -> (mean loss of the batch, how many were right): see `fastcnn.train.step.Step`; with `comm`,
+        `fastcnn.distributed.step.SharedStep`.
     schedule : callable
         Learning rate of step 0 ... steps - 1.
     steps : int
@@ -42,12 +46,14 @@ class Run:
         Of early stopping.
     finished : bool
         By its last step, or by early stopping.
+    comm : Communicator, optional
+        The processes that train together; each has a run like this.
     """
 
     model: Layer
     criterion: SoftmaxCrossEntropy
     optimizer: Optimizer
-    take_step: Callable[[Any, Any, float], tuple[float, int]]
+    take_step: Callable[..., Any]
     batches: Batches
     schedule: Callable[[int], float]
     steps: int
@@ -62,6 +68,7 @@ class Run:
     seconds: float = 0.0
     best: Best = field(default_factory=Best)
     finished: bool = False
+    comm: Communicator | None = None
 
     @property
     def loss(self) -> float:
@@ -92,6 +99,9 @@ class Loop:
         self.on_step, self.on_epoch, self.on_end = (hooks(callbacks, name) for name in ("on_step", "on_epoch", "on_end"))
         self.batches = len(run.batches)
         self.stopped = False
+        self.asked = False  # on some rank, by a signal
+        # Whether any rank has hooks, which then all ranks hear of; a callback may be rank 0's alone.
+        self.hears_steps, self.hears_epochs = (run.comm is not None and run.comm.any(bool(own)) for own in (self.on_step, self.on_epoch))
         self.begin = 0.0
 
     def __call__(self) -> History:
@@ -125,12 +135,16 @@ class Loop:
             x, target = run.batches.batch(number, position)
             rate = run.schedule(run.step)
             try:
-                value, right = run.take_step(x, target, rate)
+                if run.comm is None:
+                    (value, right), count = run.take_step(x, target, rate), len(target)
+                else:
+                    rows = run.batches.rows(position)
+                    value, right, self.asked = run.take_step(x, target, rate, rows, bool(request.signal))
+                    count = rows[2]
             except FloatingPointError as error:
                 raise FloatingPointError(self._failure(number, position, error)) from None
             if average is not None:
                 average.update()
-            count = len(target)
             losses.append(value)
             shares.append(right / count)
             run.total_loss += value * count
@@ -138,20 +152,31 @@ class Loop:
             run.seen += count
             run.step += 1
             progress.advance(count, run.total_loss / run.seen, run.right / run.seen)
-            for hook in self.on_step:
-                if hook(run) is True:
-                    self.stopped = True
+            self._call(self.on_step, self.hears_steps)
             if position + 1 == last:
                 break  # what follows belongs after the end of the epoch
-            if request.signal:
+            if self._is_asked(request):
                 self._interrupt()
             if saver is not None and (self.stopped or saver.due(run.step)):
                 self._save()
             if self.stopped:
                 break
         self._end_epoch(number, rate)
-        if request.signal:
+        if self._is_asked(request):
             self._interrupt()
+
+    def _is_asked(self, request: Request) -> bool:
+        """Whether a signal asked us to end; with other ranks, one that all of them know of, so that all end after the same step."""
+        return self.asked if self.run.comm is not None else bool(request.signal)
+
+    def _call(self, hooks: Sequence[Callable[[Run], Any]], heard: bool) -> None:
+        """Call hooks; where one of them, with `heard` on any rank, wants training to stop, it stops."""
+        stop = False
+        for hook in hooks:
+            stop |= hook(self.run) is True
+        if heard and self.run.comm is not None:
+            stop = self.run.comm.any(stop)
+        self.stopped |= stop
 
     def _end_epoch(self, number: int, rate: float) -> None:
         """Record the epoch that has ended (or was stopped: then a checkpoint already holds its middle)."""
@@ -164,9 +189,11 @@ class Loop:
             self._watch(run.early_stopping, epoch)
         self.progress.end_epoch(epoch)
         run.total_loss, run.right, run.seen = 0.0, 0, 0
-        for hook in self.on_epoch:
-            if hook(run) is True:
-                self.stopped = True
+        self._call(self.on_epoch, self.hears_epochs)
+        if run.comm is not None:
+            from ..distributed.alike import require_alike
+
+            require_alike(run.comm, {**run.model.params, **run.model.buffers})
         if whole and self.saver is not None and (run.finished or self.stopped or self.saver.epoch_is_due()):
             self._save()
 
@@ -198,7 +225,8 @@ class Loop:
     def _interrupt(self) -> None:
         where = f"interrupted after step {self.run.step} of {self.run.steps}"
         if self.saver is None:
-            raise Interrupted(f"{where}; no checkpoint was asked for")
+            comm = self.run.comm
+            raise Interrupted(f"{where}; " + ("no checkpoint was asked for" if comm is None or comm.is_leader else "rank 0 tells more"))
         if self.saver.saved != self.run.step:
             self._save()
         raise Interrupted(f"{where}, saved in {self.saver.path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from ... import checks
 from ...plans import Plans, on_memory
 from ...registry import Operation
 from . import problem as _problem
+from ._call import Call
 from ._channels import finish
+from ._shared import shared_batch_norm, shared_batch_norm_backward
 from .problem import BatchNormProblem
 
-__all__ = ["OPERATION", "BatchNormProblem", "batch_norm", "batch_norm_backward"]
+__all__ = ["OPERATION", "BatchNormProblem", "batch_norm", "batch_norm_backward", "shared_batch_norm", "shared_batch_norm_backward"]
 
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
 
@@ -101,7 +103,7 @@ def batch_norm(
         result = plan(input, running_mean, running_var, weight, bias, momentum)
         return result if return_saved else result[0]
     op = "batch_norm"
-    call = _Call(op, checks.layout(op, layout))
+    call = Call(op, checks.layout(op, layout))
     if _is_nothing(input):
         y = checks.array(op, "input", input, "N").copy()
         return (y, np.zeros(0), np.zeros(0)) if return_saved else y
@@ -229,7 +231,7 @@ def batch_norm_backward(
         gradients: tuple[np.ndarray, np.ndarray, np.ndarray] = plan(grad_output, input, mean, inverse_deviation, weight, bias)
         return gradients
     op = "batch_norm_backward"
-    call = _Call(op, checks.layout(op, layout))
+    call = Call(op, checks.layout(op, layout))
     if _is_nothing(input):
         dx = checks.array(op, "input", input, "N").copy()
         return dx, dx.copy(), dx.copy()
@@ -281,55 +283,3 @@ def _backward_plan(compute: Callable[..., None], allocate: Callable[[], np.ndarr
 def _is_nothing(input: Any) -> bool:
     """Whether the input is an array of shape (0,), which torch lets pass without channels."""
     return getattr(input, "shape", None) == (0,)
-
-
-class _Call(NamedTuple):
-    """How a public function was called: its name, for errors, and the layout."""
-
-    op: str
-    layout: str
-
-    def image(self, given: np.ndarray) -> np.ndarray:
-        """Return an input of any rank as an (N, C, H, W) view."""
-        if given.ndim == 4:
-            return checks.channels_first(given, self.layout)
-        if given.ndim == 2:
-            return given[:, :, None, None]
-        return given[:, :, None, :] if self.layout == "NCHW" else given.transpose(0, 2, 1)[:, :, None, :]
-
-    def memory(self, given: np.ndarray) -> str:
-        """Return the layout to compute in: vectors are channels-last."""
-        return "NHWC" if given.ndim == 2 else self.layout
-
-    def result(self, image: np.ndarray, given: np.ndarray) -> np.ndarray:
-        """Return an (N, C, H, W) result with the axes of the input, C-contiguous."""
-        if given.ndim == 4:
-            return image.transpose(0, 2, 3, 1) if self.layout == "NHWC" else image
-        return (image.transpose(0, 2, 3, 1) if self.memory(given) == "NHWC" else image).reshape(given.shape)
-
-    def problem(self, x: np.ndarray, training: bool, relu: bool, eps: float) -> BatchNormProblem:
-        """Return the problem of an (N, C, H, W) view."""
-        if x.shape[1] == 0:
-            raise ValueError(f"{self.op}: input must have at least one channel; got (N, C, H, W) = {x.shape}")
-        N, C, H, W = x.shape
-        return BatchNormProblem(N, C, H, W, training, relu, eps)
-
-    def channel(self, problem: BatchNormProblem, x: np.ndarray, name: str, value: Any, default: int) -> np.ndarray:
-        """Return a checked array with one value per channel, filled with `default` where `value` is None."""
-        if value is None:
-            return np.full(problem.C, default, x.dtype)
-        if type(value) is np.ndarray and value.dtype == x.dtype and value.shape == (problem.C,) and value.flags.carray:
-            return value  # what most calls bring
-        array = checks.array(self.op, name, value, "C")
-        checks.same_dtype(self.op, **{"input": x, name: array})
-        checks.same_shape(self.op, name, array, (problem.C,), "one per channel of the input")
-        return checks.contiguous(array)
-
-
-def _require_room(op: str, *running: Any) -> None:
-    """Raise where the running statistics cannot be changed in place."""
-    for name, value in zip(("running_mean", "running_var"), running, strict=True):
-        if value is not None and not isinstance(value, np.ndarray):
-            raise TypeError(f"{op}: {name} must be a NumPy array; got {type(value).__name__}")
-        if value is not None and not value.flags.writeable:
-            raise ValueError(f"{op}: {name} must be writeable, as training changes it; got a read-only array")

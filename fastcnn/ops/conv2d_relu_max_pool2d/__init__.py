@@ -195,7 +195,10 @@ def conv2d_relu_max_pool2d_backward(
     if weight_gradient:
         dweight, dbias = checks.empty(call.op, problem.weight_shape, dtype), np.empty(problem.conv.K, dtype)
         run, arrays = call.choose(problem, "backward_weight"), (x, dy, y, places, dweight, dbias)
-        run(problem, *arrays)
+        if dy.size and x.size:
+            run(problem, *arrays)
+        else:
+            dweight[...], dbias[...] = 0, 0  # sums over no image
         plans[0] = on_memory(run, problem, arrays, images=(x, dy)) if plannable else None
     if input_gradient:
         dx = checks.empty_image(call.op, problem.input_shape, dtype, layout)
