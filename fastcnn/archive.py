@@ -127,7 +127,7 @@ def _array(file: Any, stored: int) -> np.ndarray:
     if header.length + header.size != stored:
         raise ValueError(f"its header claims {header.size:,} bytes for {header.dtype} {header.shape}; got {stored - header.length:,}")
     array = np.empty(header.shape[::-1] if header.fortran else header.shape, header.dtype)
-    rest = memoryview(array.reshape(-1).view(np.uint8)) if array.size else memoryview(b"")
+    rest = array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
     while len(rest):
         some = file.readinto(rest[:_CHUNK])
         if not some:

@@ -184,7 +184,7 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "lost-training",
         "settings must be the same",
-        "fastcnn/train/checkpoint.py",
+        "fastcnn/train/state.py",
         "    if others:",
         "    if not names:",
         "tests/test_checkpoint.py::test_other_settings_are_refused_by_name[changes0-seed was 3, now 4]",
@@ -192,7 +192,7 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "lost-training",
         "losses belong to their step",
-        "fastcnn/train/checkpoint.py",
+        "fastcnn/train/state.py",
         ' or set(counts) != {position["step"]}',
         "",
         "tests/test_checkpoint.py::test_what_does_not_fit_changes_nothing",

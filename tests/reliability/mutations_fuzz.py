@@ -131,7 +131,7 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "ties", "the definition takes the first of equals", "fastcnn/ops/max_pool2d/reference.py",
-        "value > best or np.isnan(value)", "value >= best or np.isnan(value)",
+        "(value > best)", "(value >= best)",
         "tests/test_arrays.py::test_max_pooling_of_nan_infinities_ties_and_zeros[NCHW-reference]",
     ),
 ]  # fmt: skip

@@ -227,14 +227,6 @@ MUTATIONS: list[Mutation] = [
         "tests/test_plans.py::test_plans_are_bounded",
     ),
     Mutation(
-        "code-from-data",
-        "nothing is unpickled",
-        "fastcnn/files.py",
-        "np.load(file, allow_pickle=False)",
-        "np.load(file, allow_pickle=True)",
-        "tests/test_weights.py::test_pickled_content_is_refused",
-    ),
-    Mutation(
         "memory-bombs",
         "a header's claim is compared with a cap",
         "fastcnn/data/idx.py",
@@ -261,7 +253,7 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "lost-training",
         "the optimiser's memory is saved",
-        "fastcnn/train/checkpoint.py",
+        "fastcnn/train/state.py",
         '**_prefixed("optimizer", run.optimizer.state_dict())',
         '**_prefixed("optimizer", {k: np.zeros_like(v) for k, v in run.optimizer.state_dict().items()})',
         "tests/test_checkpoint.py::test_ctrl_c_and_resume_give_the_same_bits",
