@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from . import builds, cores, machine
+from . import builds, cores, forks, machine, stacks
 from .kernel_cache import Code, cache_for, code_cache, kernel_cache, kernel_version
 
 # nogil: other Python threads go on. error_model: division by zero gives inf or garbage, never an exception that prange
@@ -123,12 +123,17 @@ class Kernel:
         key = parallel, *[(a.dtype, a.ndim) for a in arrays]
         native = self._native.get(key)
         if native is None:
-            machine.numba()
-            from numba import int64, typeof
-
-            address = self.code((int64, *map(typeof, arrays))).address
-            native = self._native[key] = _loop(parallel, typeof(arrays)), address
+            native = self._native[key] = stacks.with_room(lambda: self._compiled(parallel, arrays))
         return native
+
+    def _compiled(self, parallel: bool, arrays: tuple[np.ndarray, ...]) -> tuple[Callable[..., Any], int]:
+        machine.numba()
+        from numba import int64, typeof
+        from numba.core.compiler_lock import global_compiler_lock
+
+        with global_compiler_lock:  # also around what LLVM does as the address is asked for: no fork in the middle of it
+            address = self.code((int64, *map(typeof, arrays))).address
+            return _loop(parallel, typeof(arrays)), address
 
     def code(self, arguments: tuple[Any, ...]) -> Code:
         """Return the machine code for arguments of these Numba types, compiled or read from the cache when needed."""
@@ -374,7 +379,8 @@ def _swap_threads() -> Any:
 def _loop(parallel: bool, arrays: Any) -> Callable[..., Any]:
     """Return the compiled ``loop(kernels, arrays)``, in parallel ``loop(threads, address, jobs, arrays)``, for a tuple of this type.
 
-    The parallel one returns whether every job went well. It is Numba's wrapper itself: its dispatcher would look at the types of all arguments once more, at every call.
+    The parallel one returns whether every job went well. It is Numba's wrapper itself: its dispatcher would look at the types of all
+    arguments once more, at every call.
     """
     from numba import int64
     from numba.core.compiler_lock import global_compiler_lock
@@ -422,10 +428,10 @@ def _driver(parallel: bool) -> Any:
                 move(core)
             done[job] = attempt(address, (job, *arrays))
         swap_threads(before)
+        failed = 0
         for job in range(jobs):
-            if not done[job]:
-                return False
-        return True
+            failed += not done[job]
+        return failed == 0
 
     run_jobs = run_parallel if parallel else run_serial
     dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
@@ -458,6 +464,7 @@ def _start_threads() -> None:
     if parallel._is_initialized:
         return
     parallel._launch_threads()
+    forks.started_threads()
     if machine.numba().threading_layer() == "tbb":
         from numba.np.ufunc import tbbpool
 
@@ -468,13 +475,6 @@ class _ThreadingLayer:
     """What is known of Numba's threading layer once the first parallel launch has started it."""
 
     name: str | None = None
-    pid: int | None = None
-    lock = threading.RLock()  # workqueue aborts the process when two threads launch at once
-
-
-def _forked_from_openmp() -> bool:
-    """Whether this process was forked from one that had used OpenMP: GNU's library would kill it."""
-    return _ThreadingLayer.name == "omp" and _ThreadingLayer.pid != os.getpid()
 
 
 def _serial(loop: Callable[..., None], kernels: list[tuple[int, int]]) -> Callable[..., None]:
@@ -498,16 +498,14 @@ def _parallel(loop: Callable[..., Any], threads: int, address: int, jobs: int) -
         if recorder.launches is not None:
             recorder.launches.append((address, jobs, arrays))
         try:
-            if layer.name == "tbb":
-                done = loop(threads, address, jobs, arrays)
-            elif _forked_from_openmp():
+            if forks.lost_threads():
                 done = _driver(False)(np.array([(address, jobs)]), arrays) is None
-            elif layer.name == "omp":
+            elif layer.name in ("tbb", "omp"):
                 done = loop(threads, address, jobs, arrays)
             else:  # workqueue, or not known yet
-                with layer.lock:
+                with forks.launching:
                     done = loop(threads, address, jobs, arrays)
-                    layer.name, layer.pid = machine.numba().threading_layer(), os.getpid()
+                    layer.name = machine.numba().threading_layer()
         except SystemError as error:
             raise MemoryError(NO_MEMORY) from error
         if not done:

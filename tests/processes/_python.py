@@ -34,8 +34,10 @@ def program(*parts: str) -> str:
 
 def python(*code: str, fails: bool = False, timeout: float = 60, prefix: tuple[str, ...] = (), **env: str) -> str:
     """Run code and return what it prints; it has to end, with status 0 unless it `fails`."""
-    with tempfile.TemporaryDirectory() as elsewhere:  # `python -c` would import fastcnn from the current folder first
-        command = [*prefix, sys.executable, "-c", program(*code)]
+    with tempfile.TemporaryDirectory() as elsewhere:
+        path = Path(elsewhere) / "program.py"  # a file, which processes that are spawned can import
+        path.write_text(program(*code))
+        command = [*prefix, sys.executable, str(path)]
         done = subprocess.run(command, capture_output=True, text=True, env=environment(**env), cwd=elsewhere, timeout=timeout)
     assert fails == (done.returncode != 0), (done.returncode, done.stdout + done.stderr)
     return done.stdout + done.stderr
@@ -68,5 +70,9 @@ def layer(request: pytest.FixtureRequest) -> str:
 
 def on_layer(layer: str, *code: str, **options: object) -> str:
     """Run code after which that layer must have been in use, and return what it printed."""
-    check = f"import numba; assert numba.threading_layer() == {layer!r}, numba.threading_layer()"
+    check = f"""
+        if __name__ == "__main__":
+            import numba
+            assert numba.threading_layer() == {layer!r}, numba.threading_layer()
+    """
     return python(*code, check, NUMBA_THREADING_LAYER=layer, **options)  # type: ignore[arg-type]
