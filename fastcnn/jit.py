@@ -22,6 +22,7 @@ a caller's loop are a kernel with ``inline=True``, which is linked as Numba does
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import hashlib
@@ -34,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from . import builds, cores, machine
+from . import builds, cores, forks, machine, stacks
 from .kernel_cache import Code, cache_for, code_cache, kernel_cache, kernel_version
 
 # nogil: other Python threads go on. error_model: division by zero gives inf or garbage, never an exception that prange
@@ -124,12 +125,17 @@ class Kernel:
         key = parallel, *[(a.dtype, a.ndim) for a in arrays]
         native = self._native.get(key)
         if native is None:
-            machine.numba()
-            from numba import int64, typeof
-
-            address = self.code((int64, *map(typeof, arrays))).address
-            native = self._native[key] = _loop(parallel, typeof(arrays)), address
+            native = self._native[key] = stacks.with_room(lambda: self._compiled(parallel, arrays))
         return native
+
+    def _compiled(self, parallel: bool, arrays: tuple[np.ndarray, ...]) -> tuple[Callable[..., Any], int]:
+        machine.numba()
+        from numba import int64, typeof
+        from numba.core.compiler_lock import global_compiler_lock
+
+        with global_compiler_lock:  # also around what LLVM does as the address is asked for: no fork in the middle of it
+            address = self.code((int64, *map(typeof, arrays))).address
+            return _loop(parallel, typeof(arrays)), address
 
     def code(self, arguments: tuple[Any, ...]) -> Code:
         """Return the machine code for arguments of these Numba types, compiled or read from the cache when needed."""
@@ -329,8 +335,11 @@ def _call_template(kernel: Kernel) -> Any:
 
 
 @functools.cache
-def _call_by_address() -> Any:
-    """Return an intrinsic `call(address, args)` that calls compiled Numba code by address, typed by its arguments."""
+def _call_by_address(tells: bool = False) -> Any:
+    """Return an intrinsic `call(address, args)` that calls compiled Numba code by address, typed by its arguments.
+
+    What the code raises, the caller raises; or, where it `tells`, the call is True if all went well.
+    """
     machine.numba()
     from numba.core import cgutils, types
     from numba.extending import intrinsic
@@ -344,11 +353,13 @@ def _call_by_address() -> Any:
             function = builder.inttoptr(pointer, function_type.as_pointer())
             arguments = cgutils.unpack_tuple(builder, packed, len(kinds))
             status, _ = context.call_conv.call_function(builder, function, types.none, kinds, arguments)
+            if tells:
+                return builder.not_(status.is_error)
             with cgutils.if_unlikely(builder, status.is_error):  # an allocation failed, or NUMBA_BOUNDSCHECK
                 context.call_conv.return_status_propagate(builder, status)
             return context.get_dummy_value()
 
-        return types.void(types.int64, args), codegen
+        return (types.boolean if tells else types.void)(types.int64, args), codegen
 
     return call
 
@@ -378,23 +389,24 @@ def _swap_threads() -> Any:
 
 
 @functools.cache
-def _loop(parallel: bool, arrays: Any) -> Callable[..., None]:
+def _loop(parallel: bool, arrays: Any) -> Callable[..., Any]:
     """Return the compiled ``loop(kernels, arrays)``, in parallel ``loop(threads, address, jobs, arrays)``, for a tuple of this type.
 
-    It is Numba's wrapper itself: its dispatcher would look at the types of all arguments once more, at every call.
+    The parallel one returns whether every job went well. It is Numba's wrapper itself: its dispatcher would look at the types of all
+    arguments once more, at every call.
     """
     from numba import int64
     from numba.core.compiler_lock import global_compiler_lock
 
-    if parallel:
-        machine.load_threading_library()  # Numba looks for it as it compiles the loop
     signature = (int64, int64, int64, arrays) if parallel else (int64[:, ::1], arrays)
     driver = _driver(parallel)
     name = "loop over jobs on threads" if parallel else "loop over jobs"
     with global_compiler_lock, builds.build(name, getattr(driver._cache, "cache_path", None)) as build:
+        if parallel:
+            _start_threads()
         driver.compile(signature)
         build.compiled = signature not in driver.stats.cache_hits
-    entry: Callable[..., None] = driver.overloads[signature].entry_point
+    entry: Callable[..., Any] = driver.overloads[signature].entry_point
     return entry
 
 
@@ -403,7 +415,7 @@ def _driver(parallel: bool) -> Any:
     machine.numba()
     from numba import prange
 
-    call, swap_threads = _call_by_address(), _swap_threads()
+    call, attempt, swap_threads = _call_by_address(), _call_by_address(tells=True), _swap_threads()
 
     def run_serial(kernels: Any, arrays: Any) -> None:
         for i in range(len(kernels)):
@@ -413,23 +425,26 @@ def _driver(parallel: bool) -> Any:
     if parallel and cores.can_move():
         current, this = cores.system_call("current"), cores.system_call("self")
         move = machine.numba().njit(**_FLAGS)(cores.mover())
-
-        def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> None:
-            before = swap_threads(threads)  # here: from Python three such calls take 4 us, and numba.set_num_threads is the caller's
-            core, caller = current(), this()
-            for job in prange(jobs):
-                if current() == core and this() != caller:
-                    move(core)
-                call(address, (job, *arrays))
-            swap_threads(before)  # also after an exception, which prange does not stop at
-
     else:
+        current = this = machine.numba().njit(**_FLAGS)(lambda: 0)
+        move = machine.numba().njit(**_FLAGS)(lambda core: None)
 
-        def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> None:
-            before = swap_threads(threads)
-            for job in prange(jobs):
-                call(address, (job, *arrays))
-            swap_threads(before)
+    def run_parallel(threads: Any, address: Any, jobs: Any, arrays: Any) -> Any:
+        # What raises on a thread of prange's ends that thread's share, and nobody hears of it: a job that went well leaves its mark.
+        done = np.empty(jobs, np.bool_)
+        for job in range(jobs):
+            done[job] = False
+        before = swap_threads(threads)  # here: from Python three such calls take 4 us, and numba.set_num_threads is the caller's
+        core, caller = current(), this()
+        for job in prange(jobs):
+            if current() == core and this() != caller:
+                move(core)
+            done[job] = attempt(address, (job, *arrays))
+        swap_threads(before)
+        failed = 0
+        for job in range(jobs):
+            failed += not done[job]
+        return failed == 0
 
     run_jobs = run_parallel if parallel else run_serial
     dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
@@ -450,17 +465,29 @@ class _Recorder(threading.local):
 recorder = _Recorder()
 
 
+def _start_threads() -> None:
+    """Start Numba's threading layer, which it would do as it compiles the first loop.
+
+    With TBB it leaves an empty task behind, for threads to come and take, and the end of the process waits until that is done. On a single
+    core none come, and if the thread that left it is gone by then, the process never ends: so it does the task itself, here.
+    """
+    machine.load_threading_library()
+    from numba.np.ufunc import parallel
+
+    if parallel._is_initialized:
+        return
+    parallel._launch_threads()
+    forks.started_threads()
+    if machine.numba().threading_layer() == "tbb":
+        from numba.np.ufunc import tbbpool
+
+        ctypes.CFUNCTYPE(None)(tbbpool.synchronize)()
+
+
 class _ThreadingLayer:
     """What is known of Numba's threading layer once the first parallel launch has started it."""
 
     name: str | None = None
-    pid: int | None = None
-    lock = threading.RLock()  # workqueue aborts the process when two threads launch at once
-
-
-def _forked_from_openmp() -> bool:
-    """Whether this process was forked from one that had used OpenMP: GNU's library would kill it."""
-    return _ThreadingLayer.name == "omp" and _ThreadingLayer.pid != os.getpid()
 
 
 def _serial(loop: Callable[..., None], kernels: list[tuple[int, int]]) -> Callable[..., None]:
@@ -478,24 +505,24 @@ def _serial(loop: Callable[..., None], kernels: list[tuple[int, int]]) -> Callab
     return run
 
 
-def _parallel(loop: Callable[..., None], threads: int, address: int, jobs: int) -> Callable[..., None]:
+def _parallel(loop: Callable[..., Any], threads: int, address: int, jobs: int) -> Callable[..., None]:
     def run(*arrays: np.ndarray) -> None:
         layer = _ThreadingLayer
         if recorder.launches is not None:
             recorder.launches.append((address, jobs, arrays))
         try:
-            if layer.name == "tbb":
-                loop(threads, address, jobs, arrays)
-            elif _forked_from_openmp():
-                _driver(False)(np.array([(address, jobs)]), arrays)
-            elif layer.name == "omp":
-                loop(threads, address, jobs, arrays)
+            if forks.lost_threads():
+                done = _driver(False)(np.array([(address, jobs)]), arrays) is None
+            elif layer.name in ("tbb", "omp"):
+                done = loop(threads, address, jobs, arrays)
             else:  # workqueue, or not known yet
-                with layer.lock:
-                    loop(threads, address, jobs, arrays)
-                    layer.name, layer.pid = machine.numba().threading_layer(), os.getpid()
+                with forks.launching:
+                    done = loop(threads, address, jobs, arrays)
+                    layer.name = machine.numba().threading_layer()
         except SystemError as error:
             raise MemoryError(NO_MEMORY) from error
+        if not done:
+            raise MemoryError(NO_MEMORY)
 
     return run
 

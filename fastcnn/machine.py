@@ -84,7 +84,7 @@ class Isa(NamedTuple):
 ISAS = {isa.name: isa for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))}
 
 
-_importing = threading.RLock()
+importing = threading.RLock()
 
 
 def numba() -> Any:
@@ -93,7 +93,7 @@ def numba() -> Any:
     Its submodules import one another in circles: two threads that begin at different ends meet half-made modules. So whoever is about to
     import from Numba or llvmlite calls this first.
     """
-    with _importing:
+    with importing:
         import numba
 
         return numba

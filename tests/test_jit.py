@@ -46,37 +46,6 @@ def _seconds(output: str) -> float:
     return float(output.split("seconds")[1].split()[0])
 
 
-def test_import_is_light_and_silent() -> None:
-    out = _python(
-        """
-        import sys, os, threading, warnings, random
-        import numpy as np
-        before = dict(os.environ), threading.active_count(), list(warnings.filters), random.getstate(), np.random.get_state()[1].tobytes()
-        import fastcnn
-        after = dict(os.environ), threading.active_count(), list(warnings.filters), random.getstate(), np.random.get_state()[1].tobytes()
-        assert before == after
-        heavy = {"numba", "llvmlite", "scipy", "sklearn", "matplotlib", "rich", "requests", "pooch", "torch", "onnx"} & set(sys.modules)
-        assert not heavy, heavy
-        """
-    )
-    assert out == ""
-
-
-def test_import_time() -> None:
-    """Below 0.6 s, the better of three: other work on the machine only adds."""
-
-    def seconds() -> float:
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", "import fastcnn"],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        return int(re.search(r"\|\s+(\d+) \| fastcnn$", done.stderr, re.M)[1]) / 1e6
-
-    assert min(seconds() for _ in range(3)) < 0.6
-
-
 def test_second_process_reads_the_cache(tmp_path: Path) -> None:
     first = _python(CONV, NUMBA_CACHE_DIR=str(tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
@@ -429,53 +398,6 @@ def test_numba_setting_of_the_caller_is_kept() -> None:
         assert numba.get_num_threads() == 1
     finally:
         numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-
-
-def _on_layer(layer: str, code: str) -> str:
-    """Run code on one of Numba's threading layers; skip where this machine has not got it."""
-    env = {} if layer == "default" else {"NUMBA_THREADING_LAYER": layer}
-    out = _python(code, fails=True, NUMBA_NUM_THREADS="2", **env)
-    if "No threading layer could be loaded" in out:
-        pytest.skip(f"Numba has no threading layer {layer} here")
-    assert "Traceback" not in out, out
-    return out
-
-
-@pytest.mark.parametrize("layer", ["default", "workqueue", "omp"])
-def test_several_python_threads_call_at_once(layer: str) -> None:
-    """Cold and warm; Numba's workqueue aborts the process when two threads launch at once, unless launches take turns."""
-    code = """
-        import threading, numpy as np, fastcnn
-        x = np.random.default_rng(0).standard_normal((16, 8, 20, 20)).astype(np.float32)
-        w = np.random.default_rng(1).standard_normal((32, 8, 3, 3)).astype(np.float32)
-        results = []
-        def work():
-            for _ in range(10):
-                results.append(fastcnn.conv2d(x, w))
-        threads = [threading.Thread(target=work) for _ in range(4)]
-        [t.start() for t in threads]; [t.join() for t in threads]
-        assert len(results) == 40 and all(np.array_equal(r, results[0]) for r in results)
-        import numba
-        print(numba.threading_layer())
-    """
-    out = _on_layer(layer, code)
-    assert layer in ("default", out.strip())
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("layer", ["default", "workqueue", "omp"])
-def test_a_forked_child_computes(layer: str) -> None:
-    code = """
-        import os, warnings, numpy as np, fastcnn
-        warnings.simplefilter("ignore")
-        x, w = np.ones((16, 8, 20, 20), np.float32), np.ones((32, 8, 3, 3), np.float32)
-        want = fastcnn.conv2d(x, w)
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0 if np.array_equal(fastcnn.conv2d(x, w), want) else 1)
-        print(os.waitpid(pid, 0)[1])
-    """
-    assert _on_layer(layer, code).strip().endswith("0")
 
 
 def test_threads_may_be_the_first_to_need_numba() -> None:

@@ -19,6 +19,8 @@ LAYERS = [
         "bf16",
         "amx",
         "jit",
+        "forks",
+        "stacks",
         "machine",
         "registry",
         "checks",

@@ -1,0 +1,81 @@
+"""What a fork takes away: a child has no thread but the one that forked, and of what the others were doing it gets the half-done state.
+
+So a process forks when no thread compiles, imports Numba or launches on Numba's workqueue: it waits for them, a launch or a kernel's
+compilation long. And a child whose threading layer does not live without its threads computes on the one thread that it has: GNU's OpenMP
+would end it, and TBB comes through only when it was asleep and the thread that forked is the one that had started it. What forks past
+Python's `os.fork` is on its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+from . import machine
+
+launching = threading.RLock()  # held while Numba's workqueue, which ends the process when two threads launch at once, is at work
+
+
+class _Held(threading.local):
+    """The locks of a thread that forks."""
+
+    def __init__(self) -> None:
+        self.locks: list[Any] = []
+
+
+class _Threads:
+    """Those of Numba's threading layer."""
+
+    starter: int | None = None  # the Python thread that started them
+    asleep = True  # as the last fork began
+    lost = False
+
+
+_held = _Held()
+
+
+def started_threads() -> None:
+    """Note that the calling thread has started Numba's threading layer."""
+    _Threads.starter = threading.get_ident()
+
+
+def lost_threads() -> bool:
+    """Whether this process was forked from one that computed on threads, which cannot be started again here."""
+    return _Threads.lost
+
+
+def _compiling() -> Any:
+    return getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
+
+
+def _before() -> None:
+    """Wait for what must not be cut in two; the order is that in which others take the locks."""
+    while True:
+        compiling = _compiling()
+        for lock in (compiling, launching, machine.importing):
+            if lock is not None:
+                lock.acquire()
+                _held.locks.append(lock)
+        if _compiling() is compiling:
+            break
+        _release()  # Numba was imported while we waited, and may be compiling by now
+    _Threads.asleep = threading.active_count() == 1 and threading.get_ident() == _Threads.starter
+
+
+def _release() -> None:
+    while _held.locks:
+        _held.locks.pop().release()
+
+
+def _in_child() -> None:
+    numba = sys.modules.get("numba.np.ufunc.parallel")
+    layer = getattr(numba, "_threading_layer", None) if getattr(numba, "_is_initialized", False) else None
+    if layer == "omp" or (layer == "tbb" and not _Threads.asleep):
+        _Threads.lost = True
+    _release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_release, after_in_child=_in_child)
