@@ -479,7 +479,7 @@ def _start_threads() -> None:
     parallel._launch_threads()
     forks.started_threads()
     if machine.numba().threading_layer() == "tbb":
-        from numba.np.ufunc import tbbpool
+        from numba.np.ufunc import tbbpool  # type: ignore[attr-defined] # compiled
 
         ctypes.CFUNCTYPE(None)(tbbpool.synchronize)()
 

@@ -120,8 +120,7 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "numba-exceptions", "what fails in a parallel launch is an exception of the caller", "fastcnn/jit.py",
-        "        except SystemError as error:\n            raise MemoryError(NO_MEMORY) from error\n\n    return run\n\n\n# How",
-        "        except SystemError:\n            return\n\n    return run\n\n\n# How",
+        "        if not done:\n            raise", "        if not done and jobs < 0:\n            raise",
         "tests/test_jit.py::test_an_index_beyond_an_array_is_found_when_they_are_checked",
     ),
     Mutation(
