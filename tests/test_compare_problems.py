@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
+from test_comparison_page import ROOF
 
 from fastcnn import options
 from fastcnn.agreement import check
@@ -175,13 +177,20 @@ def test_wrong_ranges(text: str) -> None:
         sweep.values(text)
 
 
-def test_a_sweep_prints_a_line_for_each_size(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "sweep.json"
+def test_a_sweep_prints_a_line_for_each_size(tmp_path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastcnn.roofline.roofline", lambda threads: ROOF)
+    file, page = tmp_path / "sweep.json", tmp_path / "sweep.html"
     words = ["linear", "--shape", "2,16", "--out-features", "8", "--axis", "I", "--range", "16:64:*2", "--direction", "forward"]
-    assert sweep.sweep([*words, "--seconds", "0.02", "--blocks", "2", "--json", str(file)]) == 0
+    assert sweep.sweep([*words, "--seconds", "0.02", "--blocks", "2", "--json", str(file), "--html", str(page)]) == 0
     lines = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
     assert [cells[0].strip() for cells in lines] == ["I", "-:", "16", "32", "64"]
     assert sum("*" in cell for cell in lines[2]) == 1
     record = json.loads(file.read_text())
     assert list(record["values"].values()) == [16, 32, 64]
     assert {row["case"] for row in record["rows"]} == set(record["values"])
+    chosen = [row for row in record["rows"] if row["chosen"]]
+    text = page.read_text()
+    for row, size in zip(sorted(chosen, key=lambda row: record["values"][row["case"]]), (16, 32, 64), strict=True):
+        label, milliseconds = row["variant"], float(f"{row['timing']['median'] * 1e3:.3g}")
+        assert re.search(rf"<title>{label}, I = {size}: {re.escape(f'{milliseconds:g}')} ms</title>", text), (label, size, milliseconds)
+    assert "200 GFLOP/s" in text  # the roof

@@ -1,7 +1,8 @@
 """Reports of ``pytest bench``: one run as tables, and two runs with a verdict per row that a noisy machine does not sway.
 
-A row's samples come in blocks of a few rounds, in which its group's competitors and fixed loops of the benchmark take
-turns; the blocks lie in two passes, minutes apart, each on arrays of its own. A verdict on a row stands on these steps:
+A row's samples come in blocks of a few rounds, in which its group's competitors and fixed loops of the benchmark take turns; each block is
+taken in a process of its own. What a process decides once - where its machine code and its memory lie, say - looks to all of its blocks
+like a property of the code; between processes it is noise like any other. A verdict on a row stands on these steps:
 
 1. A block counts by its best sample: a core or cache that is taken away adds time and never saves any.
 2. All pairs of blocks, one of either run, are looked at. The machine's speed is divided out of a pair by three fixed loops in its blocks: a
@@ -16,10 +17,7 @@ turns; the blocks lie in two passes, minutes apart, each on arrays of its own. A
 A row is *worse* or *better* when that test says so, *same* when the 95 % interval of its change lies within the threshold, and else
 *unclear*.
 
-What a process decides once for all its blocks - where its machine code lies, say - can look like a change of the code. Of six pairs of runs
-of one version, 201 rows each on a shared machine, two had a row called worse that was not (layer_norm +9 %, softmax's gradient +26 %). So
-several runs may be given for either version, and then all pairs must agree: no such row was left in any two of the four against the other
-two.
+Several runs may be given for either version, and then all pairs must agree.
 
 References
 ----------

@@ -27,7 +27,9 @@ def compare(argv: Sequence[str]) -> int:
         "--against", type=Path, metavar="FILE",
         help="what an earlier --json has written: tell which ratios are outside its bands now, with exit code 1 where any is",
     )  # fmt: skip
-    p.add_argument("--html", type=Path, metavar="FILE", help="also write a page of the tables")
+    p.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write a page of the tables, and of the variants under this machine's roofline"
+    )
     arguments = p.parse_args(argv)
     op, cases, directions = problems_of(arguments)
     before = known(arguments.against)
@@ -40,11 +42,19 @@ def compare(argv: Sequence[str]) -> int:
         with written(arguments.json, "--json"):
             files.save_json(arguments.json, {"machine": environment, **found.record()})
     if arguments.html:
-        from ..report.comparison import write_comparison
-
-        with written(arguments.html, "--html"):
-            write_comparison(arguments.html, found.rows, {**environment, "load": found.load, "noise": f"±{found.noise.spread:.1%}"})
+        write_page(arguments.html, found, arguments.threads)
     return against(found, before)
+
+
+def write_page(path: Path, found: Comparison, threads: int | None, grown: Sequence[Any] = ()) -> None:
+    """Write a comparison as a page, under the roofline of this machine, which is measured where it is not known yet."""
+    from ..report.comparison import write_comparison
+    from ..roofline import roofline
+
+    with machine.threads(machine.get_threads() if threads is None else threads):
+        environment = {**info.describe(), "load": found.load, "noise": f"±{found.noise.spread:.1%}"}
+    with written(path, "--html"):
+        write_comparison(path, found.rows, environment, roofline(threads), grown)
 
 
 def known(path: Path | None) -> list[dict[str, Any]] | None:

@@ -11,7 +11,7 @@ from .. import files, info
 from ..registry import Case, Operation
 from . import table
 from .arguments import Mistake, add_measuring, given, operation_of, parser
-from .command import closing, measured, written
+from .command import closing, measured, write_page, written
 from .problems import directions_named
 from .row import Row
 
@@ -33,6 +33,7 @@ def sweep(argv: Sequence[str]) -> int:
     p.add_argument("--axis", required=True, metavar="LETTERS", help="the axis by its letter in the options below; several (HW) grow alike")
     p.add_argument("--range", required=True, metavar="FROM:TO:STEP", help="8:512:*2, 16:64:+16, or values joined by commas")
     add_measuring(p, SECONDS)
+    p.add_argument("--html", type=Path, metavar="FILE", help="also write a page: times over the axis, and the tables")
     arguments = p.parse_args(argv)
     op = operation_of(arguments)
     try:
@@ -48,7 +49,26 @@ def sweep(argv: Sequence[str]) -> int:
         print(line)
     if arguments.json:
         _save(arguments.json, {"machine": info.describe(), **found.record(), "axis": arguments.axis, "values": by_case})
+    if arguments.html:
+        write_page(arguments.html, found, arguments.threads, _grown(op, arguments.axis, found_points, directions, found.rows))
     return 0
+
+
+def _grown(op: Operation, letters: str, along: Sequence[Point], directions: Sequence[str], rows: Sequence[Row]) -> list[Any]:
+    """Return what a page draws over the axis, whose ticks are powers: sizes of 0 are left to the tables."""
+    from ..report.ceilings import Grown
+    from ..roofline.growth import Growth
+
+    cases = tuple(sorted(((point.value, point.case) for point in along if point.value), key=lambda pair: pair[0]))
+    return [
+        Grown(op.name, letters, Growth("size", letters, direction, cases), tuple(rows), _work(op, cases, direction))
+        for direction in directions
+        if len(cases) > 1
+    ]
+
+
+def _work(op: Operation, cases: Sequence[tuple[int, Case]], direction: str) -> tuple[float, ...]:
+    return tuple(float(op.problem.work(case.problem, direction)) for _, case in cases)
 
 
 LEGEND = "`*` is chosen by auto; an empty cell is a refusal, or what is left out for its time."

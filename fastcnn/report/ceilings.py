@@ -113,7 +113,7 @@ def growth_sections(grown: Sequence[Grown], colours: Mapping[str, str]) -> Itera
 
 
 def _words(growth: Growth) -> str:
-    return {"batch": "images of a batch", "channels": "channels", "image": "height and width"}[growth.axis]
+    return {"batch": "images of a batch", "channels": "channels", "image": "height and width"}.get(growth.axis, growth.axis)
 
 
 def legend(entries: Mapping[str, str]) -> str:
