@@ -8,13 +8,13 @@ Python's `os.fork` is on its own.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
 from typing import Any
 
-from . import machine
-
+importing = threading.RLock()  # held while Numba is imported
 launching = threading.RLock()  # held while Numba's workqueue, which ends the process when two threads launch at once, is at work
 
 
@@ -54,7 +54,7 @@ def _before() -> None:
     """Wait for what must not be cut in two; the order is that in which others take the locks."""
     while True:
         compiling = _compiling()
-        for lock in (compiling, launching, machine.importing):
+        for lock in (compiling, launching, importing):
             if lock is not None:
                 lock.acquire()
                 _held.locks.append(lock)
@@ -77,5 +77,14 @@ def _in_child() -> None:
     _release()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before, after_in_parent=_release, after_in_child=_in_child)
+@functools.cache
+def watch() -> None:
+    """Do so from now on; whoever is about to import Numba calls this, under `importing`.
+
+    Of several modules the last to ask for it is the first to be told of a fork. `logging` then takes a lock of its own, which Numba's
+    import and compiler take as well; so it has to come after us.
+    """
+    import logging  # noqa: F401 - and has asked by now
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_before, after_in_parent=_release, after_in_child=_in_child)

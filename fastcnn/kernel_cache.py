@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import pickle
+import stat
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,9 +89,9 @@ def kernel_cache() -> Any:
         def _load_overload(self, sig: Any, target_context: Any) -> Any:
             try:
                 path, key = self._file(sig, target_context.codegen())
-                content = path.read_bytes()
+                content = _read_ours(path)
                 digest, payload = content[:32], content[32:]
-                if not _is_ours_alone(path) or hashlib.sha256(key + payload).digest() != digest:
+                if hashlib.sha256(key + payload).digest() != digest:
                     return None  # of an older version, truncated, damaged or planted: compile again
                 return self._impl.rebuild(target_context, pickle.loads(payload))
             except Exception:  # whatever a damaged file does, compiling is the answer
@@ -115,12 +116,20 @@ def kernel_cache() -> Any:
     return KernelCache
 
 
-def _is_ours_alone(path: Path) -> bool:
-    """Whether nobody else can write the file: what is read from it is run."""
-    if os.name != "posix":
-        return True
-    status = path.stat()
-    return status.st_uid == os.getuid() and not status.st_mode & 0o022
+def _read_ours(path: Path) -> bytes:
+    """Return what a file holds, if it is one that nobody else can write: what is read from it is run. OSError or PermissionError if not.
+
+    It is the open file that is judged: by its name another one could be read than was looked at. A pipe would block while it is opened.
+    """
+    with open(path, "rb", opener=_without_waiting) as file:
+        status = os.fstat(file.fileno())
+        if os.name == "posix" and (not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022):
+            raise PermissionError(f"{path} is not a file of ours alone")
+        return file.read()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @functools.cache

@@ -11,10 +11,11 @@ import functools
 import importlib.metadata
 import operator
 import os
-import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
+
+from . import forks
 
 
 def setting(name: str) -> str | None:
@@ -84,16 +85,14 @@ class Isa(NamedTuple):
 ISAS = {isa.name: isa for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))}
 
 
-importing = threading.RLock()
-
-
 def numba() -> Any:
     """Return the module Numba, imported at first use by one thread at a time.
 
     Its submodules import one another in circles: two threads that begin at different ends meet half-made modules. So whoever is about to
     import from Numba or llvmlite calls this first.
     """
-    with importing:
+    with forks.importing:
+        forks.watch()
         import numba
 
         return numba

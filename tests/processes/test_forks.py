@@ -127,7 +127,7 @@ def test_a_child_compiles_that_is_forked_while_a_thread_compiles() -> None:
 
 def test_a_child_imports_numba_that_is_forked_while_a_thread_does() -> None:
     code = """
-        import logging  # Numba imports it, and it has hooks of its own for forks, which must not be new in the middle of one
+        import logging  # has a lock and hooks of its own for forks, and Numba's import takes the lock
         from fastcnn import machine
         thread = threading.Thread(target=machine.numba)
         thread.start()

@@ -18,13 +18,19 @@ _SPINNING = 4e7  # vector multiply-adds: half of that time
 
 
 def cost(problem: LinearProblem, direction: str) -> float:
-    """Products at 85 % of the peak, and the copies; one row costs a pass over the weight; what its threads do afterwards."""
+    """Products at 85 % of the peak, and the copies; one row costs a pass over the weight; what its threads do afterwards.
+
+    Products that take its threads count twice: those are on the cores without the leave of `fastcnn.threads`, and no tile is so slow that
+    they would pay.
+    """
     N, I, O = problem
-    alone = (_ROW_ALONE if N == 1 else _ALONE) > N * I * O
-    spinning = 0.0 if alone or machine.max_threads() == 1 else _SPINNING
+    alone = (_ROW_ALONE if N == 1 else _ALONE) > N * I * O or machine.max_threads() == 1
+    spinning = 0.0 if alone else _SPINNING
     if N == 1:
-        return I * O * (0.2 if direction != "backward_weight" else 4.0) + spinning
-    return N * I * O / 16 / 0.85 + _PER_WEIGHT[direction] * I * O + spinning
+        products, copies = I * O * (0.2 if direction != "backward_weight" else 4.0), 0.0
+    else:
+        products, copies = N * I * O / (machine.isa().vector_bytes // 4) / 0.85, _PER_WEIGHT[direction] * I * O
+    return (1 if alone else 2) * products + copies + spinning
 
 
 def forward(problem: LinearProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
