@@ -146,7 +146,7 @@ def _header(file: Any) -> _Header:
     if length > _HEADER_BYTES:
         raise ValueError(f"a header of at most {_HEADER_BYTES:,} bytes is read; got {length:,}")
     content = file.read(length)
-    text = content.decode("utf-8" if start[6] == 3 else "latin-1")
+    text = content.decode("utf-8" if start[6] == 3 else "latin-1").rstrip()  # spaces at the end cost `findall` their square
     found = dict(re.findall(_ITEM, text)) if len(content) == length and _ITEMS.fullmatch(text) else {}
     fortran, shape, descr = (found.get(key, "") for key in ("fortran_order", "shape", "descr"))
     if fortran not in ("True", "False") or shape[:1] != "(" or descr[:1] not in ("'", '"'):

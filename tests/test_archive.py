@@ -290,6 +290,12 @@ def test_a_zip_that_lies_costs_nothing(lie: str) -> None:
     assert re.search(message, told), told
 
 
+def test_spaces_in_headers_cost_no_more_than_their_number() -> None:
+    content, start = zipped({f"{i}.npy": npy(described() + " " * 9000, bytes(12)) for i in range(30)}), time.perf_counter()
+    assert len(read(content)) == 30
+    assert time.perf_counter() - start < 1
+
+
 def test_a_thing_may_pack_well_where_it_is_small() -> None:
     """Zeros of 60 MiB pack a thousand to one, and are read."""
     (found,) = read(_bomb(60)).values()
