@@ -174,8 +174,8 @@ MUTATIONS: list[Mutation] = [
         "jit-cache",
         "what was written by another version is compiled again",
         "fastcnn/kernel_cache.py",
-        "if not _is_ours_alone(path) or hashlib.sha256(key + payload).digest() != digest:",
-        "if not _is_ours_alone(path):",
+        "if hashlib.sha256(key + payload).digest() != digest:",
+        "if hashlib.sha256(payload) == digest:",
         _JIT + "an_edited_file_is_never_served_stale",
     ),
     Mutation(
@@ -206,8 +206,8 @@ MUTATIONS: list[Mutation] = [
         "numba-cache-garbage",
         "what others can write is not read",
         "fastcnn/kernel_cache.py",
-        "return status.st_uid == os.getuid() and not status.st_mode & 0o022",
-        "return status.st_uid == os.getuid()",
+        " or status.st_mode & 0o022)",
+        ")",
         _JIT + "cached_files_are_ours_alone",
     ),
     Mutation(
