@@ -16,8 +16,14 @@ class Row(NamedTuple):
 
 
 def _row(words: str, *tests: str) -> Row:
-    """Return a row; a test is named as ``file::test``, below ``tests/test_`` and without ``.py``."""
-    return Row(words, tuple("tests/test_{}.py::test_{}".format(*test.split("::")) for test in tests))
+    """Return a row; a test is named as ``file::test`` or ``folder/file::test``, below ``tests``, without ``test_`` and ``.py``."""
+    return Row(words, tuple(map(_node, tests)))
+
+
+def _node(test: str) -> str:
+    file, _, name = test.partition("::")
+    folder, slash, stem = file.rpartition("/")
+    return f"tests/{folder}{slash}test_{stem}.py::test_{name}"
 
 
 ROWS: dict[str, Row] = {
@@ -81,8 +87,20 @@ ROWS: dict[str, Row] = {
     ),
     "threads": _row(
         "threads, forks or the end of a process crash, hang or compute wrong",
-        "jit::several_python_threads_call_at_once",
-        "jit::a_forked_child_computes",
+        "processes/threads::threads_compute_at_once_cold_and_warm",
+        "processes/threads::threads_may_limit_their_threads_each_for_itself",
+        "processes/threads::kernels_need_no_large_stack",
+        "processes/threads::a_thread_with_a_small_stack_may_be_the_first_to_compile",
+        "processes/threads::joblib_computes",
+        "processes/forks::a_child_computes_that_was_forked_before_the_first_use",
+        "processes/forks::children_of_children_compute",
+        "processes/forks::a_child_computes_that_a_thread_forked",
+        "processes/forks::a_child_computes_that_is_forked_while_threads_compute",
+        "processes/forks::a_forked_child_may_end_as_any_process_does",
+        "processes/forks::pools_of_multiprocessing_compute",
+        "processes/the_end::a_process_ends_that_may_use_fewer_cores_than_threads",
+        "processes/the_end::a_daemon_thread_may_compute_until_the_end",
+        "processes/the_end::a_daemon_thread_may_compile_at_the_end",
         "jit::threads_may_be_the_first_to_need_numba",
         "jit::concurrent_first_calls_compile_once",
         "jit::launches_of_kernels_that_share_a_callee_do_not_lock_each_other_out",
@@ -112,11 +130,16 @@ ROWS: dict[str, Row] = {
         "jit::no_writable_place_for_a_cache",
         "jit::code_edited_under_a_running_process_is_not_saved_as_the_new_one",
         "jit::from_a_zip_there_is_no_cache_but_results",
+        "processes/kernel_cache::a_folder_that_cannot_be_written_serves_what_it_has",
+        "processes/kernel_cache::a_file_of_somebody_else_is_not_read",
     ),
     "import": _row(
         "importing compiles, prints, starts, changes or needs something",
-        "jit::import_is_light_and_silent",
-        "jit::import_time",
+        "processes/import::an_import_is_light_and_silent_and_changes_nothing",
+        "processes/import::an_import_needs_nothing_but_numpy_and_numba",
+        "processes/import::computing_changes_nothing_but_the_threads_of_the_layer",
+        "processes/import::denormals_survive_the_import_and_the_kernels_on_every_thread",
+        "processes/import::import_time",
         "extras::the_package_imports_no_partner",
         "portability::what_only_posix_has_is_not_needed",
     ),
@@ -181,6 +204,7 @@ ROWS: dict[str, Row] = {
     "numba-exceptions": _row(
         "an exception inside a parallel loop vanishes",
         "chain::a_failed_allocation_is_an_error_on_any_thread",
+        "processes/failed_allocations::every_job_that_fails_is_noticed",
         "jit::kernels_call_kernels_of_other_processes",
     ),
     "numba-fastmath": _row(
@@ -193,6 +217,7 @@ ROWS: dict[str, Row] = {
         "jit::an_edited_file_is_never_served_stale",
         "jit::kernel_version_covers_all_files_of_an_operation",
         "jit::lower_instruction_sets",
+        "processes/kernel_cache::a_lower_instruction_set_has_files_of_its_own",
     ),
     # Agreement with the float64 oracle
     "agreement": _row(
