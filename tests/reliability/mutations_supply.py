@@ -55,7 +55,7 @@ MUTATIONS: list[Mutation] = [
         "fastcnn/kernel_cache.py",
         "import numpy as np\n",
         "import numba  # noqa: F401\nimport numpy as np\n",
-        _JIT + "import_is_light_and_silent",
+        "tests/processes/test_import.py::test_an_import_is_light_and_silent_and_changes_nothing",
     ),
     Mutation(
         "import",

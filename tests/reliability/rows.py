@@ -16,8 +16,14 @@ class Row(NamedTuple):
 
 
 def _row(words: str, *tests: str) -> Row:
-    """Return a row; a test is named as ``file::test``, below ``tests/test_`` and without ``.py``."""
-    return Row(words, tuple("tests/test_{}.py::test_{}".format(*test.split("::")) for test in tests))
+    """Return a row; a test is named as ``file::test`` or ``folder/file::test``, without ``tests``, ``test_`` and ``.py``."""
+    return Row(words, tuple(map(_node, tests)))
+
+
+def _node(test: str) -> str:
+    file, name = test.split("::")
+    folder, slash, stem = file.rpartition("/")
+    return f"tests/{folder}{slash}test_{stem}.py::test_{name}"
 
 
 ROWS: dict[str, Row] = {
@@ -81,8 +87,12 @@ ROWS: dict[str, Row] = {
     ),
     "threads": _row(
         "threads, forks or the end of a process crash, hang or compute wrong",
-        "jit::several_python_threads_call_at_once",
-        "jit::a_forked_child_computes",
+        "processes/threads::threads_compute_at_once_cold_and_warm",
+        "processes/threads::a_thread_with_a_small_stack_may_be_the_first_to_compile",
+        "processes/threads::joblib_computes",
+        "processes/forks::a_child_computes_that_was_forked_before_the_first_use",
+        "processes/forks::a_child_computes_that_is_forked_while_threads_compute",
+        "processes/forks::pools_of_multiprocessing_compute",
         "jit::threads_may_be_the_first_to_need_numba",
         "jit::concurrent_first_calls_compile_once",
         "jit::launches_of_kernels_that_share_a_callee_do_not_lock_each_other_out",
@@ -115,8 +125,8 @@ ROWS: dict[str, Row] = {
     ),
     "import": _row(
         "importing compiles, prints, starts, changes or needs something",
-        "jit::import_is_light_and_silent",
-        "jit::import_time",
+        "processes/import::an_import_is_light_and_silent_and_changes_nothing",
+        "processes/import::import_time",
         "extras::the_package_imports_no_partner",
         "portability::what_only_posix_has_is_not_needed",
     ),
