@@ -94,7 +94,11 @@ def numba() -> Any:
     with forks.importing:
         forks.watch()
         import numba
+        from numba.core.registry import cpu_target
 
+        # Made now, as it is made under a lock of its own: a thread that makes it takes the compiler's lock inside, one that compiles has
+        # that lock already, and they would wait for each other.
+        _ = cpu_target.typing_context, cpu_target.target_context
         return numba
 
 

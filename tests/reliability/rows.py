@@ -16,12 +16,12 @@ class Row(NamedTuple):
 
 
 def _row(words: str, *tests: str) -> Row:
-    """Return a row; a test is named as ``file::test`` or ``folder/file::test``, below ``tests``, without ``test_`` and ``.py``."""
+    """Return a row; a test is named as ``file::test`` or ``folder/file::test``, without ``tests``, ``test_`` and ``.py``."""
     return Row(words, tuple(map(_node, tests)))
 
 
 def _node(test: str) -> str:
-    file, _, name = test.partition("::")
+    file, name = test.split("::")
     folder, slash, stem = file.rpartition("/")
     return f"tests/{folder}{slash}test_{stem}.py::test_{name}"
 
