@@ -94,12 +94,20 @@ def numba() -> Any:
     with forks.importing:
         forks.watch()
         import numba
-        from numba.core.registry import cpu_target
+    _make_target()
+    return numba
 
-        # Made now, as it is made under a lock of its own: a thread that makes it takes the compiler's lock inside, one that compiles has
-        # that lock already, and they would wait for each other.
-        _ = cpu_target.typing_context, cpu_target.target_context
-        return numba
+
+@functools.cache
+def _make_target() -> None:
+    """Have Numba make its target, before threads can race for it, and by one that holds no other lock, not even `forks.importing`.
+
+    It is made under a lock of its own: a thread that makes it takes the compiler's lock inside, one that compiles has that lock already,
+    and they would wait for each other. So would one that forks, which takes the compiler's lock and then `forks.importing`.
+    """
+    from numba.core.registry import cpu_target
+
+    _ = cpu_target.typing_context, cpu_target.target_context
 
 
 @functools.cache
