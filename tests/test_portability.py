@@ -24,6 +24,8 @@ CALLS = {  # of the module os, that these systems lack
 WITHOUT = """
     import multiprocessing, os, pkgutil, subprocess, sys
     import numpy as np, numba.np.ufunc.parallel, llvmlite.binding  # the systems have these in builds of their own
+    from numba.core.registry import cpu_target
+    cpu_target.typing_context, cpu_target.target_context  # made for the system that this is
     for name in [*{modules}, "threadpoolctl"]:  # which looks for libraries in ways of each system's own
         sys.modules[name] = None
     for name in {calls}:
