@@ -46,22 +46,19 @@ def lost_threads() -> bool:
     return _Threads.lost
 
 
-def _compiling() -> Any:
-    return getattr(sys.modules.get("numba.core.compiler_lock"), "global_compiler_lock", None)
-
-
 def _before() -> None:
     """Wait for what must not be cut in two; the order is that in which others take the locks."""
-    while True:
-        compiling = _compiling()
-        for lock in (compiling, launching, importing):
-            if lock is not None:
-                lock.acquire()
-                _held.locks.append(lock)
-        if _compiling() is compiling:
-            break
-        _release()  # Numba was imported while we waited, and may be compiling by now
+    _hold(importing)
+    numba = sys.modules.get("numba.core.compiler_lock")
+    if numba is not None:
+        _hold(numba.global_compiler_lock)
+    _hold(launching)
     _Threads.asleep = threading.active_count() == 1 and threading.get_ident() == _Threads.starter
+
+
+def _hold(lock: Any) -> None:
+    lock.acquire()
+    _held.locks.append(lock)
 
 
 def _release() -> None:

@@ -85,29 +85,22 @@ class Isa(NamedTuple):
 ISAS = {isa.name: isa for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))}
 
 
+@functools.cache
 def numba() -> Any:
     """Return the module Numba, imported at first use by one thread at a time.
 
     Its submodules import one another in circles: two threads that begin at different ends meet half-made modules. So whoever is about to
     import from Numba or llvmlite calls this first.
     """
-    with forks.importing:
+    with forks.importing:  # before the compiler's lock, never behind it: who compiles has been here, and finds the module remembered
         forks.watch()
         import numba
-    _make_target()
-    return numba
+        from numba.core.registry import cpu_target
 
-
-@functools.cache
-def _make_target() -> None:
-    """Have Numba make its target, before threads can race for it, and by one that holds no other lock, not even `forks.importing`.
-
-    It is made under a lock of its own: a thread that makes it takes the compiler's lock inside, one that compiles has that lock already,
-    and they would wait for each other. So would one that forks, which takes the compiler's lock and then `forks.importing`.
-    """
-    from numba.core.registry import cpu_target
-
-    _ = cpu_target.typing_context, cpu_target.target_context
+        # Made now, as it is made under a lock of its own: a thread that makes it takes the compiler's lock inside, one that compiles has
+        # that lock already, and they would wait for each other.
+        _ = cpu_target.typing_context, cpu_target.target_context
+        return numba
 
 
 @functools.cache

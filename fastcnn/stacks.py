@@ -1,6 +1,10 @@
-"""Room for the compiler: LLVM wants more stack than a thread may have that its maker meant for a few calls.
+"""Where the compiler runs: on a thread of its own, with room for LLVM and out of reach of Ctrl-C.
 
-Kernels need next to none, and run where they are called.
+LLVM wants more stack than a thread may have that its maker meant for a few calls. And Python raises KeyboardInterrupt in the main thread,
+in whatever runs there: in a function that LLVM calls back it would be lost, elsewhere in the compiler it might leave things half-made. So
+whoever needs a kernel waits for it, and may stop waiting; what was begun is compiled to its end, and is there when it is asked for again.
+
+Kernels need next to no stack, and run where they are called.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-_ROOM = 2**24  # bytes; LLVM has crashed with 2^18
+_ROOM = 2**24  # bytes; LLVM has crashed with 2^17
 _making = threading.Lock()
 
 
@@ -21,11 +25,11 @@ _here = _Here()
 
 
 def with_room(compute: Callable[[], Any]) -> Any:
-    """Return what a function returns, called on a thread with a large stack: the calling one where that is the main thread, else a new one.
+    """Return what a function returns, called on a new thread with a large stack; or on the calling one, if that is such a thread.
 
     The caller must not hold a lock that the function takes.
     """
-    if _here.has_room or threading.current_thread() is threading.main_thread():
+    if _here.has_room:
         return compute()
     results: list[Any] = []
     errors: list[BaseException] = []
@@ -38,17 +42,19 @@ def with_room(compute: Callable[[], Any]) -> Any:
             errors.append(error)
 
     thread = threading.Thread(target=run, name="fastcnn compiler", daemon=True)
-    with _making:  # the size is one for all threads that begin meanwhile
-        before = threading.stack_size(_ROOM)
-        try:
-            thread.start()
-        except RuntimeError:  # no new threads as the interpreter ends
-            thread = None  # type: ignore[assignment]
-        finally:
-            threading.stack_size(before)
-    if thread is None:
+    try:
+        with _making:  # the size is one for all threads that begin meanwhile
+            before = threading.stack_size(_ROOM)
+            try:
+                thread.start()
+            finally:
+                threading.stack_size(before)
+    except RuntimeError:  # no new threads as the interpreter ends
         return compute()
     thread.join()
     if errors:
-        raise errors[0]
+        try:
+            raise errors.pop()
+        finally:
+            del errors  # or the error would hold this frame, and this frame the error
     return results[0]
