@@ -125,6 +125,8 @@ class Kernel:
         key = parallel, *[(a.dtype, a.ndim) for a in arrays]
         native = self._native.get(key)
         if native is None:
+            if parallel:
+                _start_threads()
             native = self._native[key] = stacks.with_room(lambda: self._compiled(parallel, arrays))
         return native
 
@@ -402,8 +404,6 @@ def _loop(parallel: bool, arrays: Any) -> Callable[..., Any]:
     driver = _driver(parallel)
     name = "loop over jobs on threads" if parallel else "loop over jobs"
     with global_compiler_lock, builds.build(name, getattr(driver._cache, "cache_path", None)) as build:
-        if parallel:
-            _start_threads()
         driver.compile(signature)
         build.compiled = signature not in driver.stats.cache_hits
     entry: Callable[..., Any] = driver.overloads[signature].entry_point
@@ -469,19 +469,23 @@ def _start_threads() -> None:
     """Start Numba's threading layer, which it would do as it compiles the first loop.
 
     With TBB it leaves an empty task behind, for threads to come and take, and the end of the process waits until that is done. On a single
-    core none come, and if the thread that left it is gone by then, the process never ends: so it does the task itself, here.
+    core none come, and if the thread that left it is gone by then, the process never ends: so it does the task itself, here. And it is the
+    thread that launches, not one that compiles for it: TBB's threads live through a fork only if the one that started them forks.
     """
     machine.load_threading_library()
+    numba = machine.numba()
+    from numba.core.compiler_lock import global_compiler_lock
     from numba.np.ufunc import parallel
 
-    if parallel._is_initialized:
-        return
-    parallel._launch_threads()
-    forks.started_threads()
-    if machine.numba().threading_layer() == "tbb":
-        from numba.np.ufunc import tbbpool  # type: ignore[attr-defined] # compiled
+    with global_compiler_lock:
+        if parallel._is_initialized:
+            return
+        parallel._launch_threads()
+        forks.started_threads()
+        if numba.threading_layer() == "tbb":
+            from numba.np.ufunc import tbbpool  # type: ignore[attr-defined] # compiled
 
-        ctypes.CFUNCTYPE(None)(tbbpool.synchronize)()
+            ctypes.CFUNCTYPE(None)(tbbpool.synchronize)()
 
 
 class _ThreadingLayer:
