@@ -9,6 +9,7 @@ Kernels need next to no stack, and run where they are called.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,12 +25,19 @@ class _Here(threading.local):
 _here = _Here()
 
 
+def _importing() -> bool:
+    """Whether a module is being imported, on any thread."""
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    return any(getattr(spec, "_initializing", False) for spec in specs)
+
+
 def with_room(compute: Callable[[], Any]) -> Any:
     """Return what a function returns, called on a new thread with a large stack; or on the calling one, if that is such a thread.
 
-    The caller must not hold a lock that the function takes.
+    The caller must not hold a lock that the function takes. One such is the lock of a module that is being imported, which Numba asks for
+    when a function of that module is compiled: meanwhile the main thread, which has room, compiles itself.
     """
-    if _here.has_room:
+    if _here.has_room or (threading.current_thread() is threading.main_thread() and _importing()):
         return compute()
     results: list[Any] = []
     errors: list[BaseException] = []

@@ -41,7 +41,7 @@ WITHOUT = """
 def _python(code: str, **env: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300, cwd=Path(__file__).parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1", **env},  # a death by a signal tells where
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -105,7 +105,9 @@ def test_what_is_compiled_is_kept_without_file_modes(tmp_path: Path) -> None:
     """
     (tmp_path / "module.py").write_text(textwrap.dedent(code))
     env = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
-    first = subprocess.run([sys.executable, "-c", "import module"], capture_output=True, text=True, env={**os.environ, **env}, cwd=tmp_path)
+    first = subprocess.run(
+        [sys.executable, "-c", "import module"], capture_output=True, text=True, env={**os.environ, **env}, cwd=tmp_path, timeout=60
+    )
     assert first.returncode == 0, first.stderr
     assert first.stdout.startswith("[2.0, 2.0, 2.0]")
     (kept,) = (tmp_path / "cache").rglob("module.double*.nbc")
@@ -144,6 +146,6 @@ def test_an_arm_processor_has_its_own_level() -> None:
 def test_a_processor_that_is_neither_has_vectors_of_16_bytes() -> None:
     """POWER and RISC-V: LLVM makes of vectors what the processor has."""
     out = _python("import platform; platform.machine = lambda: 'ppc64le'; import llvmlite.binding as llvm\n"
-                  "llvm.get_host_cpu_features = lambda: {}\n"
+                  "llvm.get_host_cpu_features = llvm.FeatureMap  # none\n"
                   "from fastcnn import machine; print(machine.architecture(), machine.isa().vector_bytes, machine.has_fma())")  # fmt: skip
     assert out.split() == ["ppc64le", "16", "False"]

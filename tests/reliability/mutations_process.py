@@ -74,9 +74,15 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "ctrl-c", "the compiler is out of reach of Ctrl-C", "fastcnn/stacks.py",
-        "    if _here.has_room:\n",
-        "    if _here.has_room or threading.current_thread() is threading.main_thread():\n",
+        "threading.main_thread() and _importing()):\n",
+        "threading.main_thread()):\n",
         f"{_T}test_interrupts.py::test_ctrl_c_during_compilation",
+    ),
+    Mutation(
+        "jit-cache", "the main thread compiles itself while a module is being imported", "fastcnn/stacks.py",
+        "threading.main_thread() and _importing()):\n",
+        "threading.main_thread() and False):\n",
+        "tests/test_portability.py::test_what_is_compiled_is_kept_without_file_modes",
     ),
     Mutation(
         "ctrl-c", "a compilation lets the collector run again", "fastcnn/jit.py",
