@@ -449,7 +449,9 @@ def _driver(parallel: bool) -> Any:
     run_jobs = run_parallel if parallel else run_serial
     dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
     if _VERSION is not None:
-        dispatcher._cache = cache_for(kernel_cache(), run_jobs, ("parallel", parallel), _VERSION) or dispatcher._cache
+        dispatcher._cache = (
+            cache_for(kernel_cache(), run_jobs, ("parallel", parallel, parallel and cores.can_move()), _VERSION) or dispatcher._cache
+        )
     return dispatcher
 
 

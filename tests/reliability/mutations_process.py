@@ -79,6 +79,12 @@ MUTATIONS: list[Mutation] = [
         f"{_T}test_interrupts.py::test_ctrl_c_during_compilation",
     ),
     Mutation(
+        "jit-cache", "what the system can do is part of the key", "fastcnn/jit.py",
+        "parallel and cores.can_move()), _VERSION",
+        "True), _VERSION",
+        "tests/test_portability.py::test_what_only_posix_has_is_not_needed[darwin]",
+    ),
+    Mutation(
         "jit-cache", "the main thread compiles itself while a module is being imported", "fastcnn/stacks.py",
         "threading.main_thread() and _importing()):\n",
         "threading.main_thread() and False):\n",
