@@ -9,9 +9,9 @@ like a property of the code; between processes it is noise like any other. A ver
    chain of dependent multiply-adds, which follows the clock; independent ones, which suffer most from a neighbour on the core, and of which
    so much counts as the row's own blocks show that it suffers, too; and a copy, as far as the row moves data through memory. A sixteenth of
    what is divided out is in doubt, and what the blocks leave open of the second share; a pair must be that much clearer.
-3. The test is Mann's and Whitney's: are there more pairs in which the later run is slower by more than the threshold than chance allows? It
-   has no model of the noise; it assumes that an unchanged row's blocks could as well have come from the other run, but for a change within
-   the threshold.
+3. Of a row that seems to have changed by more than the threshold, Mann's and Whitney's test asks: are there more pairs in which the later
+   run is slower by more than half the threshold than chance allows? It has no model of the noise; it assumes that an unchanged row's blocks
+   could as well have come from the other run, but for a change within half the threshold.
 4. Many rows are many chances of a false alarm: Holm's correction keeps the probability of any in a report of unchanged code below 5 %.
 
 A row is *worse* or *better* when that test says so, *same* when the 95 % interval of its change lies within the threshold, and else

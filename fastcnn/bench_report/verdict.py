@@ -13,6 +13,7 @@ from .record import YARDSTICKS, BenchRun, Row
 
 VERDICTS = ("worse", "better", "unclear", "same")
 LEVEL = 0.05  # the probability of any false "worse", and of any false "better", in a report on unchanged code
+_SURELY = 1 / 2  # of the threshold: by so much a row must surely have changed, and by the threshold itself at a fair guess
 _DISTRUST = 1 / 16  # of what the yardsticks differ by: no kernel slows down exactly as they do
 
 
@@ -27,7 +28,7 @@ class Change(NamedTuple):
     ratio, low, high : float
         Seconds after over seconds before, the machine's speed divided out: estimate and 95 % interval, doubts of that included.
     probability : float
-        Of ranks as clear as these without a change beyond the threshold; of this row alone.
+        Of ranks as clear as these without a change beyond half the threshold; of this row alone.
     note : str
         Why the verdict is unclear.
     """
@@ -144,8 +145,9 @@ def _evidence(before: Row, after: Row, run_before: BenchRun, run_after: BenchRun
     doubt = _DISTRUST * (np.abs(machine) + 2 * min(memory, 1 - memory) * np.abs(computing - moving))
     doubt += (1 - memory) * unsure * np.abs(crowding)
     own = between["row"] - machine
-    worse, better = ranks.exceeds(own - doubt, margin), ranks.exceeds(-own - doubt, margin)
-    return _Evidence(ranks.shift(own, doubt), float(np.median(doubt)), worse, better)
+    shift = ranks.shift(own, doubt)
+    worse, better = (ranks.exceeds(sign * own - doubt, _SURELY * margin) if sign * shift.estimate > margin else 1.0 for sign in (1, -1))
+    return _Evidence(shift, float(np.median(doubt)), worse, better)
 
 
 def _logarithms(row: Row, other: Row) -> dict[str, np.ndarray]:
