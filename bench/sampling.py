@@ -1,6 +1,6 @@
 """Samples of the competitors of a group, taken in turns, with the yardsticks between them.
 
-A block is up to three rounds (A B C, A B C, ...) in a process of its own. What a process decides once - where its machine code, its arrays
+A block is up to five rounds (A B C, A B C, ...) in a process of its own. What a process decides once - where its machine code, its arrays
 and workspaces lie - makes a kernel some percent faster or slower for as long as it lives, so it takes several to know a kernel. Reports
 take the best sample of a block, and look at how blocks differ.
 """
@@ -15,7 +15,7 @@ from fastcnn.timing import calibrate, lingers, settle
 
 from .yardsticks import yardsticks
 
-BLOCKS, ROUNDS = 12, 3  # so many blocks make ranks clear, one or two of them disturbed; a few rounds find one that nothing disturbs
+BLOCKS, ROUNDS = 12, 5  # so many blocks make ranks clear, one or two of them disturbed; a few rounds find one that nothing disturbs
 
 
 class Plan(NamedTuple):

@@ -10,7 +10,8 @@ import numpy as np
 
 SAMPLE_SECONDS = 1e-3  # the clock and the loop around the calls (~0.1 us each) vanish in a sample of this length
 
-_LOOK_SECONDS, _MOST_LOOKS = 5e-3, 40  # Linux counts the seconds of a thread that goes on in steps of 4 ms
+_LOOK_SECONDS, _MOST_LOOKS = 6e-3, 33  # Linux counts the seconds of a thread that goes on in steps of 4 ms
+_GOES_ON = 2e-3  # seconds; the threads of TBB, which kernels run on, look out for 1 ms, and do not count
 
 
 class Timing(NamedTuple):
@@ -62,7 +63,7 @@ def lingers() -> bool:
     """Whether threads of this process compute although the caller does not: those of BLAS look out for more work for some 20 to 100 ms."""
     before = time.process_time()
     time.sleep(_LOOK_SECONDS)
-    return time.process_time() - before > _LOOK_SECONDS / 5
+    return time.process_time() - before > _GOES_ON
 
 
 def settle() -> None:

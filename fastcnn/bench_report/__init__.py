@@ -12,7 +12,8 @@ like a property of the code; between processes it is noise like any other. A ver
 3. Of a row that seems to have changed by more than the threshold, Mann's and Whitney's test asks: are there more pairs in which the later
    run is slower by more than half the threshold than chance allows? It has no model of the noise; it assumes that an unchanged row's blocks
    could as well have come from the other run, but for a change within half the threshold.
-4. Many rows are many chances of a false alarm: Holm's correction keeps the probability of any in a report of unchanged code below 5 %.
+4. Many rows are many chances of a false alarm: Holm's correction keeps the probability of any among the library's own rows, where nothing
+   has changed, below 5 %; baselines and the reference are a family of their own.
 
 A row is *worse* or *better* when that test says so, *same* when the 95 % interval of its change lies within the threshold, and else
 *unclear*.

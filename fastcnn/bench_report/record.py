@@ -31,7 +31,7 @@ class Row(NamedTuple):
     error : float or None
         The share of the tolerance.
     baseline : bool
-        Whether it is code of others, which is shown and judged but fails no run.
+        Whether it is code of others, or the reference: shown and judged, but fails no run.
     traffic : float
         Bytes that a call reads and writes at least.
     blocks : tuple of tuples of float

@@ -12,7 +12,7 @@ from . import ranks
 from .record import YARDSTICKS, BenchRun, Row
 
 VERDICTS = ("worse", "better", "unclear", "same")
-LEVEL = 0.05  # the probability of any false "worse", and of any false "better", in a report on unchanged code
+LEVEL = 0.05  # the probability of any false "worse", and of any false "better", among the library's rows in a report on unchanged code
 _SURELY = 1 / 2  # of the threshold: by so much a row must surely have changed, and by the threshold itself at a fair guess
 _DISTRUST = 1 / 16  # of what the yardsticks differ by: no kernel slows down exactly as they do
 
@@ -120,14 +120,23 @@ def compare(before: BenchRun, after: BenchRun, threshold: float = 0.05) -> Compa
         raise ValueError(f"bench-report: {before.path} and {after.path} have no row in common")
     pairs = [(before.rows[name], after.rows[name]) for name in common]
     judged = [_evidence(first, second, before, after, math.log1p(threshold)) for first, second in pairs]
-    worse = ranks.holm([1.0 if e is None else e.worse for e in judged], LEVEL)
-    better = ranks.holm([1.0 if e is None else e.better for e in judged], LEVEL)
+    own = [not first.baseline for first, _ in pairs]
+    worse = _clear([1.0 if e is None else e.worse for e in judged], own)
+    better = _clear([1.0 if e is None else e.better for e in judged], own)
     changes = [
-        _change(first, second, evidence, w, b, math.log1p(threshold), len(common))
+        _change(first, second, evidence, w, b, math.log1p(threshold), own.count(not first.baseline))
         for (first, second), evidence, w, b in zip(pairs, judged, worse, better, strict=True)
     ]
     missing = [name for name in before.rows if name not in after.rows], [name for name in after.rows if name not in before.rows]
     return Comparison(before, after, threshold, changes, *missing, _drifts(pairs))
+
+
+def _clear(probabilities: Sequence[float], own: Sequence[bool]) -> list[bool]:
+    """Return which probabilities are too small for chance: of the library's own rows, and apart from them, of the others."""
+    found = {
+        which: iter(ranks.holm([p for p, mine in zip(probabilities, own, strict=True) if mine == which], LEVEL)) for which in (True, False)
+    }
+    return [next(found[mine]) for mine in own]
 
 
 def _evidence(before: Row, after: Row, run_before: BenchRun, run_after: BenchRun, margin: float) -> _Evidence | None:
@@ -145,9 +154,13 @@ def _evidence(before: Row, after: Row, run_before: BenchRun, run_after: BenchRun
     doubt = _DISTRUST * (np.abs(machine) + 2 * min(memory, 1 - memory) * np.abs(computing - moving))
     doubt += (1 - memory) * unsure * np.abs(crowding)
     own = between["row"] - machine
-    shift = ranks.shift(own, doubt)
-    worse, better = (ranks.exceeds(sign * own - doubt, _SURELY * margin) if sign * shift.estimate > margin else 1.0 for sign in (1, -1))
-    return _Evidence(shift, float(np.median(doubt)), worse, better)
+    worse, better = (_surely(sign * own - doubt, margin) for sign in (1, -1))
+    return _Evidence(ranks.shift(own, doubt), float(np.median(doubt)), worse, better)
+
+
+def _surely(change: np.ndarray, margin: float) -> float:
+    """Return the probability of ranks as these without a change; 1 for a change that is within the margin at a fair guess."""
+    return ranks.exceeds(change, _SURELY * margin) if np.median(change) > margin else 1.0
 
 
 def _logarithms(row: Row, other: Row) -> dict[str, np.ndarray]:
