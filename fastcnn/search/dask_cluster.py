@@ -11,13 +11,14 @@ from typing import Any
 from .. import extras
 
 _SECONDS = 10  # to find the scheduler in
+_ANY_PORT = "127.0.0.1:0"  # with None the scheduler's HTTP server would take 8787, of all addresses
 
 
 @contextlib.contextmanager
 def local(jobs: int) -> Iterator[Any]:
     """Start a scheduler in this process and `jobs` worker processes, and end them after the `with` block; a client is the active one.
 
-    They listen on 127.0.0.1 only, and there is no dashboard. Dask trusts whoever reaches a port of it: on a machine where others may log
+    They listen on 127.0.0.1 only. Dask trusts whoever reaches a port of it: on a machine where others may log
     in that are not to run code as this user, joblib's processes are the better choice.
 
     Raises
@@ -35,7 +36,7 @@ def local(jobs: int) -> Iterator[Any]:
     }
     with dask.config.set(settings), tempfile.TemporaryDirectory(prefix="fastcnn-dask-") as folder:
         cluster = distributed.LocalCluster(
-            n_workers=jobs, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, local_directory=folder,
+            n_workers=jobs, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=_ANY_PORT, local_directory=folder,
             silence_logs=logging.CRITICAL,
         )  # fmt: skip
         with cluster, distributed.Client(cluster) as client:

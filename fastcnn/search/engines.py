@@ -36,7 +36,7 @@ class Workers(NamedTuple):
     jobs : int
         Trials at a time.
     cores : int
-        That a worker could have, each of as many workers.
+        For each of so many trials.
     client : distributed.Client or None
         Of Dask.
     """
@@ -45,6 +45,11 @@ class Workers(NamedTuple):
     jobs: int
     cores: int
     client: Any = None
+
+    @property
+    def here(self) -> bool:
+        """Whether trials run in this process."""
+        return self.backend == "threading" or (self.backend == "loky" and self.jobs == 1)
 
 
 def workers(backend: str | None, jobs: int | None) -> Workers:
@@ -60,8 +65,9 @@ def workers(backend: str | None, jobs: int | None) -> Workers:
     if backend == "dask":
         return _dask_workers(client, jobs)
     jobs = jobs or joblib.cpu_count()
-    here = joblib.cpu_count() if backend == "loky" and jobs > 1 else machine.max_threads()
-    return Workers(backend, jobs, max(here // jobs, 1))
+    place = Workers(backend, jobs, 1)
+    cores = machine.max_threads() if place.here else joblib.cpu_count()
+    return place._replace(cores=max(cores // jobs, 1))
 
 
 def _active() -> tuple[str, Any]:
@@ -84,7 +90,7 @@ def _dask_workers(client: Any, jobs: int | None) -> Workers:
         ) from None
     try:
         client.wait_for_workers(1, timeout=_SECONDS)
-    except TimeoutError:
+    except (TimeoutError, distributed.TimeoutError):  # of asyncio, which are two up to Python 3.10
         raise ValueError(f"search: the Dask cluster at {client.scheduler.address} has no workers; start some, and try again") from None
     slots: dict[str, int] = client.nthreads()
     cores: dict[str, int] = client.run(machine.usable_cores)
@@ -101,7 +107,7 @@ def run(place: Workers, calls: Sequence[Callable[..., Any]], threads: int, data:
 
 def _on_joblib(place: Workers, calls: Sequence[Callable[..., Any]], threads: int, data: Sequence[Any]) -> Iterator[tuple[int, Any]]:
     waiting = iter(range(len(calls)))
-    inner = {"inner_max_num_threads": threads} if place.backend == "loky" and place.jobs > 1 else {}
+    inner = {} if place.here else {"inner_max_num_threads": threads}
     while True:
         under_way: set[int] = set()
 
@@ -113,9 +119,9 @@ def _on_joblib(place: Workers, calls: Sequence[Callable[..., Any]], threads: int
         try:
             with joblib.parallel_config(place.backend, n_jobs=place.jobs, **inner):
                 parallel = joblib.Parallel(pre_dispatch=place.jobs, batch_size=1, return_as="generator_unordered")
-                for number, outcome in parallel(handed_out()):
-                    under_way.remove(number)
-                    yield number, outcome
+            for number, outcome in parallel(handed_out()):
+                under_way.remove(number)
+                yield number, outcome
             return
         except TerminatedWorkerError as error:  # the pool is gone, with all that was under way in it; the next one is new
             for number in sorted(under_way):

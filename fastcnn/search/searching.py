@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, machine, window
 from . import engines, journal
 from .attempt import Attempt
 from .engines import Lost, Workers
@@ -146,7 +146,9 @@ def search(
     if threads is None and resume and folder is not None:
         threads = journal.about(folder).get("threads")
     threads = threads or place.cores
-    header = {"data": journal.digest(data), "seed": seed, "threads": threads, **_json("about", about or {})}
+    if place.here and threads > machine.max_threads():
+        raise ValueError(f"{_OP}: threads must be at most {machine.max_threads()} in this process; got {threads}")
+    header = {**_json("about", about or {}), "data": journal.digest(data), "seed": seed, "threads": threads}
     keys = [journal.key_of(header, candidate) for candidate in parameters]
     with contextlib.ExitStack() as stack:
         book = stack.enter_context(journal.opened(folder, header, resume)) if folder is not None else None
@@ -171,7 +173,8 @@ def _run(
     """Yield every trial when it is over: first all in company, then those that workers died with, alone, as often as they may."""
 
     def run(some: Sequence[Trial]) -> Iterator[tuple[Trial, Any]]:
-        calls = [Attempt(objective, trial.parameters, seed) for trial in some]
+        parent = os.getpid() if place.backend == "loky" and not place.here else None
+        calls = [Attempt(objective, trial.parameters, seed, parent) for trial in some]
         return ((some[which], outcome) for which, outcome in engines.run(place, calls, threads, data))
 
     suspects: list[tuple[Trial, str]] = []

@@ -21,6 +21,8 @@ def headline(plan: Plan) -> str:
     kind = {"loky": "processes", "threading": "threads of this process", "dask": "slots of Dask workers"}[place.backend]
     where = f"{place.jobs} {kind}" if place.jobs > 1 or place.backend == "dask" else "this process"
     more = " (more threads than cores: they will wait for one another)" if threads > place.cores else ""
+    if plan.dropped:
+        done += " (and one that was cut short while it was written down, which is done again)"
     return f"{len(plan.candidates)} trials{done}; on {where}, {threads} thread{'s' * (threads > 1)} each{more}"
 
 

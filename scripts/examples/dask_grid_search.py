@@ -28,13 +28,13 @@ def main() -> None:
     search = GridSearchCV(CNNClassifier(max_iter=options.epochs, random_state=0, threads=1), candidates, cv=3)
     with contextlib.ExitStack() as stack:
         cluster = options.scheduler
-        if not cluster:  # on the loopback address, without a dashboard: nobody else on the network finds it
-            local = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+        if not cluster:  # of which nobody on the network can ask anything, not even by the dashboard
+            local = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
             cluster = stack.enter_context(LocalCluster(n_workers=options.workers, **local))
         client = stack.enter_context(Client(cluster))
         with joblib.parallel_config("dask"):
             search.fit(X_train, y_train)
-        print(f"on {len(client.nthreads())} workers:")
+        print(f"workers: {len(client.nthreads())}")
     for settings, accuracy in zip(search.cv_results_["params"], search.cv_results_["mean_test_score"], strict=True):
         print(f"{accuracy:.4f}  {settings}")
     print(f"best: {search.best_params_}, test accuracy {search.score(X_test, y_test):.4f}")

@@ -58,10 +58,10 @@ def test_the_example_on_dask_runs() -> None:
     pytest.importorskip("distributed", reason="Dask is not installed (extra 'dask')")
     command = [sys.executable, ROOT / "scripts/examples/dask_grid_search.py", "--models", "lenet5", "--rates", "1e-6", "0.01"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run([*command, "--epochs", "4", "--workers", "2"], capture_output=True, text=True, env=environment, timeout=100)
+    done = subprocess.run([*command, "--epochs", "4", "--workers", "1"], capture_output=True, text=True, env=environment, timeout=100)
     assert done.returncode == 0, done.stderr
     first, *scores, last = done.stdout.splitlines()
-    assert first == "on 2 workers:"
+    assert first == "workers: 1"
     assert len(scores) == 2
     assert "'learning_rate_init': 0.01" in last
     assert float(last.split()[-1]) > 0.9

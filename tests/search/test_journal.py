@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from fastcnn.search import JournalError, grid, search
 from fastcnn.search import journal as journals
+from fastcnn.search.table import Lines
 from tests.search.objectives import parabola
 
 GRID = grid({"x": [0, 1, 2, 3]})
@@ -51,7 +53,9 @@ def test_a_line_that_was_cut_short_is_dropped_and_its_trial_done_again(left: int
     file = tmp_path / "trials.jsonl"
     *whole, last = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(whole) + last[:left])
-    got = searched(tmp_path, resume=True)
+    shown = io.StringIO()
+    got = searched(tmp_path, resume=True, display=Lines(shown))
+    assert shown.getvalue().startswith("4 trials, 3 of them done before (and one that was cut short while it was written down, ")
     assert [trial[:3] for trial in got] == [trial[:3] for trial in want]
     assert file.read_bytes().splitlines(keepends=True)[:-1] == whole
     assert json.loads(lines(tmp_path)[-1])["parameters"] == json.loads(last)["parameters"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 
+from fastcnn.cli import main
 from fastcnn.search import best, engines, grid, search
 from tests.search.objectives import deadly, parabola, picky
 
@@ -50,7 +53,7 @@ def test_workers_have_their_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_trial_that_fails_tells_why_and_the_others_go_on() -> None:
-    raised, nan, scoreless, no_json, good = search(picky, GRID[:5], jobs=2)
+    raised, nan, scoreless, no_json, good = search(picky, GRID[:5], jobs=2, backend="threading")
     assert raised.error is not None
     assert raised.error.startswith("FloatingPointError: the loss is nan (objectives.py, line ")
     assert nan.error is not None
@@ -118,6 +121,7 @@ def test_a_killed_worker_loses_what_it_was_at_and_no_more(backend: str, tmp_path
         ({"seed": -1}, ValueError, "search: seed must be between 0 and"),
         ({"jobs": 0}, ValueError, "search: jobs must be between 1 and"),
         ({"threads": 1.5}, TypeError, "search: threads must be an int"),
+        ({"threads": 10**6}, ValueError, "search: threads must be at most [0-9]+ in this process; got 1000000"),
         ({"attempts": 0}, ValueError, "search: attempts must be between 1 and"),
         ({"backend": "multiprocessing"}, ValueError, r"search: backend must be one of \('loky', 'threading', 'dask'\)"),
         ({"resume": True}, ValueError, "search: resume needs the folder of the search to go on with"),
@@ -132,3 +136,31 @@ def test_what_cannot_be_searched_is_refused(change: dict[str, Any], error: type[
 def test_equal_candidates_are_tried_once() -> None:
     trials = search(parabola, [{"x": 1}, {"x": np.int64(1)}, {"x": 2}], jobs=1)
     assert [trial.parameters for trial in trials] == [{"x": 1}, {"x": 2}]
+
+
+def test_dask_workers_listen_to_this_machine_only_and_end_with_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    psutil = pytest.importorskip("psutil", reason="psutil comes with Dask (extra 'dask')")
+    from fastcnn.search import dask_cluster
+
+    before, local = {*psutil.Process().children(recursive=True)}, dask_cluster.local
+    started: list[Any] = []
+    addresses: set[str] = set()
+
+    @contextlib.contextmanager
+    def watched(jobs: int) -> Iterator[Any]:
+        with local(jobs) as client:
+            new = {*psutil.Process().children(recursive=True)} - before
+            started.extend(process for process in new if "resource_tracker" not in " ".join(process.cmdline()))  # which serves this process
+            for process in (psutil.Process(), *started):
+                sockets = getattr(process, "net_connections", None) or process.connections
+                addresses.update(socket.laddr.ip for socket in sockets("inet") if socket.status == psutil.CONN_LISTEN)
+            yield client
+
+    monkeypatch.setattr(dask_cluster, "local", watched)
+    options = ["--dataset", "digits", "--images", "100", "--grid", "epochs=1", "--backend", "dask", "--jobs", "1"]
+    assert main(["search", *options, "--out", str(tmp_path)]) == 0
+    assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 2
+    assert started
+    assert addresses == {"127.0.0.1"}
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert not alive
