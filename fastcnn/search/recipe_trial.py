@@ -103,12 +103,13 @@ class RecipeTrial:
                 validation=(np.asarray(images[held]), np.asarray(labels[held])), loss=parts.loss, optimizer=parts.optimizer,
                 schedule=parts.schedule, augment=parts.augment, average=recipe.average, precision=recipe.precision, seed=seed,
             )  # fmt: skip
-            accuracies.append(history.epochs[-1].validation_accuracy)
-            losses.append(history.epochs[-1].validation_loss)
+            *_, last = history.epochs
+            accuracies.append(last.validation_accuracy or 0.0)
+            losses.append(last.validation_loss or 0.0)
         return {"score": float(np.mean(accuracies)), "loss": float(np.mean(losses)), "scores": accuracies}
 
     def parts(self, labels: np.ndarray, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the positions to train on and those to judge by; ValueError where there are too few labels (N,)."""
+        """Return the positions to train on and those to judge by, of every fold; ValueError where there are too few labels (N,)."""
         labels = np.asarray(labels)
         if self.folds is None:
             yield split(labels, self.validation, seed)

@@ -51,7 +51,7 @@ class Range:
             raise ValueError(f"Range: low must be above 0, as 0 has no logarithm; got {self.low}")
 
     def rvs(self, size: None = None, random_state: Any = None) -> float | int:
-        """Return a number drawn by a `numpy.random.RandomState`, rounded to four digits, or to a whole number."""
+        """Return a number drawn by `random_state`, a RandomState of NumPy, rounded to four digits or a whole number; `size` is None."""
         rng = np.random.RandomState() if random_state is None else random_state
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         low, high = (self.low - 0.5, self.high + 0.5) if whole else (self.low, self.high)  # so that the ends are as likely as the rest
@@ -62,6 +62,10 @@ class Range:
 
 def grid(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Return every combination of the values of some settings, the last setting changing fastest.
+
+    Parameters
+    ----------
+    axes : dict of str to sequence
 
     Raises
     ------

@@ -41,7 +41,7 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def best(trials: Iterable[Trial]) -> Trial:
-    """Return the trial with the highest score, of several the first candidate; ValueError where none has a score."""
+    """Return the one of some `Trial` objects, `trials`, with the highest score, of several the first; ValueError where none has a score."""
     first = next(iter(ranked(trials)), None)
     if first is None or first.score is None:
         raise ValueError("best: no trial has a score" + (f"; the first failed with {first.error}" if first else ""))

@@ -201,7 +201,7 @@ def test_a_terminal_shows_the_best_so_far(monkeypatch: pytest.MonkeyPatch) -> No
     assert "3 trials, 1 of them done before; on 2 processes, 2 threads each (more threads than cores" in text
     assert "a worker died with trial 3, which will be tried again, alone (SIGKILL)" in text
     last = text[text.rindex("3 of 3 trials, the best first") :]
-    assert [cells.split()[0] for cells in re.findall(r"│ +(\d.*?) │", last)] == ["2", "1", "3"]
+    assert [cells.split()[0] for cells in re.findall(r"^│ +(\d.*?) │", last, re.M)] == ["2", "1", "3"]
     assert "failed: its worker died 3 times: SIGKILL" in last
 
 
