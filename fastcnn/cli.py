@@ -1,4 +1,4 @@
-"""The command ``fastcnn``: train a network, draw for it, compare an operation's variants, explain or tune a choice, describe the machine.
+"""The command ``fastcnn``: train a network, search for its settings, draw for it, compare variants, explain a choice, describe the machine.
 
 Mistakes in the arguments end in one line on stderr and exit code 2. What a command needs is imported when it runs, so that
 ``fastcnn --help`` stays quick.
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0, or 2 for what the user must mend; `train`, `bench-report` and `draw` have their own.
+        Exit code: 0, or 2 for what the user must mend; `train`, `search`, `bench-report` and `draw` have their own.
 
     Raises
     ------
@@ -59,6 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return train(argv[1:], prog="fastcnn train")
         if argv[:1] == ["onnx"]:
             return _onnx(argv[1:])
+        if argv[:1] == ["search"]:
+            return _search(argv[1:])
         if argv[:1] and argv[0] in _PROBLEM_COMMANDS:
             return _on_problems(argv[0], argv[1:])
         arguments = _parser().parse_args(argv)
@@ -73,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastcnn {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("train", help="train a small CNN; see fastcnn train --help", add_help=False)
+    commands.add_parser("search", help="search for the best settings, on several workers; see fastcnn search --help", add_help=False)
     commands.add_parser("onnx", help="run, time or describe an ONNX model; see fastcnn onnx --help", add_help=False)
 
     for name, says in _PROBLEM_COMMANDS.items():
@@ -145,6 +148,18 @@ def _onnx(argv: Sequence[str]) -> int:
     from .onnx.command import main as onnx
 
     return onnx(argv)
+
+
+def _search(argv: Sequence[str]) -> int:
+    try:
+        from .search.command import CannotSearch
+        from .search.command import main as search
+    except ImportError as error:
+        raise _Mistake(error) from error
+    try:
+        return search(argv)
+    except CannotSearch as error:
+        raise _Mistake(error) from error
 
 
 def _warmup(arguments: argparse.Namespace) -> None:

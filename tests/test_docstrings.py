@@ -17,7 +17,7 @@ import pytest
 ROOMS = (
     "fastcnn", "fastcnn.functional", "fastcnn.layers", "fastcnn.losses", "fastcnn.optim", "fastcnn.init", "fastcnn.schedules",
     "fastcnn.gradients", "fastcnn.data", "fastcnn.train", "fastcnn.models", "fastcnn.weights", "fastcnn.estimator", "fastcnn.onnx",
-    "fastcnn.adapters.columns",
+    "fastcnn.search", "fastcnn.adapters.columns",
 )  # fmt: skip
 PAPERS = (  # whose formulas are somebody's
     "layers.BatchNorm2d", "layers.Dropout", "layers.GroupNorm", "layers.LayerNorm", "layers.SELU", "layers.GELU", "layers.Mish",

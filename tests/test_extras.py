@@ -42,6 +42,6 @@ def test_the_package_imports_no_partner() -> None:
         "fastcnn.weights",
         "fastcnn.adapters",
     ]
-    partners = ["torch", "autograd", "jax", "keras", "onnx", "onnxruntime", "safetensors", "mpi4py"]
+    partners = ["torch", "autograd", "jax", "keras", "onnx", "onnxruntime", "safetensors", "mpi4py", "joblib", "dask"]
     code = f"import sys; [__import__(name) for name in {names}]; print([p for p in {partners} if p in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -59,6 +59,7 @@ LAYERS = [
         "adapters",
         "weights",
         "estimator",
+        "search",
         "draw",
         "peers",
         "__main__",
