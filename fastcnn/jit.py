@@ -422,7 +422,8 @@ def _driver(parallel: bool) -> Any:
             for job in range(kernels[i, 1]):
                 call(kernels[i, 0], (job, *arrays))
 
-    if parallel and cores.can_move():
+    moves = parallel and cores.can_move()
+    if moves:
         current, this = cores.system_call("current"), cores.system_call("self")
         move = machine.numba().njit(**_FLAGS)(cores.mover())
     else:
@@ -449,9 +450,7 @@ def _driver(parallel: bool) -> Any:
     run_jobs = run_parallel if parallel else run_serial
     dispatcher = machine.numba().njit(**_FLAGS, parallel=parallel)(run_jobs)
     if _VERSION is not None:
-        dispatcher._cache = (
-            cache_for(kernel_cache(), run_jobs, ("parallel", parallel, parallel and cores.can_move()), _VERSION) or dispatcher._cache
-        )
+        dispatcher._cache = cache_for(kernel_cache(), run_jobs, ("parallel", parallel, moves), _VERSION) or dispatcher._cache
     return dispatcher
 
 

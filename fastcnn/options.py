@@ -69,7 +69,7 @@ def options_of(problem: ModuleType) -> dict[str, Option]:
     function = getattr(problem, "from_options", None)
     if function is None:
         return {}
-    hints = typing.get_type_hints(function, include_extras=True)
+    hints = inspect.get_annotations(function, eval_str=True)  # before Python 3.11, typing's are Optional where the default is None
     _, *parameters = inspect.signature(function).parameters.values()
     return {p.name: _option(p, hints[p.name]) for p in parameters}
 

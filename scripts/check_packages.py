@@ -99,6 +99,18 @@ def mistakes_of_metadata(text: str) -> list[str]:
     return found + [f"{name} is missing" for name in ("Summary", "Requires-Python", "License-Expression") if not headers[name]]
 
 
+def mistakes_of_rebuilt(wheel: Path, other: Path) -> list[str]:
+    """Return what tells a wheel that was built from the sdist from the one that was built from the tree: nothing may."""
+    contents = []
+    for path in (wheel, other):
+        with zipfile.ZipFile(path) as archive:
+            contents.append({name: archive.read(name) for name in archive.namelist()})
+    one, rebuilt = contents
+    found = _differences(f"{other.name} from the sdist", set(rebuilt), set(one))
+    changed = [name for name in sorted(set(one) & set(rebuilt)) if one[name] != rebuilt[name]]
+    return found + [f"{other.name} from the sdist: {name} is not as in the wheel from the tree" for name in changed]
+
+
 def _differences(archive: str, got: set[str], wanted: set[str]) -> list[str]:
     stray = [f"{archive}: {name} has no place there" for name in sorted(got - wanted)]
     never = [f"{archive}: {name} must not be packed" for name in sorted(got & wanted) if name.endswith(_NEVER)]
@@ -149,8 +161,7 @@ def _steps(options: argparse.Namespace, folder: Path) -> Iterable[tuple[str, Cal
             archive.extractall(unpacked, filter="data")
         (root,) = unpacked.iterdir()
         other, _ = build(python, folder / "again", root)
-        same = zipfile.ZipFile(wheel).namelist() == zipfile.ZipFile(other).namelist()
-        return [] if same else [f"{sdist.name}: a wheel built from it holds other files"]
+        return mistakes_of_rebuilt(wheel, other)
 
     yield "a wheel built from the sdist", again
     if not options.quick:

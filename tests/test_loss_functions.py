@@ -64,6 +64,10 @@ def test_values_and_gradients(name: str, definition, options: dict, kind: str, s
     dy = rng.standard_normal(shape) if reduction == "none" else 1.5
     dx, dt = pull(dy, x, t, **options)
     assert dx.shape == dt.shape == shape
+    single = pull(np.asarray(dy, np.float32) if reduction == "none" else dy, x.astype(np.float32), t.astype(np.float32), **options)
+    for gradient, wanted in zip(single, (dx, dt), strict=True):
+        assert gradient.dtype == np.float32
+        np.testing.assert_allclose(gradient, wanted, rtol=2e-5, atol=2e-6)
     if x.size:
         assert_gradients(lambda: function(x, t, **options), [x, t], (dx, dt), dy, 1e-5)
 
@@ -255,7 +259,8 @@ def test_cross_entropy(shape: tuple[int, ...], kind: str, weighted: bool, smooth
 
 def test_float32_classes_and_steep_logits() -> None:
     x = np.array([[1e4, 0, -1e4], [-1e4, 1e4, 0]], np.float32)
-    assert F.cross_entropy(x, np.array([0, 0])).dtype == np.float32
+    for options in ({}, {"weight": np.ones(3, np.float32)}, {"weight": np.ones(3, np.float32), "label_smoothing": 0.1}):
+        assert F.cross_entropy(x, np.array([0, 0]), **options).dtype == np.float32
     np.testing.assert_allclose(F.cross_entropy(x, np.array([0, 0]), reduction="none"), [0, 2e4])
     np.testing.assert_allclose(F.cross_entropy(x[:, :, None], np.array([[0], [0]]), reduction="none"), [[0], [2e4]])
     np.testing.assert_array_equal(F.cross_entropy_backward(1.0, x[..., None], np.array([[0], [0]]))[0][1, :, 0], [-0.5, 0.5, 0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unittest
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +17,19 @@ from onnx.backend.test.loader import load_model_tests  # noqa: E402
 
 from fastcnn.onnx import FastcnnBackend, UnsupportedError  # noqa: E402
 
+VERSION = tuple(map(int, onnx.__version__.split(".")[:2]))
+LISTED = 1, 23  # the release whose tests the list was made for; older ones have fewer
+MISTAKEN = {  # tests that older releases of onnx have wrong, and a release that has them right
+    "adam_multiple": (1, 23),  # up to 1.18 its node lacks the epsilon that its answer has
+    "averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True": (1, 18),  # 1.16 counts what lies beyond the padding
+}
 UNSUPPORTED = {
     "a number format that NumPy does not have": (
         r"^(cast|castlike|dequantizelinear|quantizelinear)_.*(FLOAT4|FLOAT8|INT2|INT4|BFLOAT16|float4|float8|int2|int4|e[45]m[23]|e8m0)",
         r"_bf16|bfloat16",
         r"^qlinearmatmul_.*float",
     ),
-    "text": (r"^(string|str|strnorm|strnormalizer|regex|equal_string|ai_onnx_ml_label)", r"tfidf"),
+    "text": (r"^(string|str|strnorm|strnormalizer|regex|equal_string|ai_onnx_ml_label)|_STRING", r"tfidf"),
     "sequences and optional values": (r"sequence|optional|_seq$|_opt$|_seq_none$", r"^split_to_"),
     "subgraphs": (r"^(if|loop|scan)\d*(_|$)", r"^scan9", r"^range_.*_expanded$", r"^affine_grid_.*_expanded$", r"^linear_attention"),
     "gradients as a node": (r"^gradient_of",),
@@ -142,6 +148,11 @@ def _operators() -> Iterator[tuple[str, set[str]]]:
             yield case.name.removeprefix("test_"), {node.op_type for node in model.graph.node}
 
 
+def _right(names: Iterable[str]) -> set[str]:
+    """Return those of onnx's tests that are not mistaken in the release that is installed."""
+    return {name for name in names if MISTAKEN.get(name, (0,)) <= VERSION}
+
+
 def _reason(name: str) -> str | None:
     return next((reason for reason, patterns in UNSUPPORTED.items() if any(re.search(p, name) for p in patterns)), None)
 
@@ -149,11 +160,11 @@ def _reason(name: str) -> str | None:
 def test_plans_were_recorded(outcome: _Outcome) -> None:
     """So that the runs of a test were not all of one kind."""
     assert outcome.passed
-    assert _Backend.recorded >= 150
+    assert _Backend.recorded >= (150 if VERSION >= LISTED else 80)
 
 
 def test_nothing_fails(outcome: _Outcome) -> None:
-    assert outcome.failed == {}
+    assert {name: outcome.failed[name] for name in _right(outcome.failed)} == {}
 
 
 def test_refusals_are_listed(outcome: _Outcome) -> None:
@@ -162,6 +173,8 @@ def test_refusals_are_listed(outcome: _Outcome) -> None:
 
 @pytest.mark.parametrize("reason", UNSUPPORTED)
 def test_list_is_not_stale(outcome: _Outcome, reason: str) -> None:
+    if VERSION < LISTED:
+        pytest.skip(f"onnx {onnx.__version__} has fewer tests than onnx {LISTED[0]}.{LISTED[1]}, which the list is for")
     for pattern in UNSUPPORTED[reason]:
         assert any(re.search(pattern, name) for name in outcome.refused), f"{pattern} matches no test that is refused"
 
@@ -181,4 +194,4 @@ def test_published_networks(outcome: _Outcome) -> None:
 def test_losses_and_optimisers(outcome: _Outcome, operator: str, count: int) -> None:
     tests = {name for name, operators in outcome.operators.items() if operators == {operator}}
     assert len(tests) >= count
-    assert tests <= outcome.passed
+    assert _right(tests) <= outcome.passed

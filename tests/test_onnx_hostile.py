@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, checker, helper, numpy_helper
 
 from fastcnn.onnx import UnsupportedError
 from fastcnn.onnx.backend import prepare_file
@@ -83,6 +83,16 @@ def test_cuts_and_changed_bytes_are_a_clear_error_or_another_model(tmp_path: Pat
             outcomes["refused"] += 1
     assert outcomes["refused"] > len(content) / 3
     assert outcomes["computed"] > 0, "a weight's digit, a name in a comment"
+
+
+def test_a_refusal_of_the_checker_that_says_nothing_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of onnx 1.16 are for a name that is no text."""
+
+    def check(model: Any) -> None:
+        raise checker.ValidationError("")
+
+    monkeypatch.setattr(checker, "check_model", check)
+    refused(written(tmp_path / "a.onnx", product()), "a.onnx is no valid ONNX model: ValidationError$")
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

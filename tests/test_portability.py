@@ -47,21 +47,32 @@ def _python(code: str, **env: str) -> str:
     return done.stdout
 
 
-def _without(platform: str, code: str) -> str:
+def _without(platform: str, *parts: str) -> str:
     modules = ONLY_POSIX if platform == "win32" else []
-    return textwrap.dedent(WITHOUT).format(modules=modules, calls=CALLS[platform], platform=platform) + textwrap.dedent(code)
+    begin = textwrap.dedent(WITHOUT).format(modules=modules, calls=CALLS[platform], platform=platform)
+    return begin + "".join(map(textwrap.dedent, parts))
+
+
+CONV = """
+    x, w = np.ones((16, 8, 20, 20), np.float32), np.ones((32, 8, 3, 3), np.float32)
+    for threads in {1, machine.max_threads()}:
+        with machine.threads(threads):
+            assert (fastcnn.conv2d(x, w, algorithm="direct") == 72).all()
+"""
+
+
+def test_loops_cached_by_a_system_whose_threads_choose_their_core_serve_no_other(tmp_path: Path) -> None:
+    """They call functions that the other system lacks: the process died there."""
+    here = "import numpy as np, fastcnn\nfrom fastcnn import machine\n" + textwrap.dedent(CONV)
+    settings = {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
+    _python(here, **settings)
+    _python(_without("darwin", CONV), **settings)
+    _python(here, **settings)
 
 
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
 def test_what_only_posix_has_is_not_needed(platform: str) -> None:
-    """Every module is imported, operations and a training run, on one thread and on several; the command describes the machine.
-
-    What this system has compiled before calls what that one lacks: it must not be found again there.
-    """
-    _python("""
-        import numpy as np, fastcnn
-        fastcnn.conv2d(np.ones((16, 8, 20, 20), np.float32), np.ones((32, 8, 3, 3), np.float32), algorithm="direct")
-    """)
+    """Every module is imported, operations and a training run, on one thread and on several; the command describes the machine."""
     out = _python(
         _without(
             platform,
@@ -71,10 +82,9 @@ def test_what_only_posix_has_is_not_needed(platform: str) -> None:
                     __import__(module.name)
                 except ImportError as error:
                     assert "needs" in str(error) or error.name not in (None, *sys.modules), (module.name, error)
-            x, w = np.ones((16, 8, 20, 20), np.float32), np.ones((32, 8, 3, 3), np.float32)
-            for threads in {1, machine.max_threads()}:
-                with machine.threads(threads):
-                    assert (fastcnn.conv2d(x, w, algorithm="direct") == 72).all()
+            """,
+            CONV,
+            """
             net = layers.Sequential(layers.Conv2d(1, 4, 3), layers.ReLU(), layers.MaxPool2d(2), layers.Flatten(), layers.Linear(36, 2))
             images = np.zeros((64, 8, 8), np.uint8)
             images[1::2, :4] = 200

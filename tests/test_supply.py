@@ -103,6 +103,21 @@ def test_the_wheel_and_the_sdist_hold_what_they_must(tmp_path: Path) -> None:
     assert any("test_supply.py has no place there" in m for m in check_packages.mistakes_of_sdist(sdist, less))
 
 
+def test_a_wheel_rebuilt_from_the_sdist_must_hold_the_same_bytes(tmp_path: Path) -> None:
+    paths = [tmp_path / "tree" / "fastcnn.whl", tmp_path / "sdist" / "fastcnn.whl"]
+    for path, files in zip(paths, ({"a.py": "1", "b.py": "2"}, {"a.py": "3", "c.py": "2"}), strict=True):
+        path.parent.mkdir()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+    assert check_packages.mistakes_of_rebuilt(paths[0], paths[0]) == []
+    assert check_packages.mistakes_of_rebuilt(*paths) == [
+        "fastcnn.whl from the sdist: b.py is missing",
+        "fastcnn.whl from the sdist: c.py has no place there",
+        "fastcnn.whl from the sdist: a.py is not as in the wheel from the tree",
+    ]
+
+
 def test_a_damaged_wheel_is_told(tmp_path: Path) -> None:
     wheel = tmp_path / "fastcnn-1-py3-none-any.whl"
     description = "Metadata-Version: 2.4\nName: fastcnn\nVersion: one\nDescription-Content-Type: text/plain\n\nShort."

@@ -113,6 +113,7 @@ def _copy_body(url: str, out: BinaryIO, limits: Limits) -> None:
     try:
         with requests.get(url, stream=True, timeout=timeout, headers=headers) as response:
             response.raise_for_status()
+            response.raw.enforce_content_length = True  # urllib3 1 takes a body that ends early for the whole
             for chunk in response.iter_content(1024):  # small: a body that drips is noticed between two chunks
                 received += len(chunk)
                 if received > limits.body:

@@ -31,8 +31,8 @@ class Operands(NamedTuple):
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
 
     def gradients(self, *values: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return gradients in the shapes of the operands: sums over the axes that were stretched."""
-        return tuple(summed_to(value, shape) for value, shape in zip(values, self.shapes, strict=True))
+        """Return gradients in the shapes of the operands and in their dtype: sums over the axes that were stretched."""
+        return tuple(np.asarray(summed_to(value, shape), self.input.dtype) for value, shape in zip(values, self.shapes, strict=True))
 
 
 def operands(op: str, input: Any, target: Any, warn: bool = True) -> Operands:
@@ -106,12 +106,13 @@ def blocks(size: int) -> Iterator[slice]:
         yield slice(first, min(size, first + _BLOCK))
 
 
-def reduced(losses: np.ndarray, how: str, count: Any = None) -> Any:
-    """Return losses reduced to one number of their dtype: their sum, over `count` (their number) for "mean"; NaN for 0 / 0."""
+def reduced(losses: np.ndarray, how: str, dtype: np.dtype, count: Any = None) -> Any:
+    """Return losses reduced to one number of `dtype`: their sum, over `count` (their number) for "mean"; NaN for 0 / 0."""
+    losses = losses.astype(dtype, copy=False)  # NumPy 1 makes float64 of a scalar of float32 and a number
     if how == "none":
         return losses
     with np.errstate(all="ignore"):
-        return averaged(losses.sum(), losses.size if count is None else count, how, losses.dtype)
+        return averaged(losses.sum(), losses.size if count is None else count, how, dtype)
 
 
 def averaged(total: Any, count: Any, how: str, dtype: np.dtype) -> Any:

@@ -118,7 +118,7 @@ def cross_entropy(
     smoothing = _smoothing(op, label_smoothing)
     if _is_floating(target):
         soft = _probabilities(op, input, target, weight, ignore_index, reduction, smoothing)
-        return reduced(soft.losses(log_softmax(soft.x, 1)), soft.reduction, soft.divisor)
+        return reduced(soft.losses(log_softmax(soft.x, 1)), soft.reduction, soft.x.dtype, soft.divisor)
     labels = _labels(op, input, target, weight, ignore_index, reduction)
     if labels.are_plain():
         return softmax_cross_entropy(input, target, reduction, smoothing)
@@ -127,8 +127,9 @@ def cross_entropy(
         return _nll(labels, logs)
     with np.errstate(all="ignore"):
         uniform = -(logs if labels.weight is None else logs * labels.weight[:, None]).sum(1)
-        rest = np.where(labels.ignored, 0, uniform).reshape(labels.losses_shape).astype(logs.dtype)
-        return _nll(labels, logs) * (1 - smoothing) + reduced(rest, labels.reduction, labels.divisor) * (smoothing / logs.shape[1])
+        rest = np.where(labels.ignored, 0, uniform).reshape(labels.losses_shape)
+        rest = reduced(rest, labels.reduction, logs.dtype, labels.divisor)
+        return (_nll(labels, logs) * (1 - smoothing) + rest * (smoothing / logs.shape[1])).astype(logs.dtype, copy=False)
 
 
 def cross_entropy_backward(
@@ -321,8 +322,8 @@ def _nll(labels: _Labels, logs: np.ndarray) -> Any:
     """Return the reduced loss of (N, C, D) log-probabilities."""
     picked = np.take_along_axis(logs, labels.target[:, None], 1)[:, 0]
     with np.errstate(all="ignore"):
-        losses = np.where(labels.ignored, 0, -labels.weights * picked).astype(logs.dtype)
-    return reduced(losses.reshape(labels.losses_shape), labels.reduction, labels.divisor)
+        losses = np.where(labels.ignored, 0, -labels.weights * picked)
+    return reduced(losses.reshape(labels.losses_shape), labels.reduction, logs.dtype, labels.divisor)
 
 
 # --- Probabilities as targets --------------------------------------------------------------------------------------------

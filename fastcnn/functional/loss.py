@@ -243,7 +243,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     x, t = pair.input, pair.target
     with np.errstate(all="ignore"):
         losses = np.exp(t) * (t - x) if log_target else np.where(t == 0, 0, t * np.log(t)) - t * x
-    return reduced(losses, "mean" if how == "batchmean" else how, _batch(pair, how))
+    return reduced(losses, "mean" if how == "batchmean" else how, x.dtype, _batch(pair, how))
 
 
 def kl_div_backward(
@@ -301,7 +301,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, *, reducti
     w = factor(op, "weight", weight, x)
     with np.errstate(all="ignore"):
         losses = (t - 1) * np.maximum(np.log1p(-x), -100) - t * np.maximum(np.log(x), -100)
-        return reduced(losses if w is None else losses * w, how)
+        return reduced(losses if w is None else losses * w, how, x.dtype)
 
 
 def binary_cross_entropy_backward(
@@ -333,7 +333,7 @@ def binary_cross_entropy_backward(
     with np.errstate(all="ignore"):
         dloss = dloss if w is None else dloss * w
         dx = (x - t) / np.maximum((1 - x) * x, x.dtype.type(1e-12)) * dloss
-        return np.asarray(dx), np.asarray((np.log1p(-x) - np.log(x)) * dloss)
+        return np.asarray(dx, x.dtype), np.asarray((np.log1p(-x) - np.log(x)) * dloss, x.dtype)
 
 
 def binary_cross_entropy_with_logits(
@@ -364,7 +364,7 @@ def binary_cross_entropy_with_logits(
     w, positive = factor(op, "weight", weight, x), factor(op, "pos_weight", pos_weight, x)
     with np.errstate(all="ignore"):
         losses = (1 - t) * x - logsigmoid(x) * (1 if positive is None else 1 + (positive - 1) * t)
-        return reduced(losses if w is None else losses * w, how)
+        return reduced(losses if w is None else losses * w, how, x.dtype)
 
 
 def binary_cross_entropy_with_logits_backward(
@@ -395,9 +395,9 @@ def binary_cross_entropy_with_logits_backward(
     with np.errstate(all="ignore"):
         dloss = dloss if w is None else dloss * w
         if positive is None:
-            return np.asarray((sigmoid(x) - t) * dloss), np.asarray(-x * dloss)
+            return np.asarray((sigmoid(x) - t) * dloss, x.dtype), np.asarray(-x * dloss, x.dtype)
         dx = (1 - t) - sigmoid(-x) * (1 + (positive - 1) * t)
-        return np.asarray(dx * dloss), np.asarray((-x - (positive - 1) * logsigmoid(x)) * dloss)
+        return np.asarray(dx * dloss, x.dtype), np.asarray((-x - (positive - 1) * logsigmoid(x)) * dloss, x.dtype)
 
 
 # --- Distances -----------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def prepare_file(path: str | Path) -> PreparedModel:
     try:
         return FastcnnBackend.prepare(model)
     except onnx.checker.ValidationError as error:
-        raise ValueError(f"{path} is no valid ONNX model: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} is no valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}") from error
 
 
 def _require_cpu(device: str) -> None:

@@ -31,7 +31,7 @@ def load(path: str | Path) -> Any:
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
-        raise ValueError(f"{path} is no valid ONNX model: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"{path} is no valid ONNX model: {(str(error) or type(error).__name__).splitlines()[0]}") from error
     _fetch([tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL], Path(path))
     return model
 

@@ -80,9 +80,9 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "jit-cache", "what the system can do is part of the key", "fastcnn/jit.py",
-        "parallel and cores.can_move()), _VERSION",
-        "True), _VERSION",
-        "tests/test_portability.py::test_what_only_posix_has_is_not_needed[darwin]",
+        "parallel, moves), _VERSION",
+        "parallel), _VERSION",
+        "tests/test_portability.py::test_loops_cached_by_a_system_whose_threads_choose_their_core_serve_no_other",
     ),
     Mutation(
         "jit-cache", "the main thread compiles itself while a module is being imported", "fastcnn/stacks.py",

@@ -99,6 +99,14 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "portability",
+        "the key of a cached loop tells whether its threads choose their core",
+        "fastcnn/jit.py",
+        '("parallel", parallel, moves)',
+        '("parallel", parallel)',
+        _PORTABILITY + "loops_cached_by_a_system_whose_threads_choose_their_core_serve_no_other",
+    ),
+    Mutation(
+        "portability",
         "a processor whose features LLVM cannot tell has a level all the same",
         "fastcnn/machine.py",
         "    except RuntimeError:",

@@ -280,10 +280,12 @@ ROWS: dict[str, Row] = {
     "packages": _row(
         "a wheel or an sdist lacks a file, brings one too many, or does not work on its own",
         "supply::the_wheel_and_the_sdist_hold_what_they_must",
+        "supply::a_wheel_rebuilt_from_the_sdist_must_hold_the_same_bytes",
     ),
     "portability": _row(
         "the package needs what only one operating system or processor has",
         "portability::what_only_posix_has_is_not_needed",
+        "portability::loops_cached_by_a_system_whose_threads_choose_their_core_serve_no_other",
         "portability::an_arm_processor_has_its_own_level",
     ),
 }
