@@ -1,6 +1,7 @@
 """Many ranks on paper, from measurements here: ``python -m bench.distributed.scale --out scale.md``.
 
-Measured: steps of one rank by batch size, sums over two ranks by size, and, to check the model, both on two and on four ranks.
+Measured: steps by batch size, of ranks that train apart on all cores, as they share caches, memory and clock also where they train
+together; sums over two ranks by size; and, to check the model, both on two and on four ranks.
 """
 
 from __future__ import annotations
@@ -72,19 +73,19 @@ def check_table(work: Work, link: Link, sizes: Sequence[float], cores: int, meas
     return "\n".join(lines)
 
 
-def page(alone: dict[str, Any], ranks: Sequence[dict[str, Any]], cores: int) -> str:
-    """Return the page, from what `bench.distributed.worker` measured on one rank of one thread, and on two and four."""
+def page(apart: dict[str, Any], ranks: Sequence[dict[str, Any]], cores: int) -> str:
+    """Return the page, from what `bench.distributed.worker` measured on ranks of one thread: apart, and together on two and four."""
     sizes = message_sizes()
-    work = fit_work([row["batch"] for row in alone["rows"]], [row["seconds"] for row in alone["rows"]])
+    work = fit_work([row["batch"] for row in apart["rows"]], [row["seconds"] for row in apart["rows"]])
     link = fit_link([4 * size for size, _ in ranks[0]["sums"]], [seconds for _, seconds in ranks[0]["sums"]])
-    steps = ", ".join(f"{row['batch']}: {1e3 * row['seconds']:.2f} ms" for row in alone["rows"])
+    steps = ", ".join(f"{row['batch']}: {1e3 * row['seconds']:.2f} ms" for row in apart["rows"])
     sums = ", ".join(f"{4 * size / 1e3:,.1f} kB: {1e6 * seconds:.0f} us" for size, seconds in ranks[0]["sums"])
     latencies = ", ".join(f"{name} {1e6 * network.latency:g} us" for name, network in NETWORKS.items())
     return f"""# Many ranks, from measurements on one machine
 
 {info.headline()}; recipe `fast`, one thread a rank; `python -m bench.distributed.scale`.
 
-- A step of one rank by images: {steps}. As a line: {1e3 * work.step:.3f} ms + {1e6 * work.image:.2f} us an image.
+- A step of a rank by images, the other cores as busy: {steps}. In short: {1e3 * work.step:.3f} ms + {1e6 * work.image:.2f} us an image.
 - Sums of a step: {sizes[0] / 1e6:.2f} MB of gradients, and twice {sizes[1]:.0f} bytes for the batch normalisation.
 - Sums over two ranks of this machine by size: {sums}. As a link: {1e6 * link.latency:.1f} us and {link.bandwidth / 1e9:.2f} GB/s.
 
@@ -92,7 +93,8 @@ def page(alone: dict[str, Any], ranks: Sequence[dict[str, Any]], cores: int) -> 
 
 {check_table(work, link, sizes, cores, ranks)}
 
-Ranks that share a core take turns: what the model says is multiplied by ranks / cores.
+Ranks that share a core take turns: what the model says is multiplied by ranks / cores. It leaves out that ranks differ from step to step
+and wait for the slowest, and that those of MPICH wait by asking again and again, on a core that another rank may need.
 
 ## On networks
 
@@ -113,12 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     sizes = ",".join(map(str, _SIZES))
     try:
-        alone = layout(1, "--threads", 1, "--batches", options.batches, "--seconds", options.seconds)
+        cores = machine.usable_cores()
+        apart = layout(cores, "--apart", "--threads", 1, "--batches", options.batches, "--seconds", options.seconds)
         ranks = [layout(p, "--threads", 1, "--batches", "256,1024", "--seconds", options.seconds, "--sizes", sizes) for p in (2, 4)]
     except NoMpi as error:
         print(f"bench.distributed.scale: {error}", file=sys.stderr)
         return 2
-    text = page(alone, ranks, machine.usable_cores())
+    text = page(apart, ranks, cores)
     if options.out:
         with files.replacing(options.out) as file:
             file.write(text.encode())

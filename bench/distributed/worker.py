@@ -36,14 +36,18 @@ def images() -> tuple[np.ndarray, np.ndarray]:
         return rng.integers(0, 256, (60_000, 28, 28), np.uint8), rng.integers(0, 10, 60_000)
 
 
-def measure(comm: Communicator, batch: int, seconds: float, sync_batch_norm: bool) -> dict[str, Any]:
-    """Return medians over the steps of `seconds` on all ranks, at a global batch size; the making of batches is part of a step."""
+def measure(comm: Communicator, batch: int, seconds: float, sync_batch_norm: bool, apart: bool = False) -> dict[str, Any]:
+    """Return medians over the steps of `seconds` on all ranks, at a global batch size; the making of batches is part of a step.
+
+    `apart`, every rank has a batch of that size and a network of its own: what they share is the machine.
+    """
     parts = build(RECIPES["mnist"]["fast"], 28, 60_000, seed=0)
-    batches = Batches(*images(), batch, seed=0, mean=33.3, deviation=78.6, part=(comm.rank, comm.size))
+    batches = Batches(*images(), batch, seed=0, mean=33.3, deviation=78.6, part=(0, 1) if apart else (comm.rank, comm.size))
     whole = len(batches) - 1
     waited = [0.0]
+    together = comm.size > 1 and not apart
     with contextlib.ExitStack() as stack:
-        if comm.size > 1:
+        if together:
             timed = _Timed(comm, waited)
             shared = SharedStep(parts.model.train(), parts.loss, parts.optimizer, "high", timed, sync_batch_norm)  # type: ignore[arg-type]
             stack.enter_context(shared.sharing())
@@ -53,7 +57,7 @@ def measure(comm: Communicator, batch: int, seconds: float, sync_batch_norm: boo
         def step(number: int) -> None:
             at = number % whole
             x, target = batches.batch(number // whole, at)
-            if comm.size > 1:
+            if together:
                 shared(x, target, 1e-3, batches.rows(at), False)
             else:
                 alone(x, target, 1e-3)
@@ -108,9 +112,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each batch size")
     parser.add_argument("--sizes", default="", help="of sums to time, in float32 values")
     parser.add_argument("--no-sync-batch-norm", action="store_true")
+    parser.add_argument("--apart", action="store_true", help="a network and batches of its own on every rank")
     options = parser.parse_args()
     with world() as comm, limited(min(options.threads or comm.threads, machine.max_threads())):
-        rows = [measure(comm, int(size), options.seconds, not options.no_sync_batch_norm) for size in options.batches.split(",") if size]
+        settings = options.seconds, not options.no_sync_batch_norm, options.apart
+        rows = [measure(comm, int(size), *settings) for size in options.batches.split(",") if size]
         sums = [(int(size), sum_seconds(comm, int(size))) for size in options.sizes.split(",") if size]
         if comm.is_leader:
             print(json.dumps({"ranks": comm.size, "threads": machine.get_threads(), "rows": rows, "sums": sums}))

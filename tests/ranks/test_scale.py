@@ -35,12 +35,12 @@ def test_a_fifth_of_a_step() -> None:
 
 
 def test_the_page_has_every_network_and_the_check() -> None:
-    alone = {"rows": [{"batch": n, "seconds": 1e-3 + 1e-4 * n} for n in (16, 64)]}
+    apart = {"rows": [{"batch": n, "seconds": 1e-3 + 1e-4 * n} for n in (16, 64)]}
     measured = [
         {"ranks": p, "sums": [(64, 1e-5), (215_258, 2e-4), (1_000_000, 1e-3)], "rows": [{"batch": 256, "seconds": 0.014 * p / 2}]}
         for p in (2, 4)
     ]
-    text = scale.page(alone, measured, cores=2)
+    text = scale.page(apart, measured, cores=2)
     assert "As a line: 1.000 ms + 100.00 us an image." in text
     assert text.count("| 1 Gbit/s | ") == text.count("| 100 Gbit/s | ") == 10
     assert text.count("| step of a global batch of 256 | ") == 2
