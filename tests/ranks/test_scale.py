@@ -41,7 +41,7 @@ def test_the_page_has_every_network_and_the_check() -> None:
         for p in (2, 4)
     ]
     text = scale.page(apart, measured, cores=2)
-    assert "As a line: 1.000 ms + 100.00 us an image." in text
+    assert "In short: 1.000 ms + 100.00 us an image." in text
     assert text.count("| 1 Gbit/s | ") == text.count("| 100 Gbit/s | ") == 10
     assert text.count("| step of a global batch of 256 | ") == 2
     assert text.count("| sum of 4.00 MB | ") == 2
