@@ -82,7 +82,7 @@ def watch() -> None:
     import and compiler take as well; so it has to come after us. `concurrent.futures` comes with NumPy 2.5's part of Numba's import: asking
     while a fork waits for that, it would release a lock after the fork that it did not take before.
     """
-    import concurrent.futures.thread
+    import concurrent.futures.thread  # noqa: F401
     import logging  # noqa: F401 - both have asked by now
 
     if hasattr(os, "register_at_fork"):
