@@ -79,9 +79,11 @@ def watch() -> None:
     """Do so from now on; whoever is about to import Numba calls this, under `importing`.
 
     Of several modules the last to ask for it is the first to be told of a fork. `logging` then takes a lock of its own, which Numba's
-    import and compiler take as well; so it has to come after us.
+    import and compiler take as well; so it has to come after us. `concurrent.futures` comes with NumPy 2.5's part of Numba's import: asking
+    while a fork waits for that, it would release a lock after the fork that it did not take before.
     """
-    import logging  # noqa: F401 - and has asked by now
+    import concurrent.futures.thread  # noqa: F401
+    import logging  # noqa: F401 - both have asked by now
 
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_before, after_in_parent=_release, after_in_child=_in_child)
