@@ -47,6 +47,14 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "half-written",
+        "an entry before the file's first byte",
+        _ARCHIVE,
+        " or error.errno == errno.EINVAL:",
+        ":",
+        "tests/test_archive.py::test_a_zip_that_lies_is_refused_on_a_disk_too[an entry before the start]",
+    ),
+    Mutation(
+        "half-written",
         "two arrays of a name",
         _ARCHIVE,
         "    if len(names) < len(entries):",
