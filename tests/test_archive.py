@@ -219,6 +219,13 @@ def test_an_array_that_lies_costs_nothing(lie: str) -> None:
         archive.read_npy(io.BytesIO(HEADERS[lie]))
 
 
+@pytest.mark.parametrize("lie", ["objects", "text of no width, often", "raw bytes", "many dtypes"])
+def test_objects_and_records_are_refused_by_their_dtype(lie: str) -> None:
+    """Before any memory is taken for them."""
+    with pytest.raises(ValueError, match=r"expected numbers or text \(objects are refused\); got "):
+        archive.read_npy(io.BytesIO(HEADERS[lie]))
+
+
 def _twice(name: str) -> bytes:
     """Return a zip with two entries of this name, the second one written as another."""
     return zipped({"x" * len(name): NUMBERS, name: NUMBERS}).replace(b"x" * len(name), name.encode())
