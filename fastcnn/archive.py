@@ -6,6 +6,7 @@ same name.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import re
@@ -77,7 +78,7 @@ def read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
     except _DAMAGE as error:  # RuntimeError: it is encrypted; NotImplementedError: packed in another way
         raise ValueError(f"{type(error).__name__}: {error}") from error
     except OSError as error:
-        if error.errno is None or error.strerror is None:
+        if error.errno is None or error.strerror is None or error.errno == errno.EINVAL:  # a place before the file's first byte
             raise ValueError(f"{type(error).__name__}: {error}") from error
         raise
 

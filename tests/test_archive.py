@@ -219,6 +219,13 @@ def test_an_array_that_lies_costs_nothing(lie: str) -> None:
         archive.read_npy(io.BytesIO(HEADERS[lie]))
 
 
+@pytest.mark.parametrize("lie", ["objects", "text of no width, often", "raw bytes", "many dtypes"])
+def test_objects_and_records_are_refused_by_their_dtype(lie: str) -> None:
+    """Before any memory is taken for them."""
+    with pytest.raises(ValueError, match=r"expected numbers or text \(objects are refused\); got "):
+        archive.read_npy(io.BytesIO(HEADERS[lie]))
+
+
 def _twice(name: str) -> bytes:
     """Return a zip with two entries of this name, the second one written as another."""
     return zipped({"x" * len(name): NUMBERS, name: NUMBERS}).replace(b"x" * len(name), name.encode())
@@ -261,6 +268,14 @@ def _zip64(size: int) -> bytes:
     return content[:start] + bytes(entry) + content[end : end + 12] + struct.pack("<I", len(entry)) + content[end + 16 :]
 
 
+def _before() -> bytes:
+    """Return a zip whose central directory says that it begins later than it does, so that its entries begin before the file."""
+    content = bytearray(zipped({"a.npy": NUMBERS}))
+    end = content.index(END)
+    content[end + 16 : end + 20] = struct.pack("<I", content.index(CENTRAL) + 100)
+    return bytes(content)
+
+
 SIZES = struct.pack("<II", 2**31, 2**31)
 ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a bomb": (lambda: _bomb(80), "it would unpack"),
@@ -275,6 +290,7 @@ ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "not packed, and two sizes": (lambda: patched(zipped({"a.npy": NUMBERS}), CENTRAL, 24, SIZES[:4]), "is not packed, but claims"),
     "a size of 64 bits": (lambda: _zip64(2**63), "of the file's|Overlapped|Corrupt"),
     "an entry beyond the end": (lambda: patched(zipped({"a.npy": NUMBERS}), CENTRAL, 42, b"\xff\xff\xff\x7f"), r"."),
+    "an entry before the start": (_before, "Invalid argument|negative seek|Bad|Overlapped"),
     "a directory before the start": (lambda: patched(zipped({"a.npy": NUMBERS}), END, 12, b"\xff\xff\xff\x7f"), r"."),
     "a zip in a zip": (lambda: zipped({"a.npy": zipped({"a.npy": NUMBERS})}), "expected an array in NumPy's format"),
     "a single array": (lambda: NUMBERS, "it holds a single array"),
@@ -288,6 +304,15 @@ def test_a_zip_that_lies_costs_nothing(lie: str) -> None:
     content = make()
     told = refused(content)
     assert re.search(message, told), told
+
+
+@pytest.mark.parametrize("lie", ZIPS)
+def test_a_zip_that_lies_is_refused_on_a_disk_too(lie: str, tmp_path: Path) -> None:
+    """Where to go to a place before the first byte is an error of the system."""
+    make, message = ZIPS[lie]
+    (tmp_path / "a.npz").write_bytes(make())
+    with pytest.raises(ValueError, match=message):
+        files.load_arrays(tmp_path / "a.npz")
 
 
 def test_spaces_in_headers_cost_no_more_than_their_number() -> None:

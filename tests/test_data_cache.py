@@ -241,12 +241,13 @@ import sys
 from pathlib import Path
 from fastcnn.data.cache import LIMITS, File, fill
 url, folder, *files = sys.argv[1:]
-print(fill((url,), Path(folder), [File(*file.split(",")) for file in files], LIMITS))
+files = [File(*file.split(",")) for file in files]
+print(fill((url,), Path(folder), files, LIMITS))
 """
 
 
-def start_child(url, folder):
-    command = [sys.executable, "-c", CHILD, url, str(folder), *(",".join(file) for file in FILES)]
+def start_child(url, folder, before="", files=FILES, shell=()):
+    command = [*shell, sys.executable, "-c", before + CHILD, url, str(folder), *(",".join(file) for file in files)]
     env = {**os.environ, "PYTHONPATH": str(Path(fastcnn.__file__).parents[1])}
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
 
@@ -273,6 +274,52 @@ def test_a_killed_download_leaves_nothing_that_is_taken_for_a_file(serve, tmp_pa
     os.utime(tmp_path / left, (time.time() - 7200,) * 2)
     assert fill((serve().url,), tmp_path, FILES, PATIENT) == []
     assert names_in(tmp_path) == NAMES, "two hours later the next download has removed what the dead one left"
+
+
+# --- A full disk ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limit", "size"), [(0, 500), (1, 500), (500, 500), (9000, 500_000)])
+def test_a_download_that_may_not_grow_leaves_the_old_file(serve, tmp_path, monkeypatch, limit, size):
+    """RLIMIT_FSIZE stops a write in its middle, as a full disk does: at the end of a short body, within a long one."""
+    monkeypatch.setitem(BODIES, NAMES[0], gzip.compress(os.urandom(size)))
+    server = serve()
+    (tmp_path / NAMES[0]).write_bytes(b"damaged")
+    little = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))"
+    said, _ = start_child(server.url, tmp_path, little, pinned()).communicate(timeout=60)
+    assert said == f"['{server.url}: OSError: [Errno 27] File too large']\n"
+    assert server.asked == NAMES[:1]
+    assert names_in(tmp_path) == NAMES[:1]
+    assert (tmp_path / NAMES[0]).read_bytes() == b"damaged"
+    assert fill((server.url,), tmp_path, pinned(), LIMITS) == []
+    assert [damage(tmp_path / file.name, file, LIMITS) for file in pinned()] == [None] * 4
+
+
+# In namespaces of its own a user may mount: a file system in memory with room for two short files.
+TWO_FILES = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=8k tmpfs "$0" && exec "$@"')
+TELL = """
+import atexit
+from fastcnn.data.cache import damage
+atexit.register(lambda: print([damage(Path(folder) / file.name, file, LIMITS) for file in files[:2]]))
+atexit.register(lambda: print(sorted(path.name for path in Path(folder).iterdir())))
+"""
+
+
+def may_mount(folder):
+    try:
+        return subprocess.run([*TWO_FILES, folder, "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def test_a_download_to_a_full_disk_keeps_what_is_whole(serve, tmp_path):
+    if not may_mount(tmp_path):
+        pytest.skip("this system or user may not mount a file system in namespaces of its own")
+    server = serve()
+    said, _ = start_child(server.url, tmp_path, TELL, FILES, (*TWO_FILES, str(tmp_path))).communicate(timeout=60)
+    full = f"['{server.url}: OSError: [Errno 28] No space left on device']"
+    assert said.splitlines() == [full, str(NAMES[:2]), "[None, None]"]
+    assert server.asked == NAMES[:3]
 
 
 # --- The folder -------------------------------------------------------------------------------------------------------

@@ -65,7 +65,8 @@ def test_pipes_are_refused_without_waiting(reader: str, tmp_path: Path) -> None:
 
 
 def test_devices_folders_and_links(tmp_path: Path) -> None:
-    refused(files.load_json, Path("/dev/zero"))
+    with pytest.raises(ValueError, match="/dev/zero: expected a regular file; got a pipe, device or socket"):
+        files.load_json(Path("/dev/zero"))  # which need not be endless to be no file
     with pytest.raises(IsADirectoryError):
         files.load_json(tmp_path)
     (tmp_path / "a.json").write_text("[1]")

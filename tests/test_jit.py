@@ -401,9 +401,13 @@ def test_numba_setting_of_the_caller_is_kept() -> None:
 
 
 def test_threads_may_be_the_first_to_need_numba() -> None:
-    """Numba's modules import one another in circles; each thread begins at another one."""
+    """Numba's modules import one another in circles; each thread begins at another one, and the others go on at each import."""
     code = """
-        import sys, threading, numpy as np
+        import sys, threading, time, types, numpy as np
+        def pause(name, *rest):
+            if name.startswith("numba"):
+                time.sleep(0.001)
+        sys.meta_path.insert(0, types.SimpleNamespace(find_spec=pause))
         from fastcnn import jit, kernel_cache, machine, shuffles, simd
         sys.setswitchinterval(1e-6)
         shape, dtype = machine.TileShape(4, 1, 2), np.dtype(np.float32)

@@ -270,6 +270,10 @@ def test_identity_and_step() -> None:
     assert same.backward(x, input_gradient=False) is None
     images = np.ones((1, 4, 4, 3), np.float32).transpose(0, 3, 1, 2)
     assert step(images).transpose(0, 2, 3, 1).flags.c_contiguous
+    odd = np.ones((2, 3, 3, 3), np.float32).T
+    assert step(odd).flags.c_contiguous
+    assert step.backward(odd).flags.c_contiguous
+    step(images)
     with pytest.raises(ValueError, match=r"Step: gradient must have shape \(1, 3, 4, 4\) \(the output's\); got \(1, 5\)"):
         step.backward(x)
 

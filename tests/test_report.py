@@ -352,6 +352,32 @@ def test_damage_is_one_line_and_exit_code_2(run: Path, name: str, damage: Any, m
         read_run(run)
 
 
+@pytest.mark.parametrize("value", [10**400, 1e308, -1e308, 1e100, -1e100, 1e-320, -1e-320, 0, -1, 1e-200])
+def test_numbers_at_the_ends_of_floats_are_told_or_make_a_whole_page(run: Path, value: float) -> None:
+    """Wherever they stand: no arithmetic of the page may overflow, divide by 0 or take its time."""
+    history, result = (json.loads((run / name).read_text()) for name in ("history.json", "result.json"))
+    few = {**history, "step_losses": [2.0, value, 1.0]}
+    damaged = [few, {**few, "step_losses": [value] * 3}, {**few, "mean": value}, {**few, "deviation": value}]
+    for name in ("number", "loss", "accuracy", "learning_rate", "validation_loss"):
+        damaged += [{**few, "epochs": [history["epochs"][0], {**history["epochs"][1], name: value}]}]
+        damaged += [{**few, "epochs": [{**epoch, name: value} for epoch in history["epochs"]]}]
+    figures = [{**result, name: value} for name in ("epochs", "train_seconds", "images_per_second", "parameters", "threads")]
+    made = 0
+    for pair in [*((changed, result) for changed in damaged), *((few, changed) for changed in figures)]:
+        for name, content in zip(("history.json", "result.json"), pair, strict=True):
+            files.save_json(run / name, content)
+        (run / "report.html").unlink(missing_ok=True)
+        try:
+            write_report(run)
+        except RunFolderError:
+            assert not (run / "report.html").exists()
+        else:
+            made += 1
+            assert "nan" not in "".join(re.findall(r'(?:points|x1|cx)="[^"]*"', (run / "report.html").read_text()))
+            _page(run)
+    assert made == 0 if abs(value) > 1e100 else made >= 10
+
+
 # --- Its parts ----------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import fastcnn.functional as F
 from fastcnn import data, gradients, init, layers, losses, models, optim, scalars, schedules, train
 from fastcnn.adapters import columns
 from fastcnn.data.augment import Augment
+from fastcnn.data.batches import Batches
 
 NET = layers.Sequential(layers.Flatten(), layers.Linear(16, 3, rng=0))
 BYTES, LABELS = np.zeros((6, 4, 4), np.uint8), np.arange(6) % 3
@@ -58,6 +59,15 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.dropout(np.zeros(2), rng=-1), ValueError, "dropout: rng must be a Generator, a seed of at least 0"),
     (lambda: F.threshold(np.zeros(2, np.float32), 1.0, -1e300), ValueError, "threshold: value cannot be converted to type float32"),
     (lambda: F.hardshrink(np.zeros(2, np.float32), -1e300), ValueError, "hardshrink: value cannot be converted to type float32"),
+    (lambda: F.celu(np.zeros(2, np.float32), alpha=-1e300), ValueError, "celu: value cannot be converted to type float32"),
+    (lambda: F.elu_backward(*[np.zeros(2, np.float32)] * 2, 1e39), ValueError, "elu_backward: value cannot be converted to type float32"),
+    (lambda: F.leaky_relu(np.zeros(0, np.float32), 1e300), ValueError, "leaky_relu: value cannot be converted to type float32"),
+    (lambda: F.im2col(X[None, None], (1,)), ValueError, "im2col: It is expected kernel_size equals to 2, but got size 1"),
+    (lambda: F.im2col(X[None, None], 1, stride=[1]), ValueError, "im2col: It is expected stride equals to 2, but got size 1"),
+    (lambda: F.col2im(X, (3,), 1), ValueError, "col2im: It is expected output_size equals to 2, but got size 1"),
+    (lambda: F.col2im(X, 3, (1,)), ValueError, "col2im: It is expected kernel_size equals to 2, but got size 1"),
+    (lambda: Batches(BYTES, LABELS, 1, seed=0, part=1000), TypeError, r"Batches: part must be \(number, parts\); got 1000"),
+    (lambda: Batches(BYTES, LABELS, 1, seed=0, part=(0, 1, 2)), TypeError, r"Batches: part must be \(number, parts\)"),
     (lambda: F.max_unpool2d(X[None, None], np.arange(6).reshape(1, 1, 2, 3), 1, ()), ValueError,
      "max_unpool2d: stride must be an int or a pair"),
     (lambda: fastcnn.softmax_cross_entropy(X, X, label_smoothing=10**400), ValueError, "softmax_cross_entropy: label_smoothing must be"),
@@ -238,6 +248,13 @@ def test_a_view_of_more_than_the_memory_is_refused_before_it_is_copied() -> None
 def test_a_size_of_thousands_of_digits_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"^conv2d: stride must be between 1 and 2147483647; got an integer of 16610 bits"):
         F.conv2d(np.zeros((1, 1, 2, 2)), np.zeros((1, 1, 1, 1)), stride=10**5000)
+
+
+def test_a_number_of_thousands_of_digits_is_infinite_where_floats_are() -> None:
+    """As every one beyond them is; Python does not print it."""
+    for _ in range(2):  # the second call would take the plan of the first
+        np.testing.assert_array_equal(F.softplus(X + 30, threshold=10**5000), F.softplus(X + 30, threshold=math.inf))
+        np.testing.assert_array_equal(F.leaky_relu(X - 1, -(10**5000)), np.full((2, 3), np.inf))
 
 
 def test_a_dilation_that_torch_takes_wrongly_is_refused() -> None:

@@ -92,6 +92,8 @@ class Batches:
             raise TypeError(f"{op}: augment must be an Augment; got {type(augment).__name__}")
         self.batch_size, self.seed = window.integer(op, "batch_size", batch_size, 1), window.integer(op, "seed", seed, 0)
         self.augment, self.sampling = augment, checks.choice(op, "sampling", sampling, SAMPLINGS)
+        if not isinstance(part, (tuple, list)) or len(part) != 2:
+            raise TypeError(f"{op}: part must be (number, parts); got {window.shown(part)}")
         self.part = window.integer(op, "part[0]", part[0], 0), window.integer(op, "part[1]", part[1], 1)
         _part(0, *self.part)
         self._images, self._labels = x, y.astype(np.int64)

@@ -198,14 +198,14 @@ class Step(Layer):
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         x = checks.array("Step", "input", x, None)
-        return np.heaviside(x, x.dtype.type(0)), x.shape
+        return checks.like(np.heaviside(checks.memory_order(x), x.dtype.type(0)), x), x.shape
 
     def pull_back(self, saved: Any, dy: np.ndarray, input_gradient: bool = True) -> tuple[np.ndarray | None, dict[str, np.ndarray]]:
         if not input_gradient:
             return None, {}
         dy = checks.array("Step", "gradient", dy, None)
         checks.same_shape("Step", "gradient", dy, saved, "the output's")
-        return np.zeros_like(dy), {}
+        return checks.like(np.zeros_like(checks.memory_order(dy)), dy), {}
 
     def flops(self, shape: tuple[int, ...]) -> int:
         return math.prod(shape)

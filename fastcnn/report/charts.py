@@ -10,6 +10,7 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 420, 260  # units of the drawing, of which letters have 12: legible on a phone too
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 30, 36
 _FLAT = 1e-9  # a range that is smaller than this share of its values is none
+_LEAST = 1e-290  # nor is a smaller one: steps in it are hardly numbers
 
 
 class Series(NamedTuple):
@@ -41,7 +42,7 @@ class Axis(NamedTuple):
     def share(self, value: float) -> float:
         """Return 0 for `low`, 1 for `high`."""
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, most: int, whole: bool = False) -> list[float]:
@@ -52,8 +53,8 @@ class Axis(NamedTuple):
 def axis(values: Sequence[float], log: bool = False) -> Axis:
     """Return an axis that holds all values; of no values or one, something around it. `log` needs positive ones and else is not kept."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    if high - low <= _FLAT * max(abs(low), abs(high)):
-        pad = abs(low) / 2 or 0.5
+    if high - low <= max(_FLAT * max(abs(low), abs(high)), _LEAST):
+        pad = abs(low) / 2 if abs(low) > _LEAST else 0.5
         low, high = low - pad, high + pad
     return Axis(low, high, log and low > 0)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -122,6 +121,7 @@ def read_run(folder: Path) -> Run:
     if not (folder / "result.json").is_file():
         raise RunFolderError(f"{folder} holds no run: there is no result.json (`fastcnn train --out DIR` writes one)")
     result, history = _json(folder / "result.json"), _json(folder / "history.json")
+    _check_figures(folder / "result.json", result)
     _check_history(folder / "history.json", history)
     evaluation = _arrays(folder / "evaluation.npz")
     _check_evaluation(folder / "evaluation.npz", evaluation)
@@ -152,6 +152,15 @@ def _damaged(path: Path, error: Exception) -> RunFolderError:
     return RunFolderError(f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
 
 
+_LARGEST = 1e100  # of any number that is drawn or rounded: beyond it lie the ends of floats, and no measurement
+
+
+def _check_figures(path: Path, result: dict[str, Any]) -> None:
+    for name, value in result.items():
+        if isinstance(value, int | float) and not abs(value) <= _LARGEST:
+            raise RunFolderError(f"{path}: {name[:80]} must be a number of at most {_LARGEST:g}; got {str(value)[:80]}")
+
+
 _EPOCH = ("number", "loss", "accuracy", "learning_rate")
 
 
@@ -171,21 +180,26 @@ def _check_history(path: Path, history: dict[str, Any]) -> None:
             raise RunFolderError(f"{path}: {name} must be a number, or an array of them; got {str(value)[:80]}")
 
 
+_PIXEL_SHARE = 1e-6  # of moments of 256 greys; smaller, or larger the other way, are none, and overflow in a network
+
+
 def _check_moments(path: Path, history: dict[str, Any], shape: tuple[int, ...]) -> None:
     """Check means and deviations of pixels, which must broadcast to an image's shape."""
     for name in ("mean", "deviation"):
         value = history.get(name)
         try:
             numbers = np.array(0.0 if value is None else value, np.float64)
-            fits = np.broadcast_shapes(numbers.shape, shape) == shape and bool(np.isfinite(numbers).all())
-        except (TypeError, ValueError):
+            least = _PIXEL_SHARE if name == "deviation" else 0.0
+            sizes = np.abs(numbers[numbers != 0])
+            fits = np.broadcast_shapes(numbers.shape, shape) == shape and bool(((least <= sizes) & (sizes <= 1 / _PIXEL_SHARE)).all())
+        except (TypeError, ValueError, OverflowError):
             fits = False
         if not fits:
             raise RunFolderError(f"{path}: {name} must hold numbers that broadcast to an image's shape {shape}; got {str(value)[:80]}")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
 
 
 def _check_evaluation(path: Path, found: dict[str, np.ndarray]) -> None:

@@ -118,6 +118,8 @@ def extension(short: str, given: dict[str, Any]) -> str:
         return "a single image in gradients too"
     if short in _IN_GRAD and isinstance(padding, str):
         return "the words of padding in gradients too"
+    if short in ("layer_norm", "rms_norm") and not isinstance(given["normalized_shape"], (tuple, list)):
+        return "one length alone, as in torch.nn.LayerNorm"
     if short == "one_hot":
         return "labels of every integer type"
     target = given.get("target")

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.processes._python import CONV, on_layer, python
+from tests.processes._python import CONV, has_layer, on_layer, python
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -77,6 +77,29 @@ def test_a_child_computes_that_a_thread_forked(layer: str) -> None:
     assert set(printed.splitlines()) <= _TBB_SAYS
 
 
+def test_a_child_asks_no_tbb_that_may_have_lost_its_threads() -> None:
+    """It goes serial, unless the only thread of the process forked, and had started TBB: otherwise nobody says what a child finds."""
+    if not has_layer("tbb"):
+        pytest.skip("Numba has no threading layer tbb here")
+    code = """
+        from fastcnn import forks
+        check()
+        lost, stop = [], threading.Event()
+        def child():
+            check()
+            os._exit(42 if forks.lost_threads() else 0)
+        def fork(): lost.append(os.waitstatus_to_exitcode(in_child(child)))
+        fork()
+        thread = threading.Thread(target=fork); thread.start(); thread.join()
+        thread = threading.Thread(target=stop.wait); thread.start()
+        fork()
+        stop.set(); thread.join()
+        fork()
+        assert lost == [0, 42, 42, 0] and not forks.lost_threads(), lost
+    """
+    assert set(on_layer("tbb", CONV, _FORK, code).splitlines()) <= _TBB_SAYS
+
+
 def test_a_child_computes_that_is_forked_while_threads_compute(layer: str) -> None:
     """Of what they hold nothing may be missing in the child, where they do not run: with the workqueue it is the lock around launches."""
     code = """
@@ -114,6 +137,11 @@ def test_a_child_compiles_that_is_forked_while_a_thread_compiles() -> None:
             add.launch(3, y, work=0)
             assert (y == number).all()
         compile(0)
+        def among_others(number):  # a child's threads may get the names of the parent's, also of the one that held the lock
+            threading.stack_size(2**24)
+            for _ in range(4):
+                threading.Thread(target=threading.Event().wait, daemon=True).start()
+            compile(number)
         begun = threading.Event()
         def many():
             for number in range(1, 40):
@@ -123,7 +151,7 @@ def test_a_child_compiles_that_is_forked_while_a_thread_compiles() -> None:
             thread = threading.Thread(target=many); thread.start()
             for number in range(100, 104):
                 begun.clear(); begun.wait(5)
-                statuses.append(in_child(lambda: compile(number)))
+                statuses.append(in_child(lambda: among_others(number) if number % 2 else compile(number)))
         thread.join()
         assert statuses == [0] * 4, statuses
     """

@@ -158,6 +158,7 @@ def test_code_for_another_type_under_this_name_is_not_run(program: Path, cache: 
 
 def test_a_folder_deleted_under_way_is_made_anew(program: Path, cache: Path) -> None:
     assert _run(program, cache, f"import shutil; shutil.rmtree({str(cache)!r}); compute(np.float64)") == "compiled"
+    assert list(cache.rglob("tripled.triple*.nbc")), "what was compiled afterwards is kept"
     assert _run(program, cache, "compute(np.float64)") == "compiled", "the loop over jobs was deleted"
     assert _run(program, cache) == "loaded"
 

@@ -89,7 +89,7 @@ def test_a_thread_with_a_small_stack_may_be_the_first_to_compile(layer: str) -> 
         thread = threading.Thread(target=work); thread.start(); thread.join()
         assert results == [True]
         work()
-    """.replace("SIZE", str(128 * 1024))
+    """.replace("SIZE", str(64 * 1024))
     assert on_layer(layer, CONV, code) == ""
 
 

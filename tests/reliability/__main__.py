@@ -1,4 +1,4 @@
-"""Take every guard out, one at a time, and see its test fail: ``python -m tests.reliability [--only TEXT] [--jobs N]``.
+"""Take every guard out, one at a time, and see its test fail: ``python -m tests.reliability [--list NAME] [--only TEXT] [--jobs N]``.
 
 Each break goes into a copy of the tree in a temporary folder; the tree itself is only read. The test must pass there without the break.
 Exit code 1 where a break is not found.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from .mutation import Mutation, collect
+from .mutation import Mutation, collect, lists
 from .rows import ROWS
 from .trial import FOUND, NOT_FOUND, NOT_HERE, Verdict, Workplace
 
@@ -92,11 +92,12 @@ def table(verdicts: Iterable[Verdict]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Try the mutations, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--list", choices=lists(), help="those of one list: files of mutations_files.py")
     parser.add_argument("--only", metavar="TEXT", help="those in whose row, guard, file or test the text stands")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="copies of the tree at once (default: 1)")
     parser.add_argument("--limit", type=float, default=300, metavar="SECONDS", help="a test that takes longer hangs (default: 300)")
     options = parser.parse_args(argv)
-    mutations = chosen(collect(), options.only)
+    mutations = chosen(collect(options.list), options.only)
     if not mutations or options.jobs < 1:
         parser.error("no mutation has this text" if not mutations else f"--jobs must be at least 1; got {options.jobs}")
     begin, verdicts = time.perf_counter(), []

@@ -27,7 +27,12 @@ class Mutation(NamedTuple):
         return text.replace(self.old, self.new)
 
 
-def collect() -> list[Mutation]:
-    """Return the mutations of every list, in the order of the files' names."""
-    names = sorted(path.stem for path in Path(__file__).parent.glob("mutations_*.py"))
-    return [mutation for name in names for mutation in importlib.import_module(f"{__package__}.{name}").MUTATIONS]
+def lists() -> list[str]:
+    """Return the names of the lists: "files" of mutations_files.py."""
+    return sorted(path.stem.removeprefix("mutations_") for path in Path(__file__).parent.glob("mutations_*.py"))
+
+
+def collect(only: str | None = None) -> list[Mutation]:
+    """Return the mutations of one list, or of every list in the order of their names."""
+    modules = [importlib.import_module(f"{__package__}.mutations_{name}") for name in lists() if only in (None, name)]
+    return [mutation for module in modules for mutation in module.MUTATIONS]

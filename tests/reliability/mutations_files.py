@@ -6,12 +6,13 @@ from .mutation import Mutation
 
 _ARCHIVE, _FILES, _LOADING = "fastcnn/archive.py", "fastcnn/files.py", "fastcnn/onnx/loading.py"
 _LIES, _ZIPS = "tests/test_archive.py::test_an_array_that_lies_costs_nothing", "tests/test_archive.py::test_a_zip_that_lies_costs_nothing"
+_KINDS = "tests/test_archive.py::test_objects_and_records_are_refused_by_their_dtype"
 _OUTSIDE = "tests/test_onnx_hostile.py::test_weights_elsewhere_or_of_other_sizes_are_refused"
 _DISK = "tests/test_disk.py::test_whatever_call_fails_the_old_file_stays_and_nothing_else"
 _DOWNLOAD = "tests/test_data_cache.py::test_a_lying_mirror_leaves_no_file_and_the_next_one_is_asked"
 
 MUTATIONS: list[Mutation] = [
-    Mutation("code-from-data", "objects are refused", _ARCHIVE, '_KINDS = "biufcSU"', '_KINDS = "biufcSUO"', f"{_LIES}[objects]"),
+    Mutation("code-from-data", "objects are refused", _ARCHIVE, '_KINDS = "biufcSU"', '_KINDS = "biufcSUO"', f"{_KINDS}[objects]"),
     Mutation(
         "memory-bombs",
         "a header's claim is held against what is stored",
@@ -47,6 +48,14 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "half-written",
+        "an entry before the file's first byte",
+        _ARCHIVE,
+        " or error.errno == errno.EINVAL:",
+        ":",
+        "tests/test_archive.py::test_a_zip_that_lies_is_refused_on_a_disk_too[an entry before the start]",
+    ),
+    Mutation(
+        "half-written",
         "two arrays of a name",
         _ARCHIVE,
         "    if len(names) < len(entries):",
@@ -66,7 +75,7 @@ MUTATIONS: list[Mutation] = [
         "pipes and devices",
         _FILES,
         "    if not stat.S_ISREG(mode) and",
-        "    if stat.S_ISREG(mode) and",
+        "    if mode < 0 and",
         "tests/test_hostile_files.py::test_devices_folders_and_links",
     ),
     Mutation(
@@ -179,7 +188,7 @@ MUTATIONS: list[Mutation] = [
         "fastcnn/data/idx.py",
         "        if len(data) < size:",
         "        if size < 0:",
-        "tests/test_idx.py::test_every_cut_of_a_gzip_file_is_noticed",
+        "tests/test_idx.py::test_wrong_content_is_refused_with_what_arrived",
     ),
     Mutation(
         "lost-training",

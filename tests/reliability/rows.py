@@ -169,6 +169,9 @@ ROWS: dict[str, Row] = {
         "weights::a_failed_save_leaves_the_old_file",
         "checkpoint::killed_at_random_and_while_saving",
         "checkpoint::stale_parts_are_removed_and_fresh_ones_left",
+        "changed_bytes::a_changed_byte_of_npz_is_told_and_loads_nothing",
+        "changed_bytes::a_changed_byte_of_the_arrays_of_a_run_is_told",
+        "changed_bytes::a_changed_byte_of_the_json_of_a_run_is_told_or_makes_a_whole_page",
     ),
     "data-cache": _row(
         "the cache of data is poisoned",
@@ -176,6 +179,9 @@ ROWS: dict[str, Row] = {
         "data_cache::a_lying_mirror_leaves_no_file_and_the_next_one_is_asked",
         "data_cache::a_killed_download_leaves_nothing_that_is_taken_for_a_file",
         "data_cache::processes_may_fill_one_cache_at_once",
+        "data_cache::a_download_that_may_not_grow_leaves_the_old_file",
+        "data_cache::a_download_to_a_full_disk_keeps_what_is_whole",
+        "changed_bytes::a_changed_byte_of_a_download_is_told_wherever_it_means_something",
         "mnist_data::a_poisoned_cache_is_noticed_and_healed",
     ),
     "lost-training": _row(
@@ -184,6 +190,7 @@ ROWS: dict[str, Row] = {
         "checkpoint::killed_at_random_and_while_saving",
         "checkpoint::mnist_killed_at_random",
         "checkpoint::truncated_and_flipped",
+        "changed_bytes::a_changed_byte_of_a_checkpoint_is_told_and_changes_nothing",
     ),
     # Facts about Numba
     "numba-byte-order": _row(

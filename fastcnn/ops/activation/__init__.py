@@ -12,7 +12,7 @@ from ... import checks
 from ...plans import Plans
 from ...registry import Operation
 from . import problem as _problem
-from ._table import ACTIVATIONS, Word, formula, numbers, settings
+from ._table import ACTIVATIONS, Word, formula, numbers, overflow, settings
 from .problem import ActivationProblem
 
 __all__ = [
@@ -64,7 +64,7 @@ __all__ = [
 ]
 
 OPERATION = Operation(__name__, ("direct", "reference"), _problem)
-_PLAIN = (int, float, str)
+_PLAIN = (float, str)
 
 Function = Callable[..., np.ndarray]
 
@@ -114,9 +114,9 @@ def _functions(name: str) -> Pair:
 
 
 def _key(plans: Plans, algorithm: Any, parameters: tuple[Any, ...], named: dict[str, Any], *arrays: Any) -> Any:
-    """Return what a call depends on; floats stand as words, as 1.0 would equal True."""
+    """Return what a call depends on; numbers stand as words, as 1.0 would equal True."""
     given = (*parameters, *named.values())
-    if not all(type(value) in _PLAIN for value in given):
+    if not all(type(value) in _PLAIN or (type(value) is int and -(2**63) <= value < 2**63) for value in given):
         return None
     return plans.key((algorithm, tuple(named), tuple(map(repr, given))), *arrays)
 
@@ -125,7 +125,7 @@ def _checked(op: str, name: str, x: np.ndarray, parameters: tuple[Any, ...], nam
     """Return the problem of a call."""
     given = settings(op, name, parameters, named)
     refuses = ACTIVATIONS[name].refuses
-    reason = refuses(x.dtype, *given.values()) if refuses else None
+    reason = (refuses(x.dtype, *given.values()) if refuses else None) or overflow(x.dtype, *numbers(given))
     if reason:
         raise ValueError(f"{op}: {reason}")
     return ActivationProblem(formula(name, given), x.size, *numbers(given))

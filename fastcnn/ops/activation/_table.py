@@ -57,7 +57,8 @@ def _no_lambda(dtype: np.dtype, lambd: float) -> str | None:
     return None if 0 <= lambd <= limit else f"lambda must be in range [0, {limit:g}] for input dtype {dtype}, but found {lambd:g}"
 
 
-def _no_overflow(dtype: np.dtype, *numbers: float) -> str | None:
+def overflow(dtype: np.dtype, *numbers: float) -> str | None:
+    """Return what is wrong with numbers of any activation that are finite, and would not be in this dtype; torch refuses them."""
     limit = float(np.finfo(dtype).max)
     wrong = [number for number in numbers if limit < abs(number) < math.inf]
     return f"value cannot be converted to type {dtype} without overflow; got {wrong[0]:g}" if wrong else None
@@ -80,7 +81,7 @@ ACTIVATIONS = {
         (Word("approximate", ("none", "tanh"), '"tanh" takes F(x) = (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2'),),
         note='D. Hendrycks & K. Gimpel, "Gaussian Error Linear Units", 2016.',
     ),
-    "hardshrink": Activation("x where |x| > lambd, else 0", (Number("lambd", 0.5, "half the width of what becomes 0"),), _no_overflow),
+    "hardshrink": Activation("x where |x| > lambd, else 0", (Number("lambd", 0.5, "half the width of what becomes 0"),)),
     "hardsigmoid": Activation("min(max(x + 3, 0), 6) / 6"),
     "hardswish": Activation("x min(max(x + 3, 0), 6) / 6", note='A. Howard et al., "Searching for MobileNetV3", 2019, section 5.2.'),
     "hardtanh": Activation(
@@ -110,7 +111,6 @@ ACTIVATIONS = {
     "threshold": Activation(
         "x where x > threshold, else value",
         (Number("threshold", math.nan, "largest x that is replaced"), Number("value", math.nan, "what replaces it")),
-        _no_overflow,
     ),
 }
 

@@ -106,8 +106,8 @@ def col2im(
     """
     columns = checks.array("col2im", "input", input, ("NLP", "LP"))
     N, rows, _ = columns.shape if columns.ndim == 3 else (1, *columns.shape)
-    height, width = window.pair("col2im", "output_size", output_size, 1)
-    R, S = window.pair("col2im", "kernel_size", kernel_size, 1)
+    height, width = window.pair("col2im", "output_size", _require_pair("col2im", "output_size", output_size), 1)
+    R, S = window.pair("col2im", "kernel_size", _require_pair("col2im", "kernel_size", kernel_size), 1)
     if rows % (R * S) or rows == 0:
         raise ValueError(f"col2im: input must have a multiple of kernel height x width = {R * S} rows; got {rows}")
     problem = window_problem("col2im", (N, rows // (R * S), height, width), (R, S), dilation, padding, stride)
@@ -144,7 +144,7 @@ def col2im_backward(
     """
     op = "col2im_backward"
     dy = checks.array(op, "grad_output", grad_output, ("NCHW", "CHW"))
-    size = window.pair(op, "output_size", output_size, 1)
+    size = window.pair(op, "output_size", _require_pair(op, "output_size", output_size), 1)
     checks.same_shape(op, "grad_output", dy, (*dy.shape[:-2], *size), "the size of the forward's output")
     return _columns(op, "grad_output", dy, kernel_size, dilation, padding, stride, algorithm)
 
@@ -178,7 +178,16 @@ def window_problem(op: str, shape: tuple[int, ...], kernel_size: Any, dilation: 
     N, C, H, W = shape
     if C == 0:
         raise ValueError(f"{op}: input must have at least one channel; got shape {shape}")
+    for name, value in (("kernel_size", kernel_size), ("dilation", dilation), ("padding", padding), ("stride", stride)):
+        _require_pair(op, name, value)
     v, h = window.axes(op, (H, W), window.pair(op, "kernel_size", kernel_size, 1), stride, padding, dilation)
     return Im2colProblem(
         N, C, H, W, v.kernel, h.kernel, v.stride, h.stride, v.before, v.after, h.before, h.after, v.dilation, h.dilation
     )  # fmt: skip
+
+
+def _require_pair(op: str, name: str, value: Any) -> Any:
+    """Return a size as it is; ValueError for one alone in a tuple, which torch takes of convolutions, but not here."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        raise ValueError(f"{op}: It is expected {name} equals to 2, but got size 1: an int or (height, width); got {window.shown(value)}")
+    return value
