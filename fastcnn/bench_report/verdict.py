@@ -167,7 +167,10 @@ def _logarithms(row: Row, other: Row) -> dict[str, np.ndarray]:
     """Return the logarithm of the best time of each block: of the row, as ``row``, and of the yardsticks."""
     rounds = min(len(block) for block in (*row.blocks, *other.blocks))  # the best of many is lower than that of few
     best = [min(block[:rounds]) for block in row.blocks]
-    return {"row": np.log(best), **{name: np.log(row.yardsticks[name]) for name in row.yardsticks if name in other.yardsticks}}
+    found = {"row": np.log(best), **{name: np.log(row.yardsticks[name]) for name in row.yardsticks if name in other.yardsticks}}
+    if "memory" in found:  # it changes from block to block more than rows do, by pages of its own: only its level tells of the machine
+        found["memory"][:] = np.median(found["memory"])
+    return found
 
 
 def _share_of_crowding(*runs: dict[str, np.ndarray]) -> tuple[float, float]:
