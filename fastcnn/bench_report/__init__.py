@@ -7,9 +7,9 @@ like a property of the code; between processes it is noise like any other. A ver
 1. A block counts by its best sample: a core or cache that is taken away adds time and never saves any.
 2. All pairs of blocks, one of either run, are looked at. The machine's speed is divided out of a pair by three fixed loops in its blocks: a
    chain of dependent multiply-adds, which follows the clock; independent ones, which suffer most from a neighbour on the core, and of which
-   so much counts as the row's own blocks show that it suffers, too; and a copy, as far as the row moves data through memory, by its median over
-   the run. A sixteenth of
-   what is divided out is in doubt, and what the blocks leave open of the second share; a pair must be that much clearer.
+   so much counts as the row's own blocks show that it suffers, too; and a copy, as far as the row moves data through memory, by its median
+   over the run. A sixteenth of what is divided out is in doubt, and what the blocks leave open of the second share; a pair must be that
+   much clearer.
 3. Of a row that seems to have changed by more than the threshold, Mann's and Whitney's test asks: are there more pairs in which the later
    run is slower by more than half the threshold than chance allows? It has no model of the noise; it assumes that an unchanged row's blocks
    could as well have come from the other run, but for a change within half the threshold.
