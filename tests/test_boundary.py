@@ -449,8 +449,22 @@ def test_every_kind_of_integer_is_a_size(number):
     x, weight = np.ones((1, 2, 6, 6), F32), np.ones((1, 2, 2, 2), F32)
     assert fastcnn.conv2d(x, weight, stride=number, padding=number, dilation=number).shape == (1, 1, 4, 4)
     assert fastcnn.max_pool2d(x, number, number).shape == (1, 2, 3, 3)
-    assert fastcnn.im2col(x, number, stride=number).shape == (1, 8, 9)
-    assert fastcnn.col2im(np.ones((1, 8, 9), F32), [6, 6], number, stride=number).shape == (1, 2, 6, 6)
+    if not (isinstance(number, list) and len(number) == 1):
+        assert fastcnn.im2col(x, number, stride=number).shape == (1, 8, 9)
+        assert fastcnn.col2im(np.ones((1, 8, 9), F32), [6, 6], number, stride=number).shape == (1, 2, 6, 6)
+
+
+def test_columns_want_one_number_or_two_as_in_torch():
+    """Convolutions and poolings take a list of one as well."""
+    x = np.ones((1, 2, 6, 6), F32)
+    for wrong in ({"kernel_size": [2]}, {"dilation": (1,)}, {"padding": [0]}, {"stride": (1,)}):
+        settings = {"kernel_size": 2, **wrong}
+        with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} equals to 2, but got size 1"):
+            fastcnn.im2col(x, **settings)
+        with pytest.raises(ValueError, match=f"expected {next(iter(wrong))} equals to 2, but got size 1"):
+            fastcnn.col2im(np.ones((1, 8, 25), F32), (6, 6), **settings)
+    with pytest.raises(ValueError, match="expected output_size equals to 2, but got size 1"):
+        fastcnn.col2im(np.ones((1, 8, 25), F32), [6], 2)
 
 
 def test_a_stride_and_a_padding_far_beyond_the_image_are_legal():
