@@ -175,7 +175,7 @@ def number(op: str, name: str, value: Any, finite: bool = True) -> float:
     try:
         given = float(value)
     except OverflowError:
-        given = math.inf if value > 0 else -math.inf
+        given = -math.inf if value < 0 else math.inf
     if finite and not math.isfinite(given):
         raise ValueError(f"{op}: {name} must be finite; got {window.shown(value)}")
     return given
