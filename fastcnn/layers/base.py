@@ -151,7 +151,7 @@ class Layer:
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the output's shape without the batch axis, for an input of `shape` without it."""
-        return shape
+        return scalars.shape(type(self).__name__, shape)
 
     def flops(self, shape: tuple[int, ...]) -> int:
         """Return the FLOPs of one forward of one sample of `shape`, counting products and sums of the large loops."""

@@ -60,6 +60,7 @@ class Linear(Layer):
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         O, I = self.params["weight"].shape
+        shape = scalars.shape("Linear", shape)
         if shape[-1:] != (I,):
             raise ValueError(f"Linear: input must be (N, {I}); got shape (N, {', '.join(map(str, shape))})")
         return (*shape[:-1], O)

@@ -140,6 +140,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 def as_checkpoint(value: str | os.PathLike[str] | Checkpoint) -> Checkpoint:
     """Return where and when to save, from a path or as it is."""
+    if not isinstance(value, (str, os.PathLike, Checkpoint)):
+        raise TypeError(f"fit: checkpoint must be a path or a Checkpoint; got {type(value).__name__}")
     return value if isinstance(value, Checkpoint) else Checkpoint(value)
 
 

@@ -111,7 +111,7 @@ def running_average(values: Sequence[float], decay: float = 0.98) -> np.ndarray:
     [4.0, 2.0, 1.4285714285714286]
     """
     decay = scalars.between("running_average", "decay", decay, 0, 1, below=True)
-    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, str) or np.ndim(values) != 1:
+    if not isinstance(values, (Sequence, np.ndarray)) or isinstance(values, str) or getattr(values, "ndim", 1) != 1:
         raise TypeError(f"running_average: values must be a sequence of numbers; got {type(values).__name__}")
     values = [checks.number("running_average", f"values[{t}]", value, finite=False) for t, value in enumerate(values)]
     found, total, weight = np.empty(len(values)), 0.0, 0.0
