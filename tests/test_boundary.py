@@ -331,10 +331,10 @@ IDS = [f"{row[0]}-{'-'.join(row[1])}" for row in ROWS]
 
 @pytest.mark.parametrize(("name", "changes", "error", "message"), ROWS, ids=IDS)
 def test_a_bad_argument_is_refused_at_once_and_by_name(name, changes, error, message):
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(error) as caught:
         CALLS[name](**changes)
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     assert caught.type is error, caught.type
     text = str(caught.value)
     assert re.match(rf"({SPEAKERS.get(name, name)}): ", text), text
