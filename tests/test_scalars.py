@@ -68,6 +68,8 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.col2im(X, 3, (1,)), ValueError, "col2im: It is expected kernel_size equals to 2, but got size 1"),
     (lambda: Batches(BYTES, LABELS, 1, seed=0, part=1000), TypeError, r"Batches: part must be \(number, parts\); got 1000"),
     (lambda: Batches(BYTES, LABELS, 1, seed=0, part=(0, 1, 2)), TypeError, r"Batches: part must be \(number, parts\)"),
+    (lambda: gradients.gradient_check(layers.Linear(2, 1, rng=0), np.ones((1, 2)), eps=5e-324), ValueError,
+     "gradient_check: eps must be at least 1e-150"),
     (lambda: train.running_average((3, (1, 1))), TypeError, r"running_average: values\[1\] must be a float; got tuple"),
     (lambda: train.fit(NET, BYTES, LABELS, checkpoint=1.5), TypeError, "fit: checkpoint must be a path or a Checkpoint; got float"),
     (lambda: layers.Linear(5, 1, rng=0).output_shape(np.datetime64("2020")), TypeError, "Linear: shape must be a tuple of int"),

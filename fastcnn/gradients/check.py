@@ -88,7 +88,8 @@ def gradient_check(
     True
     """
     op = "gradient_check"
-    step, allowed = scalars.positive(op, "eps", eps), scalars.positive(op, "tolerance", tolerance)
+    step = scalars.between(op, "eps", scalars.positive(op, "eps", eps), 1e-150, 1e150)  # beyond, a division by it overflows
+    allowed = scalars.positive(op, "tolerance", tolerance)
     count = None if samples is None else window.integer(op, "samples", samples, 1)
     rng = np.random.default_rng(window.integer(op, "seed", seed, 0))
     if not isinstance(model, Layer):

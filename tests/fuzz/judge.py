@@ -18,6 +18,7 @@ from tests.fuzz.words import Box
 MEMORY = 2**28  # bytes: what the library is told that the machine has, so that what is larger has to be refused
 CAP = 3 * 2**30  # bytes of address space that a call may take beyond what the process had
 REFUSAL = 1.0  # seconds of CPU that a refusal may take
+NETWORK = 5.0  # and that of a network, whose layers before the one that is refused are made
 _SNAPSHOT = 2**22  # elements: larger arrays are views of little memory, whose base is looked at
 
 CHANGES = {  # arguments that a call changes, as documented
@@ -91,7 +92,7 @@ def _refused(name: str, opening: str, error: Exception, seconds: float) -> Outco
         return Outcome("failed", f"nameless: {type(error).__name__}: {said}")
     if len(str(error)) > 600:
         return Outcome("failed", f"endless message of {len(str(error))} characters: {said}")
-    if seconds > REFUSAL:
+    if seconds > (NETWORK if opening.startswith("network(") else REFUSAL):
         return Outcome("slow", f"a refusal after {seconds:.1f} s of computing: {said}")
     return Outcome("refused", said)
 

@@ -118,6 +118,11 @@ def extension(short: str, given: dict[str, Any]) -> str:
         return "None keeps all lengths"
     if short in _IN_GRAD and short.endswith("weight") and len(given["weight_size"]) > np.ndim(given["input"]):
         return "a single image in gradients too"
+    if short in _IN_GRAD and short.endswith("input") and len(given["input_size"]) < np.ndim(given["weight"]):
+        return "a single image in gradients too"
+    windows = given.get("kernel_size"), stride
+    if short.startswith("max_unpool") and any(isinstance(size, (tuple, list)) and len(size) == 1 for size in windows):
+        return "one size in a tuple, as in pooling"
     if short in _IN_GRAD and isinstance(padding, str):
         return "the words of padding in gradients too"
     if short in ("layer_norm", "rms_norm") and not isinstance(given["normalized_shape"], (tuple, list)):
