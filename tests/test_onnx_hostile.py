@@ -293,8 +293,8 @@ def test_many_nodes_take_time_in_proportion(tmp_path: Path) -> None:
     for count in (4000, 16000):
         nodes = [helper.make_node("Neg", [f"v{i}" if i else "x"], [f"v{i + 1}" if i + 1 < count else "y"]) for i in range(count)]
         path = written(tmp_path / "a.onnx", model(*nodes))
-        start = time.perf_counter()
+        start = time.process_time()
         (found,) = prepare_file(path).run([np.ones((2, 3), np.float32)])
-        took.append(time.perf_counter() - start)
+        took.append(time.process_time() - start)
         np.testing.assert_array_equal(found, np.ones((2, 3)))
     assert took[1] < 8 * took[0]

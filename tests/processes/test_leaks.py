@@ -117,7 +117,7 @@ def test_chains_and_what_they_cannot_allocate() -> None:
 
 
 def test_two_hundred_threads_come_and_go(layer: str) -> None:
-    """Each keeps memory for its results while it lives, 8 MiB here, and gives it back; malloc's own share of it comes and goes."""
+    """Each keeps memory for its results while it lives, 8 MiB here, and gives it back; what malloc and GNU's OpenMP keep comes and goes."""
     code = """
         import threading
         big = np.ones((16, 8, 64, 64), np.float32)
@@ -125,7 +125,7 @@ def test_two_hundred_threads_come_and_go(layer: str) -> None:
             fastcnn.conv2d(big, w, algorithm="direct")
         def thread():
             one = threading.Thread(target=work); one.start(); one.join()
-        steady(thread, 200, bytes_each=200_000)
+        steady(thread, 200, bytes_each=2**20)
     """
     assert on_layer(layer, _STEADY, CONV, code) == ""
 
