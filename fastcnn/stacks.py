@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 _ROOM = 2**24  # bytes; LLVM has crashed with 2^17
@@ -26,8 +27,12 @@ _here = _Here()
 
 
 def _importing() -> bool:
-    """Whether a module is being imported, on any thread."""
-    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    """Whether a module is being imported, on any thread.
+
+    Modules are not asked for their attributes: a lazy one would be imported by that, and what stands in for a module may raise.
+    """
+    modules = [module for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)]
+    specs = [object.__getattribute__(module, "__dict__").get("__spec__") for module in modules]
     return any(getattr(spec, "_initializing", False) for spec in specs)
 
 

@@ -134,6 +134,32 @@ def test_what_is_compiled_is_kept_without_file_modes(tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == stamp, "compiled again"
 
 
+def test_what_stands_in_for_a_module_is_not_asked_when_kernels_are_compiled(tmp_path: Path) -> None:
+    """Compiling looks whether a module is being imported; lazy ones stay unloaded, and those that raise are nobody's concern."""
+    (tmp_path / "idle.py").write_text("raise SystemExit('was imported')")
+    code = """
+        import importlib.util, sys, types
+        import numpy as np
+        import fastcnn
+        sys.path.insert(0, FOLDER)
+        spec = importlib.util.find_spec("idle")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["idle"] = idle = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(idle)
+        class Raises(types.ModuleType):
+            def __getattribute__(self, name):
+                raise RuntimeError(name)
+        class Other:
+            def __getattr__(self, name):
+                raise RuntimeError(name)
+        sys.modules["raises"], sys.modules["other"], sys.modules["none"] = Raises("raises"), Other(), None
+        from fastcnn import stacks
+        assert not stacks._importing()
+        print(stacks.with_room(lambda: 42))
+    """
+    assert _python(textwrap.dedent(code).replace("FOLDER", repr(str(tmp_path)))) == "42\n"
+
+
 def test_an_arm_processor_has_its_own_level() -> None:
     """LLVM before 17 cannot tell the features of Apple's processors; all of them have NEON and its multiply-add."""
     out = _python(
