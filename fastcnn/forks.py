@@ -1,9 +1,9 @@
 """What a fork takes away: a child has no thread but the one that forked, and of what the others were doing it gets the half-done state.
 
-So a process forks when no thread compiles, imports Numba or launches on Numba's workqueue: it waits for them, a launch or a kernel's
-compilation long. And a child whose threading layer does not live without its threads computes on the one thread that it has: GNU's OpenMP
-would end it, and TBB comes through only when it was asleep and the thread that forked is the one that had started it. What forks past
-Python's `os.fork` is on its own.
+So a process forks when no thread compiles, is inside LLVM, imports Numba or launches on Numba's workqueue: it waits for them, a launch or a
+kernel's compilation long. And a child whose threading layer does not live without its threads computes on the one thread that it has: GNU's
+OpenMP would end it, and TBB comes through only when it was asleep and the thread that forked is the one that had started it. What forks
+past Python's `os.fork` is on its own.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import functools
 import os
 import sys
 import threading
+from contextlib import AbstractContextManager
 from typing import Any
 
 importing = threading.RLock()  # held while Numba is imported
 launching = threading.RLock()  # held while Numba's workqueue, which ends the process when two threads launch at once, is at work
+beginning = threading.RLock()  # held while the compiler's thread begins
 
 
 class _Held(threading.local):
     """The locks of a thread that forks."""
 
     def __init__(self) -> None:
-        self.locks: list[Any] = []
+        self.locks: list[AbstractContextManager[Any]] = []
 
 
 class _Threads:
@@ -52,18 +54,22 @@ def _before() -> None:
     numba = sys.modules.get("numba.core.compiler_lock")
     if numba is not None:
         _hold(numba.global_compiler_lock)
+    llvm = sys.modules.get("llvmlite.binding.ffi")
+    if llvm is not None:
+        _hold(llvm.lib._lock)  # also held by whoever lets go of what was compiled
     _hold(launching)
+    _hold(beginning)
     _Threads.asleep = threading.active_count() == 1 and threading.get_ident() == _Threads.starter
 
 
-def _hold(lock: Any) -> None:
-    lock.acquire()
+def _hold(lock: AbstractContextManager[Any]) -> None:
+    lock.__enter__()
     _held.locks.append(lock)
 
 
 def _release() -> None:
     while _held.locks:
-        _held.locks.pop().release()
+        _held.locks.pop().__exit__(None, None, None)
 
 
 def _in_child() -> None:

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from . import forks
+
 _ROOM = 2**24  # bytes; LLVM has crashed with 2^17
-_making = threading.Lock()
 
 
 class _Here(threading.local):
@@ -56,7 +57,7 @@ def with_room(compute: Callable[[], Any]) -> Any:
 
     thread = threading.Thread(target=run, name="fastcnn compiler", daemon=True)
     try:
-        with _making:  # the size is one for all threads that begin meanwhile
+        with forks.beginning:  # the size is one for all threads that begin meanwhile
             before = threading.stack_size(_ROOM)
             try:
                 thread.start()

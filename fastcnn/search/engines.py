@@ -123,7 +123,8 @@ def _on_joblib(place: Workers, calls: Sequence[Callable[..., Any]], threads: int
                 under_way.remove(number)
                 yield number, outcome
             return
-        except TerminatedWorkerError as error:  # the pool is gone, with all that was under way in it; the next one is new
+        except TerminatedWorkerError as error:
+            # The pool is gone, with all that was under way in it or done since joblib last looked, every 10 ms; the next one is new.
             for number in sorted(under_way):
                 yield number, Lost(_words(error))
 

@@ -122,26 +122,30 @@ def test_a_child_computes_that_is_forked_while_threads_compute(layer: str) -> No
     assert set(printed.splitlines()) <= _TBB_SAYS
 
 
+_COMPILE = """
+    from fastcnn.jit import kernel
+    def compile(number):
+        @kernel(specialisation=number)
+        def add(job, y):
+            for i in range(y.shape[1]):
+                y[job, i] += number
+        add.version = None  # nothing is cached
+        y = np.zeros((3, 4))
+        add.launch(3, y, work=0)
+        assert (y == number).all()
+    compile(0)
+    def among_others(number):  # a child's threads may get the names of the parent's, also of the one that held the lock
+        threading.stack_size(2**24)
+        for _ in range(8):
+            threading.Thread(target=threading.Event().wait, daemon=True).start()
+        compile(number)
+"""
+
+
 def test_a_child_compiles_that_is_forked_while_a_thread_compiles() -> None:
     """Numba's compiler lock would be held in the child by a thread that it does not have."""
     code = """
         from fastcnn import builds
-        from fastcnn.jit import kernel
-        def compile(number):
-            @kernel(specialisation=number)
-            def add(job, y):
-                for i in range(y.shape[1]):
-                    y[job, i] += number
-            add.version = None  # nothing is cached
-            y = np.zeros((3, 4))
-            add.launch(3, y, work=0)
-            assert (y == number).all()
-        compile(0)
-        def among_others(number):  # a child's threads may get the names of the parent's, also of the one that held the lock
-            threading.stack_size(2**24)
-            for _ in range(4):
-                threading.Thread(target=threading.Event().wait, daemon=True).start()
-            compile(number)
         begun = threading.Event()
         def many():
             for number in range(1, 40):
@@ -155,7 +159,27 @@ def test_a_child_compiles_that_is_forked_while_a_thread_compiles() -> None:
         thread.join()
         assert statuses == [0] * 4, statuses
     """
-    assert python(CONV, _FORK, code) == ""
+    assert python(CONV, _FORK, _COMPILE, code) == ""
+
+
+@pytest.mark.parametrize("lock", ["forks.beginning", "global_compiler_lock", "ffi.lib._lock"])
+def test_a_child_compiles_that_is_forked_while_a_thread_holds(lock: str) -> None:
+    """As the compiler's thread begins, as Numba is at work, and as LLVM lets go of what it made."""
+    code = f"""
+        from fastcnn import forks
+        from llvmlite.binding import ffi
+        from numba.core.compiler_lock import global_compiler_lock
+        taken = threading.Event()
+        def hold():
+            with {lock}:
+                taken.set()
+                time.sleep(0.3)
+        thread = threading.Thread(target=hold); thread.start()
+        taken.wait()
+        assert in_child(lambda: among_others(1)) == 0
+        thread.join()
+    """
+    assert python(CONV, _FORK, _COMPILE, code) == ""
 
 
 def test_a_child_imports_numba_that_is_forked_while_a_thread_does() -> None:

@@ -53,7 +53,19 @@ MUTATIONS: list[Mutation] = [
         "threads", "no fork while another thread compiles", "fastcnn/forks.py",
         "        _hold(numba.global_compiler_lock)\n",
         "        pass\n",
-        f"{_T}test_forks.py::test_a_child_compiles_that_is_forked_while_a_thread_compiles",
+        f"{_T}test_forks.py::test_a_child_compiles_that_is_forked_while_a_thread_holds",
+    ),
+    Mutation(
+        "threads", "no fork while the compiler's thread begins", "fastcnn/forks.py",
+        "    _hold(beginning)\n",
+        "",
+        f"{_T}test_forks.py::test_a_child_compiles_that_is_forked_while_a_thread_holds",
+    ),
+    Mutation(
+        "threads", "no fork while another thread is inside LLVM", "fastcnn/forks.py",
+        "        _hold(llvm.lib._lock)  #",
+        "        pass  #",
+        f"{_T}test_forks.py::test_a_child_compiles_that_is_forked_while_a_thread_holds",
     ),
     Mutation(
         "threads", "no fork while another thread imports Numba", "fastcnn/forks.py",
