@@ -157,7 +157,7 @@ class Communicator:
         """End all processes of the job at once, with this exit code; does not return."""
         sys.stdout.flush()
         sys.stderr.flush()
-        self._comm.Abort(code)
+        self._mpi.COMM_WORLD.Abort(code)  # the processes of a duplicate go on in MPICH 4.2
 
     def __enter__(self) -> Communicator:
         return self
