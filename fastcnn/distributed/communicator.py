@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from .. import machine
 from ..extras import require
 
 _NAP = 0.002  # seconds; MPI's own waiting takes a core, from a rank that compiles for all, say
+_END_SECONDS = 5.0  # in which the launcher ends a process whose job is to end
 
 
 class PeerError(RuntimeError):
@@ -157,7 +159,9 @@ class Communicator:
         """End all processes of the job at once, with this exit code; does not return."""
         sys.stdout.flush()
         sys.stderr.flush()
-        self._mpi.COMM_WORLD.Abort(code)  # the processes of a duplicate go on in MPICH 4.2
+        self._mpi.COMM_WORLD.Abort(code)  # not of a duplicate, whose other processes go on in MPICH 4.2
+        time.sleep(_END_SECONDS)  # it may return, and the launcher end us later
+        os._exit(code)
 
     def __enter__(self) -> Communicator:
         return self
