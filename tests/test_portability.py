@@ -22,7 +22,7 @@ CALLS = {  # of the module os, that these systems lack
     ],
 }  # fmt: skip
 WITHOUT = """
-    import multiprocessing, os, pkgutil, subprocess, sys
+    import asyncio, multiprocessing, os, pkgutil, subprocess, sys  # asyncio has parts of each system's own
     import numpy as np, numba.np.ufunc.parallel, llvmlite.binding  # the systems have these in builds of their own
     from numba.core.registry import cpu_target
     cpu_target.typing_context, cpu_target.target_context  # made for the system that this is

@@ -250,6 +250,7 @@ def _kernel() -> Kernel:
         columns = (g.width - 1) * g.stride_w + g.S
         pitch, (size, last) = columns * s.pixel, image_words(geometry, steps, rows, columns)
         image, start = empty(size), copy(bias)
+        most = y.dtype.type(6 if g.relu == 2 else np.inf)
         at, h, w = g.x_first + n * g.x_n, first_row * g.stride_h - g.top, first_column * g.stride_w - g.left
         pack_image(geometry, steps, x, at, h, w, image, rows, columns)
         y_image = g.y_first + n * g.y_n + first_row * g.y_h + first_column * g.y_w
@@ -261,13 +262,13 @@ def _kernel() -> Kernel:
                 for row in range(rows):
                     for q in range(g.width):
                         to = y_image + row * g.y_h + q * g.y_w
-                        raise_to_zero(y, to + k, to + end)
+                        rectify(y, to + k, to + end, most)
             return
         channels = np.empty(rows * g.width * g.K, y.dtype)
         multiply_rows(geometry, steps, table, image, pitch, last, 0, rows, k_first, k_last, weight, start, channels, 0, g.width * g.K, g.K)
         release()
         if g.relu:
-            raise_to_zero(channels, 0, channels.size)
+            rectify(channels, 0, channels.size, most)
         for k in range(k_first * 32, min(g.K, k_last * 32), 32):
             unpack_rows(channels[k:], g.K, min(32, g.K - k), y, y_image + k * g.y_c, g.y_c, g.y_h, g.y_w, rows, g.width)
 
@@ -275,8 +276,9 @@ def _kernel() -> Kernel:
 
 
 @kernel(inline=True)
-def raise_to_zero(y, first, last):
-    """Set what is below 0 in y[first:last] to 0."""
+def rectify(y, first, last, most):
+    """Set what is below 0 in y[first:last] to 0, and what is above `most` to that; NaN stays."""
     part, zero = y[first:last], y.dtype.type(0)
     for i in range(part.size):
-        part[i] = zero if part[i] < zero else part[i]
+        raised = zero if part[i] < zero else part[i]
+        part[i] = most if raised > most else raised

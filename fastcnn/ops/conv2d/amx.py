@@ -62,7 +62,7 @@ def packing(problem: Conv2dProblem, dtype: np.dtype) -> tuple[Hashable, Callable
     return None, weight_packer(all_taps(problem.weight_shape), steps_of(problem.C, problem.R, problem.S))
 
 
-def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: bool = False) -> None:
+def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray, relu: int = 0) -> None:
     """Correlate x with packed weights."""
     if x.dtype == np.float64:
         return direct.forward_packed(problem, x, weight, bias, y, relu)
@@ -70,13 +70,13 @@ def forward_packed(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bi
     return run(checks.flat(x), weight, bias, checks.flat(y))
 
 
-def _shape(p: Conv2dProblem, x_last: bool, y_last: bool, relu: bool = False) -> Geometry:
+def _shape(p: Conv2dProblem, x_last: bool, y_last: bool, relu: int = 0) -> Geometry:
     sizes = p.R, p.S, p.stride_h, p.stride_w, p.top, p.left
     return geometry_of(sizes, (p.input_shape, x_last), (p.output_shape, y_last), p.groups, relu)
 
 
 @functools.lru_cache(maxsize=1024)
-def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed: bool = False, relu: bool = False) -> Callable[..., None]:
+def _forward(p: Conv2dProblem, x_last: bool, y_last: bool, threads: int, packed: bool = False, relu: int = 0) -> Callable[..., None]:
     return correlation(_shape(p, x_last, y_last, relu), all_taps(p.weight_shape), packed)
 
 
