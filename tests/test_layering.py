@@ -37,6 +37,7 @@ LAYERS = [
         "tuning",
         "memory",
         "workspace",
+        "scratch",
         "options",
         "extras",
     },

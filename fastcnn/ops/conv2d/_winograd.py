@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import machine, simd
+from ... import machine, memory, scratch, simd
 from ...engine.correlate import Geometry as Correlation
 from ...engine.correlate import tile_effort
 from ...engine.filters import CHUNK, Filters, gatherer, record
@@ -75,7 +75,7 @@ def filter_packer(filters: Filters, m: int, dtype: np.dtype) -> Callable[[np.nda
     run = _packer(m, shape, dtype).bound(blocks * chunks, taps, sizes, sample, sample, work=16.0 * size)
 
     def pack(weight: np.ndarray) -> np.ndarray:
-        packed = np.empty(size, dtype)
+        packed = memory.empty((size,), dtype)
         run(taps, sizes, weight, packed)
         return packed
 
@@ -100,22 +100,22 @@ def _packer(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
 def _filter_transformer(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
     n, block, lanes = m + TAPS - 1, shape.block, shape.lanes
     transform = simd.two_sided(transforms(m).filter, lanes, dtype)
-    gather = gatherer(block, dtype)
+    gather, empty = gatherer(block, dtype), scratch.allocator(dtype)
 
     @kernel(specialisation=(m, shape, dtype.str))
     def transform_filters(filters, weight, k, c, out, at, pitch):
         """out[at + (i*n + j)*pitch + input*block + v]: the transformed taps of a block of outputs and up to CHUNK inputs."""
         f = filters[0]
         count = min(CHUNK, f.inputs - c)
-        scratch = np.empty(CHUNK * TAPS * TAPS * block, weight.dtype)
+        gathered = empty(CHUNK * TAPS * TAPS * block)
         zeros = np.empty(lanes, weight.dtype)
         clear(zeros, 0, lanes)
-        gather(weight, filters, 0, k * block, c, count, scratch, 0)
+        gather(weight, filters, 0, k * block, c, count, gathered, 0)
         for i in range(count):
             first = (i * TAPS * TAPS + f.r_first * TAPS + f.s_first) * block
             for v in range(0, block, lanes):
                 transform(
-                    scratch, first + v, f.r_step * TAPS * block, f.s_step * block, zeros, 0, -np.inf,
+                    gathered, first + v, f.r_step * TAPS * block, f.s_step * block, zeros, 0, -np.inf,
                     out, at + (c + i) * block + v, n * pitch, pitch,
                 )  # fmt: skip
 
@@ -189,7 +189,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
     matrices = transforms(m)
     transform_units = unit_transformer(matrices.input, m, lanes, lanes, dtype)
     transform_output = simd.two_sided(matrices.output, lanes, dtype)
-    tile = simd.tile(shape, dtype)
+    tile, empty = simd.tile(shape, dtype), scratch.allocator(dtype)
     transform_filters = _filter_transformer(m, shape, dtype)
     unpack_rows = row_unpacker(dtype)
 
@@ -202,7 +202,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         convert = g.y_c != 1
         whole = not convert and valid % lanes == 0
         width = g.length * m
-        band = np.empty(m * width * pitch_K if convert else m * m * pitch_K, y.dtype)
+        band = empty(m * width * pitch_K if convert else m * m * pitch_K)
         t = 0
         for unit in range(first, last):
             image, row, start = unit // (g.rows * g.pieces), unit // g.pieces % g.rows, unit % g.pieces * g.length
@@ -248,8 +248,8 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
         T = (last - first) * g.length  # the last unit of a row may be shorter: T is where its tiles would end
         pitch_C, group = g.padded_C, min(g.group, k_last - k_first)
         pitch_V, pitch_Z, pitch_U = T * pitch_C + PAD, T * group * block + PAD, g.C * block + PAD
-        V, Z = np.empty(n * n * pitch_V, x.dtype), np.empty(n * n * pitch_Z, x.dtype)
-        U = np.empty(n * n * pitch_U, x.dtype) if local[0] else weight
+        V, Z = empty(n * n * pitch_V), empty(n * n * pitch_Z)
+        U = empty(n * n * pitch_U) if local[0] else weight
         # Bounds. V and Z have room for T tiles, `used` <= T of them, of padded_C channels and of the blocks of a group; U, or the packed
         # weight, and the bias have whole blocks. `store_units` writes whole vectors into y only where y has all of them and all pixels.
         zeros = np.empty(block, x.dtype)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import machine, simd
+from ... import machine, scratch, simd
 from ...engine.correlate import Geometry as Correlation
 from ...engine.correlate import tile_effort
 from ...engine.packing import transposer
@@ -150,7 +150,7 @@ def _kernel(m: int, shape: TileShape, lanes: int, dtype: np.dtype) -> Kernel:
     matrices = transforms(m)
     transform_image = unit_transformer(matrices.input, m, block, shape.lanes, dtype)
     transform_errors = unit_transformer(transposed(matrices.output), m, lanes, lanes, dtype)
-    multiply = _multiplier(n * n, shape, dtype)
+    multiply, empty = _multiplier(n * n, shape, dtype), scratch.allocator(dtype)
     store = _storer(transposed(matrices.filter), shape.lanes, dtype)
 
     @kernel(specialisation=(m, shape, lanes, dtype.str))
@@ -173,7 +173,7 @@ def _kernel(m: int, shape: TileShape, lanes: int, dtype: np.dtype) -> Kernel:
         panel_V, panel_D = n * n * pitch_V, n * n * pitch_D
         size_V, size_D = blocks_C * panel_V, blocks_K * panel_D
         # One buffer: the C library keeps up to twice its largest block for the next call, but would return, and clear, the rest.
-        buffer = np.empty(size_V + size_D + n * n * pitch_Z, x.dtype)
+        buffer = empty(size_V + size_D + n * n * pitch_Z)
         V, D, Z = buffer, buffer[size_V:], buffer[size_V + size_D :]
         # Bounds. The tiles of a band are at most `most`; those of x have padded_C channels, whole tiles, in each block as well. Only the
         # first own_K channels of dy are used, and only the first own_C of x are stored. Several blocks mean one band, see `_cut`.
@@ -231,15 +231,15 @@ def _storer(matrix: Matrix, lanes: int, dtype: np.dtype) -> Kernel:
     """Return a kernel that transforms sums Z[(i*n + j)*pitch_Z + k*pitch + c] back, into out[at + k*row + c*9 + tap] for c < valid."""
     n, taps = len(matrix[0]), TAPS * TAPS
     transform = simd.two_sided(matrix, lanes, dtype)
-    transpose = transposer(dtype)
+    transpose, empty = transposer(dtype), scratch.allocator(dtype)
 
     @kernel(specialisation=(matrix, lanes, dtype.str))
     def store(Z, pitch, pitch_Z, rows, valid, out, at, row):
-        lines, zeros = np.empty(taps * pitch, Z.dtype), np.zeros(lanes, Z.dtype)
+        results, zeros = empty(taps * pitch), np.zeros(lanes, Z.dtype)
         for k in range(rows):
             for c in range(0, valid, lanes):
-                transform(Z, k * pitch + c, n * pitch_Z, pitch_Z, zeros, 0, -np.inf, lines, c, TAPS * pitch, pitch)
-            transpose(lines, 0, pitch, out, at + k * row, taps, taps, valid)
+                transform(Z, k * pitch + c, n * pitch_Z, pitch_Z, zeros, 0, -np.inf, results, c, TAPS * pitch, pitch)
+            transpose(results, 0, pitch, out, at + k * row, taps, taps, valid)
 
     return store
 

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from ... import simd
+from ... import scratch, simd
 from ...engine.packing import row_packer
 from ...jit import Kernel, kernel
 from ._winograd_matrices import Matrix
@@ -42,7 +42,7 @@ def unit_transformer(matrix: Matrix, m: int, block: int, lanes: int, dtype: np.d
     n, size = len(matrix), len(matrix[0])
     transform = simd.two_sided(matrix, lanes, dtype)
     pack_rows = row_packer(dtype)
-    fetch = simd.prefetch(for_writing=False, level=2)
+    fetch, empty = simd.prefetch(for_writing=False, level=2), scratch.allocator(dtype)
 
     @kernel(specialisation=(matrix, m, block, lanes, dtype.str))
     def transform_units(tiling, x, begin, C, V, width, pitch, panel, first, last):
@@ -51,7 +51,7 @@ def unit_transformer(matrix: Matrix, m: int, block: int, lanes: int, dtype: np.d
         wide = (g.length - 1) * m + size
         padded = (C + block - 1) // block * block
         in_place = not convert and padded == C
-        band = np.empty(size * (wide if convert else size) * padded, x.dtype)
+        band = empty(size * (wide if convert else size) * padded)
         zeros = np.zeros(lanes, x.dtype)
         distance = (_AHEAD * lanes + padded - 1) // padded
         t = 0
