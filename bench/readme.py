@@ -35,7 +35,7 @@ def tables(*commands: str) -> str:
 def _peers() -> str:
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "peers.json"
-        _run(f"python -m bench.peers --threads 1,2 --json {record}")
+        _run(f"python -m bench.peers --json {record}")
         return _run(f"python -m bench.peers.table {record}")
 
 

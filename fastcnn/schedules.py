@@ -47,7 +47,7 @@ class OneCycle:
         steps = window.whole("OneCycle", "steps", steps)
         if not 1 <= steps <= window.LARGEST or not 0 <= warmup <= 1 or not max_lr > 0 or not div > 0 or not final_div > 0:
             raise ValueError(
-                "OneCycle: expected steps >= 1, 0 <= warmup <= 1 and positive max_lr, div, final_div; "
+                f"OneCycle: expected steps from 1 to {window.LARGEST}, 0 <= warmup <= 1 and positive max_lr, div, final_div; "
                 f"got {window.shown(steps)}, {warmup}, {max_lr}, {div}, {final_div}"
             )
         checks.choice("OneCycle", "anneal", anneal, ("cos", "linear"))

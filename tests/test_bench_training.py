@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from bench.training import run, with_torch
 from fastcnn.layers import BatchNorm1d, Sequential
 from fastcnn.models import digit_net
+from fastcnn.train.recipes import RECIPES, build
 
 
 def test_a_row_shows_rates_ratios_and_the_whole_training() -> None:
@@ -39,3 +41,7 @@ def test_both_sides_train_alike() -> None:
     rng = np.random.default_rng(0)
     row = run.measure("fast", 16, 1, 0.05, "high", rng.integers(0, 256, (64, 28, 28), np.uint8), rng.integers(0, 10, 64))
     assert min(row[4:]) > 0
+
+
+def test_a_schedule_lasts_for_batches_of_one() -> None:
+    assert build(replace(RECIPES["mnist"]["fast"], batch_size=1, epochs=run.EPOCHS), 28, 60_000, seed=0).schedule(10**8) > 0

@@ -25,6 +25,7 @@ from fastcnn.train.step import Step
 
 from . import with_torch
 
+EPOCHS = 1e4  # of the schedule: more than are ever timed, and even with batches of one no more steps than a schedule may have
 _PAUSE = 0.02  # seconds between turns, in which the other side's idle threads stop spinning
 _BLOCK = 0.25  # seconds of a turn, about
 _AGREE = 2e-3  # relative difference of the losses of the first steps
@@ -86,7 +87,7 @@ def measure(recipe_name: str, batch: int, threads: int, seconds: float, precisio
     RuntimeError
         The two sides do not compute the same.
     """
-    recipe = replace(RECIPES["mnist"][recipe_name], batch_size=batch, augment=None, epochs=1e6)
+    recipe = replace(RECIPES["mnist"][recipe_name], batch_size=batch, augment=None, epochs=EPOCHS)
     parts = build(recipe, images.shape[-1], len(images), seed=0)
     rate = 1e-3
     batches = Batches(images, labels, batch, seed=0)
