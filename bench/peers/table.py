@@ -61,10 +61,9 @@ def details(record: dict[str, Any]) -> str:
     return "\n\n".join(tables)
 
 
-def readme(record: dict[str, Any]) -> str:
-    """Return what stands between the markers of a README: the summary, and the problems folded away."""
-    folded = f"<details><summary>Every problem</summary>\n\n{details(record)}\n\n</details>"
-    return f"{BEGIN}\n{summary(record)}\n\n{folded}\n{END}"
+def folded(record: dict[str, Any]) -> str:
+    """Return the summary, and the problems folded away."""
+    return f"{summary(record)}\n\n<details><summary>Every problem</summary>\n\n{details(record)}\n\n</details>"
 
 
 def write(path: Path, record: dict[str, Any]) -> None:
@@ -81,7 +80,7 @@ def write(path: Path, record: dict[str, Any]) -> None:
     if not begin or not end:
         raise ValueError(f"{path} must have the lines {BEGIN} and {END}, between which the table goes")
     with files.replacing(path) as file:
-        file.write(f"{before}{readme(record)}{after}".encode())
+        file.write(f"{before}{BEGIN}\n{folded(record)}\n{END}{after}".encode())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
