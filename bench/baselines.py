@@ -46,7 +46,7 @@ def _add_loops(operation: str, direction: str, loops: Any, call: Callable[..., N
 # --- Convolution: seven loops -------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _forward(x, weight, bias, y, stride_h, stride_w, dilation_h, dilation_w):  # type: ignore[no-untyped-def]
     N, K, P, Q = y.shape
     _, C, R, S = weight.shape
@@ -62,7 +62,7 @@ def _forward(x, weight, bias, y, stride_h, stride_w, dilation_h, dilation_w):  #
                                 y[n, k, p, q] += x[n, c, h, w] * weight[k, c, r, s]
 
 
-@njit(cache=True)
+@njit
 def _backward_input(dy, weight, dx, stride_h, stride_w, dilation_h, dilation_w):  # type: ignore[no-untyped-def]
     N, K, P, Q = dy.shape
     _, C, R, S = weight.shape
@@ -77,7 +77,7 @@ def _backward_input(dy, weight, dx, stride_h, stride_w, dilation_h, dilation_w):
                                 dx[n, c, h, w] += dy[n, k, p, q] * weight[k, c, r, s]
 
 
-@njit(cache=True)
+@njit
 def _backward_weight(x, dy, dweight, stride_h, stride_w, dilation_h, dilation_w):  # type: ignore[no-untyped-def]
     N, K, P, Q = dy.shape
     _, C, R, S = dweight.shape
@@ -172,7 +172,7 @@ def _scipy_backward_weight(p: Conv2dProblem, x: np.ndarray, dy: np.ndarray, dwei
 # --- Max-pooling -------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _pool(x, y, indices, R, S, stride_h, stride_w, pad_h, pad_w):  # type: ignore[no-untyped-def]
     N, C, H, W = x.shape
     _, _, P, Q = y.shape
@@ -189,7 +189,7 @@ def _pool(x, y, indices, R, S, stride_h, stride_w, pad_h, pad_w):  # type: ignor
                     y[n, c, p, q], indices[n, c, p, q] = best, place
 
 
-@njit(cache=True)
+@njit
 def _unpool(dy, indices, dx):  # type: ignore[no-untyped-def]
     N, C, P, Q = dy.shape
     W = dx.shape[3]
@@ -224,7 +224,7 @@ _add_loops("max_pool2d", "backward_input", _unpool, _call_unpool, _not_for_loops
 # --- Dense layers, softmax ---------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit
 def _linear(x, weight, bias, y):  # type: ignore[no-untyped-def]
     N, features = x.shape
     for n in range(N):
@@ -234,7 +234,7 @@ def _linear(x, weight, bias, y):  # type: ignore[no-untyped-def]
                 y[n, o] += x[n, i] * weight[o, i]
 
 
-@njit(cache=True)
+@njit
 def _softmax(x, y):  # type: ignore[no-untyped-def]
     outer, C, inner = x.shape
     for o in range(outer):

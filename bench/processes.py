@@ -21,7 +21,7 @@ from .group import call_of, traffic
 from .sampling import BLOCKS, Plan, Samples, block, plan
 from .yardsticks import MATTERS_FROM
 
-_LESS = 0.4  # of the time goes to what the library is only compared with
+_LESS, _FEWER = 0.4, 8  # of the time, and blocks, go to what the library is only compared with
 _ANSWER_SECONDS = 600.0  # a group with slow baselines takes a while; a process that hangs is ended
 
 
@@ -41,12 +41,18 @@ class Host:
         calls = {name: self._call(name, slowed) for name in ids}
         for call in calls.values():
             call()  # a process loads its code, or compiles it, in the first call
-        return {name: plan(call, seconds * (_LESS if self._entries[name].baseline else 1)) for name, call in calls.items()}
+        return {name: self._plan(name, call, seconds) for name, call in calls.items()}
 
     def block(self, ids: Sequence[str], plans: Mapping[str, Plan], slowed: Mapping[str, float]) -> dict[str, Samples]:
         """Return a block of entries of one group."""
         memory = traffic(self._entries[ids[0]]) >= MATTERS_FROM
         return block({name: self._call(name, slowed) for name in ids}, plans, memory)
+
+    def _plan(self, name: str, call: Callable[[], Any], seconds: float) -> Plan:
+        if not self._entries[name].baseline:
+            return plan(call, seconds)
+        found = plan(call, seconds * _LESS)
+        return found._replace(blocks=min(found.blocks, _FEWER))
 
     def _call(self, name: str, slowed: Mapping[str, float]) -> Callable[[], Any]:
         call = call_of(self._entries[name])

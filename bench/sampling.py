@@ -76,7 +76,8 @@ def block(calls: Mapping[str, Callable[[], Any]], plans: Mapping[str, Plan], mem
         Whether the copy in memory is sampled as well, which takes longest and matters only to those who move much.
     """
     known = [name for name in yardsticks() if memory or name != "memory"]
-    settle()  # inputs may have been made with BLAS
+    if any(plan.lingers for plan in plans.values()):
+        settle()  # inputs may have been made with BLAS
     samples: dict[str, list[float]] = {name: [] for name in calls}
     machine: dict[str, list[float]] = {key: [] for key in known}
     for turn in range(max(plans[name].rounds for name in calls)):

@@ -500,5 +500,5 @@ def test_one_cycle_linear_and_edges() -> None:
         schedule(11)
     with pytest.raises(ValueError, match="anneal"):
         OneCycle(1, 1, anneal="step")
-    with pytest.raises(ValueError, match="steps >= 1"):
+    with pytest.raises(ValueError, match="steps from 1"):
         OneCycle(1, 0)

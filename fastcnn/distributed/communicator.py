@@ -17,6 +17,7 @@ from .. import machine
 from ..extras import require
 
 _NAP = 0.002  # seconds; MPI's own waiting takes a core, from a rank that compiles for all, say
+_PASS_ON_SECONDS = 0.2  # in which the launcher passes on what was printed: what it has not is lost with the job
 _END_SECONDS = 5.0  # in which the launcher ends a process whose job is to end
 
 
@@ -159,6 +160,7 @@ class Communicator:
         """End all processes of the job at once, with this exit code; does not return."""
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(_PASS_ON_SECONDS)
         self._mpi.COMM_WORLD.Abort(code)  # not of a duplicate, whose other processes go on in MPICH 4.2
         time.sleep(_END_SECONDS)  # it may return, and the launcher end us later
         os._exit(code)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .communicator import Communicator
 
-_GRACE = 0.5  # seconds
+_GRACE = 1.0  # seconds
 
 
 def install(comm: Communicator) -> None:

@@ -119,12 +119,11 @@ def arguments(problem: Conv2dReluMaxPool2dProblem, direction: str, dtype: Any, r
         weight[k, k % (p.C // p.groups), r, s] = 1 - k % 2 * 2
     x, pixels = rng.uniform(-1, 1, p.input_shape), pool.R * pool.S
     order = rng.permutation(pixels).reshape(pool.R, pool.S) - pixels // 2
+    h, w = np.arange(p.P) * p.stride_h + r * p.dilation_h - p.top, np.arange(p.Q) * p.stride_w + s * p.dilation_w - p.left
+    rows, columns = (h >= 0) & (h < p.H), (w >= 0) & (w < p.W)
     for n, c in np.ndindex(p.N, p.C):
         numbers = np.tile(np.roll(order, int(rng.integers(pool.R)), 0), (-(-p.P // pool.R), -(-p.Q // pool.S)))[: p.P, : p.Q]
-        for i, j in np.ndindex(p.P, p.Q):
-            h, w = i * p.stride_h + r * p.dilation_h - p.top, j * p.stride_w + s * p.dilation_w - p.left
-            if 0 <= h < p.H and 0 <= w < p.W:
-                x[n, c, h, w] = numbers[i, j] + 0.1
+        x[n, c][np.ix_(h[rows], w[columns])] = numbers[np.ix_(rows, columns)] + 0.1
     return x.astype(dtype), weight.astype(dtype), (0.1 * rng.standard_normal(p.K)).astype(dtype)
 
 
