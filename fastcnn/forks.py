@@ -12,12 +12,14 @@ import functools
 import os
 import sys
 import threading
+import time
 from contextlib import AbstractContextManager
 from typing import Any
 
 importing = threading.RLock()  # held while Numba is imported
 launching = threading.RLock()  # held while Numba's workqueue, which ends the process when two threads launch at once, is at work
 beginning = threading.RLock()  # held while the compiler's thread begins
+_THREAD_ENDS = 0.002  # seconds
 
 
 class _Held(threading.local):
@@ -57,6 +59,7 @@ def _before() -> None:
     llvm = sys.modules.get("llvmlite.binding.ffi")
     if llvm is not None:
         _hold(llvm.lib._lock)  # also held by whoever lets go of what was compiled
+        time.sleep(_THREAD_ENDS)  # threads that were joined may still unwind their stack, with a lock that LLVM takes when it loads code
     _hold(launching)
     _hold(beginning)
     _Threads.asleep = threading.active_count() == 1 and threading.get_ident() == _Threads.starter
