@@ -3,7 +3,7 @@
 Nothing is listed here: the grid is the registry's, so a new file in ``fastcnn/ops/<operation>/`` is timed with no other edit. Everything
 is checked against the reference before it is timed. From the root of the repository::
 
-    pytest bench --suite quick                  # the first cases of every operation, less than two minutes
+    pytest bench --suite quick                  # the first cases of every operation, some two minutes
     pytest bench                                # every case
     pytest bench -k "conv2d-forward and mnist"  # ids read operation-direction-variant-case
     NUMBA_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 pytest bench

@@ -36,7 +36,7 @@ def fresh_copy(array: np.ndarray) -> np.ndarray:
 def filler() -> list[np.ndarray]:
     """Return memory that nobody needs, in pieces of up to 128 KiB: while it is held, malloc cannot give the places that it gave before.
 
-    By where the scratch lay that compiled code allocates, a convolution by Winograd took 570 us a call in one block and 670 us in the next:
-    without this in 12 blocks of 24, with it in 1.
+    By where the scratch lay that compiled code allocates, a convolution by Winograd took 570 us a call in one block and 670 us in the next,
+    until that scratch began on a line of the cache: without this in 12 blocks of 24, with it in 1.
     """
     return [np.empty(size, np.uint8) for size in _rng.integers(2**10, 2**17, 64)]

@@ -1,7 +1,7 @@
 """The README's tables, measured anew: ``python -m bench.readme [--only recipes,training] [--write README.md]``.
 
 Each table stands between two marks, and is what one or more commands print; those commands serve by themselves, too. All of them together
-take some forty minutes: a table is written as soon as it is there, and what a command printed before it failed is lost.
+take half an hour: a table is written as soon as it is there, and what a command printed before it failed is lost.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ def _digest(path: Path) -> bytes:
 _CORE = Path(__file__).parent
 # As imported: a file that is edited while the process runs must not lend its digest to code that is compiled later from the old text.
 _IMPORTED = {path: _digest(path) for path in _CORE.rglob("*.py")}
+_SHARED = "jit", "kernel_cache", "cores", "machine", "simd", "shuffles", "bf16", "amx", "scratch"  # what kernels are made of, anywhere
 
 
 @functools.cache
@@ -54,7 +55,7 @@ def kernel_version(folder: Path) -> str | None:
     digest = hashlib.sha256()
     try:
         own = [path for path in _IMPORTED if path.parent == folder] if folder.is_relative_to(_CORE) else folder.glob("*.py")
-        shared = [_CORE / f"{name}.py" for name in ("jit", "kernel_cache", "cores", "machine", "simd", "shuffles", "bf16", "amx")]
+        shared = [_CORE / f"{name}.py" for name in _SHARED]
         shared += [path for path in _IMPORTED if path.parent.name == "engine"]
         for path in sorted({*own, *shared}):
             digest.update(path.name.encode() + (_IMPORTED[path] if path in _IMPORTED else _digest(path)))

@@ -449,3 +449,12 @@ def test_kernel_version_covers_all_files_of_an_operation(tmp_path: Path) -> None
         (tmp_path / name).write_text("a = 1")
         kernel_cache.kernel_version.cache_clear()
         assert kernel_cache.kernel_version(tmp_path) != before
+
+
+def test_kernel_version_covers_what_makes_intrinsics() -> None:
+    """Of the modules at the top, those that operations and the engine import."""
+    package = Path(kernel_cache.__file__).parent
+    makers = {path.stem for path in package.glob("*.py") if "import intrinsic" in path.read_text("utf-8")}
+    texts = [path.read_text("utf-8") for room in ("ops", "engine") for path in (package / room).rglob("*.py")]
+    imported = {word for text in texts for line in text.splitlines() if line.startswith("from ..") for word in re.findall(r"\w+", line)}
+    assert {"simd", "scratch"} <= makers & imported <= {*kernel_cache._SHARED}

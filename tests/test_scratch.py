@@ -9,6 +9,7 @@ import pytest
 
 from fastcnn import scratch
 from fastcnn.jit import kernel
+from tests.processes._use import AVAILABLE, use
 
 
 def _filled(dtype: Any) -> Any:
@@ -36,3 +37,13 @@ def test_it_begins_on_a_line(dtype: Any) -> None:
 def test_what_the_system_does_not_have_is_a_memory_error() -> None:
     with pytest.raises(MemoryError):
         _filled(np.float64).launch(1, np.array([2**50]), np.zeros((1, 3)), work=0)
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="reads /proc to see what a process uses")
+def test_it_is_given_back() -> None:
+    fill, sizes, found = _filled(np.float64), np.full(100, 2**14), np.zeros((100, 3))
+    fill.launch(100, sizes, found, work=0)
+    before = use().memory
+    for _ in range(20):
+        fill.launch(100, sizes, found, work=0)
+    assert use().memory - before < 2**24, "of 250 MiB"
