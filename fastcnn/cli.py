@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__, machine
+from .console import ends_with_its_reader
 
 _PROBLEM_COMMANDS = {
     "compare": "check and time the variants of an operation side by side",
@@ -33,6 +34,7 @@ class _Parser(argparse.ArgumentParser):
         raise _Mistake(f"{message} (see {self.prog} --help)")
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from fastcnn import __version__, machine
 from fastcnn.cli import main
+from fastcnn.console import ends_with_its_reader
 from fastcnn.registry import operations
 
 CONV = operations()["conv2d"]
@@ -172,3 +175,27 @@ def test_module_runs_as_a_program() -> None:
     done = subprocess.run([sys.executable, "-m", "fastcnn", "compare", "nothing"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="whether a pipe is read cannot be asked here: there is no poll()")
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("words", ["info", "train --dataset digits --epochs 0.2 --no-augment"])
+def test_output_that_nobody_reads_any_more_ends_a_command_without_a_word(words: str, buffered: bool) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"}
+    command = [sys.executable, "-m", "fastcnn", *words.split()]
+    try:
+        done = subprocess.run(command, env=environment, stdout=write, stderr=subprocess.PIPE, text=True)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_another_broken_pipe_is_told() -> None:
+    @ends_with_its_reader
+    def command() -> None:
+        raise BrokenPipeError("of a worker")
+
+    with pytest.raises(BrokenPipeError, match="of a worker"):
+        command()

@@ -54,6 +54,7 @@ LAYERS = [
         "roofline",
         "bench_report",
         "cli",
+        "console",
         "info",
         "warmup",
         "onnx",

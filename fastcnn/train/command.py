@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import data, files, machine, warmup
+from ..console import ends_with_its_reader
 from ..data import Dataset, DatasetNotFound, IdxError
 from ..data.split import split
 from ..distributed import Communicator
@@ -69,12 +70,15 @@ def parser(prog: str) -> argparse.ArgumentParser:
     return p
 
 
+@ends_with_its_reader
 def main(argv: Sequence[str] | None = None, prog: str = "train_mnist.py") -> int:
     """Run the command; return its exit code: 0, 1 where the loss became NaN, 2 for what the user must mend, 130 after Ctrl-C."""
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = parser(prog).parse_args(argv)
     try:
         return on_ranks(lambda comm: _run(arguments, comm), _MISTAKES) if arguments.distributed else _run(arguments)
+    except BrokenPipeError:  # an OSError, but no mistake
+        raise
     except _MISTAKES as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
