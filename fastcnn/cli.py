@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[:1] == ["train"]:  # before argparse, which would take the options for its own
             from .train.command import main as train
 
-            return train(argv[1:], prog="fastcnn train")
+            return train(argv[1:], program=("fastcnn", "train"))
         if argv[:1] == ["onnx"]:
             return _onnx(argv[1:])
         if argv[:1] == ["search"]:

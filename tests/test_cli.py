@@ -97,9 +97,9 @@ def test_train_gets_the_remaining_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     import fastcnn.train.command
 
     given = []
-    monkeypatch.setattr(fastcnn.train.command, "main", lambda argv, prog: given.append((argv, prog)) or 3)
+    monkeypatch.setattr(fastcnn.train.command, "main", lambda argv, program: given.append((argv, program)) or 3)
     assert main(["train", "--epochs", "1", "--help"]) == 3
-    assert given == [(["--epochs", "1", "--help"], "fastcnn train")]
+    assert given == [(["--epochs", "1", "--help"], ("fastcnn", "train"))]
 
 
 @pytest.mark.parametrize(

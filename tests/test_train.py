@@ -180,7 +180,7 @@ def test_ctrl_c_saves_and_tells_how_to_go_on(number: signal.Signals, tmp_path: P
     assert process.returncode == 130
     assert "Traceback" not in errors
     (step,) = re.findall(r"interrupted after step (\d+) of 18000, saved in ", errors)
-    assert f"go on with: train_mnist.py {shlex.join(options)} --resume" in errors
+    assert f"go on with: {shlex.join(['python', *SCRIPT[1:], *options])} --resume" in errors
     with np.load(checkpoint) as saved:
         assert len(saved["step_losses"]) == int(step)
     other = _script(*options, "--seed", "1", "--resume", expect=2)

@@ -71,12 +71,22 @@ def parser(prog: str) -> argparse.ArgumentParser:
 
 
 @ends_with_its_reader
-def main(argv: Sequence[str] | None = None, prog: str = "train_mnist.py") -> int:
-    """Run the command; return its exit code: 0, 1 where the loss became NaN, 2 for what the user must mend, 130 after Ctrl-C."""
+def main(argv: Sequence[str] | None = None, program: Sequence[str] = ("train_mnist.py",)) -> int:
+    """Run the command, which the user calls by the words of `program`.
+
+    Returns the exit code: 0, 1 where the loss became NaN, 2 for what the user must mend, 130 after Ctrl-C.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
-    arguments = parser(prog).parse_args(argv)
+    arguments = parser(" ".join(program)).parse_args(argv)
+    ranks = 0
+
+    def on_rank(comm: Communicator) -> int:
+        nonlocal ranks
+        ranks = comm.size
+        return _run(arguments, comm)
+
     try:
-        return on_ranks(lambda comm: _run(arguments, comm), _MISTAKES) if arguments.distributed else _run(arguments)
+        return on_ranks(on_rank, _MISTAKES) if arguments.distributed else _run(arguments)
     except BrokenPipeError:  # an OSError, but no mistake
         raise
     except _MISTAKES as error:
@@ -86,7 +96,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "train_mnist.py") -> int
         print(f"error: {error}", file=sys.stderr)
         return 1
     except Interrupted as interrupted:
-        again = [prog, *argv, *([] if arguments.resume else ["--resume"])]
+        again = [*(["mpiexec", "-n", str(ranks)] if ranks else []), *program, *argv, *([] if arguments.resume else ["--resume"])]
         kept = _checkpoint(arguments)
         advice = f"go on with: {shlex.join(again)}" if kept else "--checkpoint FILE would keep what --resume needs"
         print(f"\n{interrupted}\n{advice}", file=sys.stderr)

@@ -29,10 +29,10 @@ def command(ranks: int, *arguments: object) -> list[str]:
 
 def launch(ranks: int, *arguments: object, seconds: float = 100) -> subprocess.CompletedProcess[str]:
     """Run a script on so many ranks, more than there are cores if need be, to its end."""
-    return subprocess.run(command(ranks, *arguments), capture_output=True, text=True, cwd=ROOT, timeout=seconds, env=_environment())
+    return subprocess.run(command(ranks, *arguments), capture_output=True, text=True, cwd=ROOT, timeout=seconds, env=environment())
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     import os
 
     return {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -10,7 +15,7 @@ import numpy as np
 import pytest
 
 from . import _worker
-from ._launch import ROOT, WORKER, launch
+from ._launch import ROOT, WORKER, command, environment, launch
 
 SCRIPT = ROOT / "scripts" / "train_mnist.py"
 
@@ -54,6 +59,37 @@ def test_the_command_trains_on_two_ranks(tmp_path: Path) -> None:
     assert alone.returncode == 0, alone.stderr
     resumed = json.loads((tmp_path / "one.json").read_text())
     assert resumed["test_accuracy"] == found["test_accuracy"], "a finished run is only loaded, by any number of ranks"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="opens a terminal of its own")
+def test_ctrl_c_in_the_terminal_of_mpiexec_saves_and_tells_how_to_go_on(tmp_path: Path) -> None:
+    """The key is pressed in a terminal, as `mpiexec` decides what its ranks hear of it; one of them speaks, and what it says is run."""
+    checkpoint = tmp_path / "a file.npz"
+    options = ["--distributed", "--dataset", "digits", "--epochs", "400", "--no-augment", "--checkpoint", str(checkpoint)]
+    code, shown = _pressed(command(2, SCRIPT, *options), when="epoch 2/")
+    assert code == 130, shown
+    (step,) = re.findall(r"interrupted after step (\d+) of 18000, saved in ", shown)
+    advice = shlex.join(["mpiexec", "-n", "2", "python", str(SCRIPT), *options, "--resume"])
+    assert shown.count(f"go on with: {advice}") == 1
+    with np.load(checkpoint) as saved:
+        assert len(saved["step_losses"]) == int(step)
+
+
+def _pressed(words: list[str], when: str) -> tuple[int, str]:
+    """Return the exit code of a command in a terminal of its own, and what it shows; Ctrl-C is pressed when a line has been seen."""
+    terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    shown = ""
+    with subprocess.Popen([sys.executable, "-c", terminal, *words], cwd=ROOT, env=environment(), bufsize=1, **pipes) as process:
+        watch = threading.Timer(100, process.kill)
+        watch.start()
+        for line in process.stdout:
+            shown += line
+            if when in line:
+                process.stdin.write("\x03")
+                process.stdin.flush()
+        watch.cancel()
+    return process.returncode, shown
 
 
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:

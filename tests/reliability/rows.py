@@ -121,6 +121,7 @@ ROWS: dict[str, Row] = {
         "train::ctrl_c_saves_and_tells_how_to_go_on",
         "checkpoint::without_a_checkpoint_ctrl_c_ends_after_a_whole_step",
         "memory::who_asks_while_another_looks_gets_a_block_of_his_own",
+        "ranks/failure::ctrl_c_in_the_terminal_of_mpiexec_saves_and_tells_how_to_go_on",
         "draw::the_command_serves_until_interrupted",
     ),
     "jit-cache": _row(
