@@ -191,6 +191,7 @@ def test_several_threads() -> None:
     assert wrong == []
 
 
+DILATED = {"pads": [2, 2, 2, 2], "dilations": [2, 2]}  # is computed by launches and by BLAS
 RECORDED = {
     "launches alone": (CONV, ("Relu", "c", "a"), ("Conv", "a w1 b", "y")),
     "views between": (CONV, ("Reshape", "c shape", "v"), ("Conv", "v w1 b", "y")),
@@ -198,6 +199,12 @@ RECORDED = {
     "a call first": (("Sin", "x", "a"), ("Conv", "a w1 b", "y")),
     "a call last, which reads the input": (CONV, ("Sub", "c x", "y")),
     "a residual": (CONV, ("Conv", "c w1 b", "d"), ("Add", "d x", "e"), ("Relu", "e", "y")),
+    "dilated": (("Conv", "x w b", "c", DILATED), ("Conv", "c w b", "d", DILATED), ("Conv", "d w1 b", "y")),
+    "transposed": (
+        ("ConvTranspose", "x w1 b", "c", {"strides": [2, 3]}),
+        ("ConvTranspose", "c w1 b", "d", {"strides": [3, 2]}),
+        ("Conv", "d w1 b", "y"),
+    ),
     "a dense layer": (CONV, ("Flatten", "c", "f"), ("Gemm", "f matrix row", "g"), ("Softmax", "g", "y")),
 }
 
@@ -283,6 +290,48 @@ def test_what_is_not_launched_alone_is_not_recorded(monkeypatch: pytest.MonkeyPa
     for _ in range(2):
         x = _random(1, *IMAGE[1:])
         np.testing.assert_array_equal(recorded.run([x])[0], plan.run([x])[0])
+
+
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+def test_what_follows_a_call_is_tried_on_its_results() -> None:
+    """Not on what stood there to see whether the launches alone would write it."""
+    prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Sin", "c", "s"), ("Conv", "s w1 b", "y"))), _random(1, *IMAGE[1:])
+    first, second, third = prepared.executor.plan([x]).steps
+    given: list[np.ndarray] = []
+    copying = first._replace(run=lambda x, *rest: first.run(x, *rest).copy("K"))
+    looking = second._replace(run=lambda c: given.append(c.copy()) or np.sin(c))
+    RecordedPlan(prepared.executor.plan([x])._replace(steps=[copying, looking, third]), [x])
+    assert len(given) == 1
+    assert np.isfinite(given[0]).all()
+
+
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0])
+def test_inputs_that_pass_for_any_result_prove_nothing(value: float) -> None:
+    """A model recorded while it is given images without a number in them, the launches of whose steps read a copy."""
+    prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Conv", "c w1 b", "d"), ("Conv", "d w1 b", "y"))), _random(1, *IMAGE[1:])
+    plan = prepared.executor.plan([x])
+    copying = [step._replace(run=lambda x, *rest, run=step.run: run(x.copy(), *rest)) for step in plan.steps[:2]]
+    recorded = RecordedPlan(plan._replace(steps=[*copying, plan.steps[2]]), [np.full_like(x, value)])
+    assert len(recorded._parts) == 3  # two calls, and a chain
+    np.testing.assert_array_equal(recorded.run([x])[0], plan.run([x])[0])
+
+
+@pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
+def test_what_others_write_keeps_no_value_between_two_runs() -> None:
+    """Weights of zero make the same of whatever is read; memory that is handed out again may hold a NaN at the next run."""
+    weights = {name: np.zeros_like(WEIGHTS[name]) for name in ("w", "w1", "b")}
+    prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Conv", "c w1 b", "y"), weights=weights)), _random(32, *IMAGE[1:])
+    plan = prepared.executor.plan([x])
+    first = plan.steps[0]
+
+    def copying(x: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+        passed = memory.empty(x.shape, x.dtype)
+        passed[...] = x
+        return first.run(passed, *rest)
+
+    recorded = RecordedPlan(plan._replace(steps=[first._replace(run=copying), plan.steps[1]]), [x])
+    assert len(recorded._parts) == 2  # a call, and a chain
 
 
 def test_what_works_in_place_is_no_view() -> None:

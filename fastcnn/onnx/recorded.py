@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import machine, memory
+from .. import machine, memory, workspace
 from ..chain import Chain, Launch, launch_of, recording
 
 if TYPE_CHECKING:
@@ -182,9 +182,7 @@ class _Memory:
 
     def _root(self, array: np.ndarray) -> tuple[np.ndarray, bool]:
         """Return the array that owns the memory, and whether it is one of the thread's blocks."""
-        root = array
-        while isinstance(root.base, np.ndarray):
-            root = root.base
+        root = _root(array)
         lasting = not memory.is_kept(root)
         self._roots.setdefault(id(root), ((lambda: root) if lasting else weakref.ref(root), 0 if lasting else root.nbytes))
         return root, lasting
@@ -200,36 +198,80 @@ def _own(result: np.ndarray, given: Sequence[Any]) -> np.ndarray:
 def _repeats(
     step: Step, given: Sequence[Any], arrays: Sequence[np.ndarray], results: Sequence[np.ndarray], launches: Sequence[tuple[int, int, Any]]
 ) -> bool:
-    """Whether the launches of a step make its results, for other values of its inputs too, which are changed."""
+    """Whether the launches of a step make its results, for other values of its inputs too, which are changed; so are the results.
+
+    Before the launches run, nothing is right of what they have to write: neither results nor what lies on memory that others write, too.
+    Afterwards the results are those of the changed inputs in any case, or the steps that follow would be tried on marks, which pass for
+    anything.
+    """
     try:
         chain = Chain([launch_of(*launch) for launch in launches], machine.get_threads())
     except ValueError:
         return False
+    if not all(array.flags.writeable for array in (*arrays, *results)):
+        return False
     for array in arrays:
-        if not array.flags.writeable:
-            return False
         array[...] = _others(array)
+    passing = _passing(launches, [*(array for array in given if array is not None), *results])
     made = step.run(*given)
     made = made if type(made) is tuple else (made,)
     wanted = [np.array(result) for slot, result in zip(step.writes, made, strict=False) if slot >= 0]
     del made
-    for result in results:
-        if not result.flags.writeable:
-            return False
-        result[...] = np.nan if result.dtype.kind == "f" else 0
+    for array in passing:
+        array.fill(np.nan)
+    for result, other in zip(results, wanted, strict=True):
+        result[...] = _unlike(other)
     chain.run()
-    return all(result.tobytes() == other.tobytes() for result, other in zip(results, wanted, strict=True))
+    if all(result.tobytes() == other.tobytes() for result, other in zip(results, wanted, strict=True)):
+        return True
+    for result, other in zip(results, wanted, strict=True):
+        result[...] = other
+    return False
+
+
+def _passing(launches: Sequence[tuple[int, int, Sequence[np.ndarray]]], known: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return what launches read or write besides `known` on memory that serves others between two runs: it keeps no value for them.
+
+    Only numbers with a fraction: a kernel may take integers for addresses. The thread's workspace is given up, lest it be written here.
+    """
+    shared = workspace.release()
+
+    def serves_others(array: np.ndarray) -> bool:
+        return memory.is_kept(_root(array)) or (shared is not None and np.may_share_memory(array, shared))
+
+    candidates = [array for _, _, taken in launches for array in taken if array.dtype.kind == "f"]
+    return [array for array in candidates if serves_others(array) and not any(np.may_share_memory(array, other) for other in known)]
+
+
+def _root(array: np.ndarray) -> np.ndarray:
+    """Return the array that owns the memory."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 _FACTORS = np.random.default_rng(0).uniform(0.5, 1.5, 4093)
 
 
 def _others(array: np.ndarray) -> np.ndarray:
-    """Return other values of the same range: those of elsewhere in the array, numbers with a fraction of other sizes too."""
+    """Return other values of the same range: those of elsewhere in the array, numbers with a fraction of other sizes too.
+
+    Where these are zero, infinite or no number, other numbers of the array's size: such would pass for the values of anything.
+    """
     mixed = np.roll(array.reshape(-1), array.size // 2 + 1)
     if array.dtype.kind == "f":
-        mixed *= np.resize(_FACTORS.astype(array.dtype), mixed.size)
-    return mixed.reshape(array.shape)
+        factors = np.resize(_FACTORS, mixed.size)
+        useful = np.isfinite(mixed) & (mixed != 0)
+        size = np.abs(mixed[useful], dtype=np.float64).mean() if useful.any() else 1.0
+        mixed = np.where(useful, mixed, size) * factors
+    return mixed.astype(array.dtype, copy=False).reshape(array.shape)
+
+
+def _unlike(values: np.ndarray) -> np.ndarray:
+    """Return an array of which no element is the bits of that of `values`."""
+    if values.dtype.kind == "f":
+        return np.where(np.isnan(values), 0, np.nan).astype(values.dtype)
+    return ~values
 
 
 def _moves(chains: Sequence[Chain], array: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
