@@ -261,7 +261,8 @@ def test_plain_loops_stay_inside_their_arrays(names: list[str], variants: str, i
         import re
         import numpy as np
         from fastcnn import machine, registry
-        machine._TILE_CHOICES = machine._TILE_CHOICES[::3]  # the widest and the narrowest: the loops around the others are the same
+        choices = machine._TILE_CHOICES[machine.isa().name]
+        machine._TILE_CHOICES[machine.isa().name] = choices[0], choices[-1]  # the loops around the others are the same
         calls = 0
         for op in map(registry.operations().get, {names!r}):
             for direction in op.directions:

@@ -17,9 +17,8 @@ import numpy as np
 
 from .. import machine, simd
 from ..jit import Kernel, kernel
-from ..machine import TileShape, tile_shape
+from ..machine import TileShape, tile_shape, tile_speed
 from .correlate import Geometry as Correlation
-from .correlate import speed_of
 
 
 class Geometry(NamedTuple):
@@ -61,7 +60,7 @@ def effort(c: Correlation, itemsize: int) -> float:
     if shape is None or c.groups != 1 or c.N * c.P * c.Q == 0 or (c.y_h != c.Q * c.y_w and c.P > 1):
         return float("inf")
     lanes = machine.isa().vector_bytes // itemsize
-    return c.N * c.P * c.Q * columns * (c.K / lanes / speed_of(shape, itemsize) + _GATHER)
+    return c.N * c.P * c.Q * columns * (c.K / lanes / tile_speed(shape, itemsize) + _GATHER)
 
 
 def weight_gradient(c: Correlation, dtype: np.dtype) -> Callable[..., None]:

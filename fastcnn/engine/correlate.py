@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import checks, machine, simd
 from ..jit import Kernel, kernel
-from ..machine import TileShape, tile_shape
+from ..machine import TileShape, tile_shape, tile_speed
 from .filters import Filters, block_packer, filter_packer, record
 from .packing import row_packer, row_unpacker
 
@@ -98,14 +98,7 @@ def geometry_of(
 def tile_effort(outputs: int, pixels: int) -> float:
     """Return the vector multiply-adds (float32) per term of the sums of `outputs` channels of `pixels`; narrow tiles count as slower."""
     shape = tile_shape(outputs, 4)
-    return pixels * -(-outputs // shape.block) * shape.block / (machine.isa().vector_bytes // 4) / speed_of(shape, 4)
-
-
-def speed_of(shape: TileShape, itemsize: int) -> float:
-    """Return the share of the peak that a tile reaches when it wastes nothing."""
-    if shape.vectors > 1:
-        return 0.95
-    return 0.85 if shape.lanes * itemsize == machine.isa().vector_bytes else 0.6
+    return pixels * -(-outputs // shape.block) * shape.block / (machine.isa().vector_bytes // 4) / tile_speed(shape, 4)
 
 
 def block_of(outputs: int, itemsize: int) -> int:

@@ -18,9 +18,9 @@ import numpy as np
 
 from .. import machine, simd
 from ..jit import Kernel, kernel
-from ..machine import TileShape, tile_shape
+from ..machine import TileShape, tile_shape, tile_speed
 from .correlate import Geometry as Correlation
-from .correlate import as_lines, speed_of, tile_effort
+from .correlate import as_lines, tile_effort
 from .filters import filter_effort
 from .packing import clear, strided_copier, transposer
 
@@ -104,7 +104,7 @@ def suits(c: Correlation, swapped: bool, itemsize: int) -> bool:
         return False
     pixels, sums = c.N * c.P * c.Q, c.C * c.R * c.S
     waste = -(-width // shape.block) * shape.block / width
-    ours = waste * pixels * c.K * sums / (machine.isa().vector_bytes // itemsize) / (_SPEED * speed_of(shape, itemsize))
+    ours = waste * pixels * c.K * sums / (machine.isa().vector_bytes // itemsize) / (_SPEED * tile_speed(shape, itemsize))
     ours += pixels * (c.C * (_READ_PIXELS if c.x_w != 1 and c.x_c == 1 else _COPY * c.R / c.stride_h) + c.K * _WRITE_PIXELS * (c.y_w != 1))
     theirs = tile_effort(c.K, pixels) * sums * itemsize / 4 + filter_effort(sums * c.K) / 2
     theirs += pixels * (c.C * _READ_PLANES * (c.x_c != 1) + c.K * _WRITE_PLANES * (c.y_c != 1))

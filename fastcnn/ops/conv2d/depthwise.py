@@ -20,6 +20,7 @@ from collections.abc import Callable, Hashable
 
 import numpy as np
 
+from ... import machine
 from ...machine import tiles_available
 from . import im2col
 from ._depthwise import are_planes, correlate, correlation, is_looped, packed, planes_refuse, weight_gradient
@@ -42,7 +43,7 @@ def refuses(problem: Conv2dProblem) -> str | None:
 def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
     """Estimate a pass of the taps over the output, half of whose time goes to memory."""
     p = problem
-    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S / 16
+    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S / (machine.isa().vector_bytes // 4)
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ... import checks
+from ... import checks, machine
 from . import direct
 from ._depthwise import correlate, fits_blocks, weight_gradient
 from .problem import Conv2dProblem
@@ -32,7 +32,7 @@ def refuses(problem: Conv2dProblem) -> str | None:
 def cost(problem: Conv2dProblem, direction: str) -> float:
     """Estimate the pass of the taps, at about the speed of other convolutions."""
     p = problem
-    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S * (p.C // p.groups) / 32
+    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S * (p.C // p.groups) / (machine.isa().vector_bytes // 2)
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
