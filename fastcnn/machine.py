@@ -196,8 +196,8 @@ _TILE_CHOICES = {
 }
 _TILE_CHOICES["sse"] = _TILE_CHOICES["avx2"]
 # More rows than this only lengthen the code, as 14 x 2 accumulators already hide the FMA latency; with 16 registers LLVM loads several
-# numbers ahead, and 14 x 1 accumulators go to the stack in the inner loop: 40 GFLOP/s, and 68 with 12.
-_MAX_HEIGHT = {32: 14, 16: 12}
+# numbers ahead, and 14 x 1 accumulators go to the stack in the inner loop: 40 GFLOP/s, and 66 with 10 (LLVM 15 needs the stack for 11).
+_MAX_HEIGHT = {32: 14, 16: 10}
 
 
 def tile_shape(channels: int, itemsize: int, widest: int | None = None) -> TileShape:
