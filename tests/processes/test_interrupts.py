@@ -91,7 +91,7 @@ def test_ctrl_c_during_compilation() -> None:
 
 
 def test_ctrl_c_beside_a_pool_of_threads(layer: str) -> None:
-    """Not while work is handed to the pool: Python 3.10 may be interrupted after taking a semaphore's lock, before the block that frees it."""
+    """Not while work is handed to the pool: Python 3.10 may be interrupted after taking a semaphore's lock and never free it."""
     code = """
         from concurrent.futures import ThreadPoolExecutor
         want, over = conv(), threading.Event()
