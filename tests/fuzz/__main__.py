@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
-import multiprocessing
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 
 from tests.fuzz import legal, surface, vocabulary
-from tests.fuzz.crew import Crew
-from tests.fuzz.run import Report, run
-
-_crew: Crew | None = None
+from tests.fuzz.jobs import Job, reports
+from tests.fuzz.run import Report
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,29 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--only {options.only}: no such function")
     each = -(-options.calls // len(names))
     print(f"{each * len(names):,} calls of {len(names)} functions, seed {options.seed}", flush=True)
-    start, reports = time.monotonic(), []
-    jobs = [(name, each, options.seed, not options.no_torch) for name in names]
-    for report in _reports(jobs, options.jobs):
-        reports.append(report)
+    start, told = time.monotonic(), []
+    for report in reports([Job(name, each, options.seed, not options.no_torch) for name in names], options.jobs):
+        told.append(report)
         _tell(report)
-    return _sum_up(reports, time.monotonic() - start)
-
-
-def _reports(jobs: list[tuple[str, int, int, bool]], processes: int) -> Iterator[Report]:
-    if processes == 1:
-        yield from map(_job, jobs)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, spawn) as pool:
-        yield from pool.map(_job, jobs)
-
-
-def _job(job: tuple[str, int, int, bool]) -> Report:
-    global _crew
-    name, count, seed, with_torch = job
-    if _crew is None:
-        _crew = Crew(with_torch)
-    return run(name, count, seed, _crew)
+    return _sum_up(told, time.monotonic() - start)
 
 
 def _tell(report: Report) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +130,14 @@ def test_what_fails_is_made_simpler(crew: Crew) -> None:
     legal_ones = {"x": "ints((3,))", "y": "1", "z": "2"}
     call = Call("functional.broken", "(lambda x, y=1, z=2: [][x[0].astype(int) * 0 + 1])(", {**legal_ones, "y": "object()"}, legal_ones)
     assert simplest(call, crew.ask(call), crew).call.arguments == {"x": "ints((3,))"}
+
+
+def test_the_command_shares_functions_out() -> None:
+    command = [sys.executable, "-m", "tests.fuzz", "--calls", "6", "--jobs", "2", "--only", "functional.relu", "--no-torch"]
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, env={**os.environ, "PYTHONPATH": root}, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "0 kinds of failures" in done.stdout
 
 
 def test_every_kind_of_argument_is_spoilt_in_its_own_way() -> None:
