@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fastcnn import amx, bf16, machine, registry
+from fastcnn.compare.suites import SUITES
 from fastcnn.registry import Operation, RegistryError
 
 OPERATIONS = registry.operations()
@@ -128,3 +129,16 @@ def test_case_names_are_unique(op: Operation) -> None:
     for cases in (op.problem.CASES, op.problem.BENCH):
         names = [case.name for case in cases]
         assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("level", machine.ISAS)
+def test_tiles_are_cheaper_than_columns_whatever_the_width_of_vectors(level: str, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are in multiply-adds of this machine's vectors: BLAS, taken for 16 numbers wide, was chosen where there are eight."""
+    monkeypatch.setattr(machine, "isa", lambda: machine.ISAS[level])
+    variants = OPERATIONS["conv2d"].variants
+    for suite in ("mnist", "resnet50"):
+        for case in SUITES[suite]:
+            for direction in ["forward"] if packed else ["forward", "backward_weight"]:
+                direct, im2col = (variants[name].cost(case.problem, direction, packed) for name in ("direct", "im2col"))
+                assert direct < im2col, (case.name, direction)
