@@ -17,6 +17,7 @@ from fastcnn import machine, memory  # noqa: E402
 from fastcnn.cli import main  # noqa: E402
 from fastcnn.onnx import PreparedModel, UnsupportedError  # noqa: E402
 from fastcnn.onnx.recorded import RecordedPlan  # noqa: E402
+from fastcnn.workspace import workspace  # noqa: E402
 
 helper, numpy_helper, FLOAT = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
 RNG = np.random.default_rng(5)
@@ -318,7 +319,8 @@ def test_inputs_that_pass_for_any_result_prove_nothing(value: float) -> None:
 
 
 @pytest.mark.skipif(machine.jit_is_disabled(), reason="NUMBA_DISABLE_JIT is set: nothing is launched")
-def test_what_others_write_keeps_no_value_between_two_runs() -> None:
+@pytest.mark.parametrize("taken", [lambda size, dtype: memory.empty((size,), dtype), workspace], ids=["a block", "the workspace"])
+def test_what_others_write_keeps_no_value_between_two_runs(taken: Any) -> None:
     """Weights of zero make the same of whatever is read; memory that is handed out again may hold a NaN at the next run."""
     weights = {name: np.zeros_like(WEIGHTS[name]) for name in ("w", "w1", "b")}
     prepared, x = fastcnn.onnx.prepare(_model(CONV, ("Conv", "c w1 b", "y"), weights=weights)), _random(32, *IMAGE[1:])
@@ -326,7 +328,7 @@ def test_what_others_write_keeps_no_value_between_two_runs() -> None:
     first = plan.steps[0]
 
     def copying(x: np.ndarray, *rest: np.ndarray) -> np.ndarray:
-        passed = memory.empty(x.shape, x.dtype)
+        passed = taken(x.size, x.dtype).reshape(x.shape)
         passed[...] = x
         return first.run(passed, *rest)
 

@@ -63,7 +63,7 @@ def test_the_command_trains_on_two_ranks(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="opens a terminal of its own")
 def test_ctrl_c_in_the_terminal_of_mpiexec_saves_and_tells_how_to_go_on(tmp_path: Path) -> None:
-    """The key is pressed in a terminal, as `mpiexec` decides what its ranks hear of it; one of them speaks, and what it says is run."""
+    """The key is pressed in a terminal, as `mpiexec` decides what its ranks hear of it; one speaks, and its advice can be pasted."""
     checkpoint = tmp_path / "a file.npz"
     options = ["--distributed", "--dataset", "digits", "--epochs", "400", "--no-augment", "--checkpoint", str(checkpoint)]
     code, shown = _pressed(command(2, SCRIPT, *options), when="epoch 2/")

@@ -115,6 +115,14 @@ MUTATIONS: list[Mutation] = [
     ),
     Mutation(
         "chains",
+        "the workspace of a thread keeps no value between two runs of a chain",
+        "fastcnn/onnx/recorded.py",
+        " or (shared is not None and np.may_share_memory(array, shared))",
+        "",
+        "tests/test_onnx.py::test_what_others_write_keeps_no_value_between_two_runs",
+    ),
+    Mutation(
+        "chains",
         "what works in place is no view",
         "fastcnn/onnx/recorded.py",
         "elif launches or not unchanged or not all(",
