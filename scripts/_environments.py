@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -28,14 +28,31 @@ def project(root: Path = ROOT) -> dict[str, object]:
     return found
 
 
-def run(command: Sequence[str | Path], cwd: Path | None = None, env: Mapping[str, str] | None = None, code: int = 0) -> str:
-    """Return what a command prints; Failed where its exit code is not `code`."""
+def run(
+    command: Sequence[str | Path],
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    code: int = 0,
+    each: Callable[[str], None] | None = None,
+) -> str:
+    """Return what a command prints, each line of which is also handed to `each`; Failed where its exit code is not `code`."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env={**clean(), **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != code:
-        end = "\n".join(done.stdout.strip().splitlines()[-15:])
-        raise Failed(f"{' '.join(words)[:300]} ended with {done.returncode}, not {code}:\n{end}")
-    return done.stdout
+    printed = []
+    variables = {**clean(), **(env or {})}
+    with subprocess.Popen(words, cwd=cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                printed.append(line)
+                if each is not None:
+                    each(line)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != code:
+        end = "\n".join("".join(printed).strip().splitlines()[-15:])
+        raise Failed(f"{' '.join(words)[:300]} ended with {process.returncode}, not {code}:\n{end}")
+    return "".join(printed)
 
 
 def clean() -> dict[str, str]:

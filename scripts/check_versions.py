@@ -7,6 +7,7 @@ exit code 1 where anything failed. What "oldest" means stands in .ci/oldest.txt,
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -102,6 +103,30 @@ def _numbers(version: str) -> tuple[int, ...]:
 # --- Trying ------------------------------------------------------------------------------------------------------------
 
 
+class Progress:
+    """Print how far pytest is, out of the lines that ``pytest -q`` prints: every tenth of the tests, and whatever fails at once.
+
+    Parameters
+    ----------
+    name : str
+        With which its lines begin.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name, self._begin, self._shown, self._failed = name, time.perf_counter(), 0, 0
+
+    def __call__(self, line: str) -> None:
+        """Look at the next line."""
+        found = re.match(r"([.sxXFE]+) +\[ *(\d+)%\]", line)
+        if found is None:
+            return
+        failed, percent = sum(found[1].count(letter) for letter in "FE"), int(found[2])
+        self._failed += failed
+        if failed or percent >= self._shown + 10:
+            self._shown = percent // 10 * 10
+            print(f"{self._name}: {percent} % after {time.perf_counter() - self._begin:.0f} s, {self._failed} failed", flush=True)
+
+
 def outcome(python: str, which: str, options: argparse.Namespace, folder: Path) -> Outcome:
     """Make an environment and run the tests in it."""
     begin = time.perf_counter()
@@ -124,8 +149,9 @@ def outcome(python: str, which: str, options: argparse.Namespace, folder: Path) 
     report = folder / f"{python}-{which}.xml"
     report.unlink(missing_ok=True)
     command = [environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *options.pytest]
+    variables = {"NUMBA_CACHE_DIR": str(folder / f"{python}-{which}-kernels"), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        run(command, cwd=ROOT, env={"NUMBA_CACHE_DIR": str(folder / f"{python}-{which}-kernels"), "PYTHONDONTWRITEBYTECODE": "1"})
+        run(command, cwd=ROOT, env=variables, each=Progress(f"Python {python}, {which}"))
     except Failed as error:
         if not report.exists():
             return Outcome(python, which, versions, {}, seconds(), str(error))
@@ -182,6 +208,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(temporary) if options.keep is None else options.keep.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         for python, which in chosen(options):
+            print(f"Python {python}, {which}: an environment, then the tests", flush=True)
             outcomes.append(outcome(python, which, options, folder))
             last = outcomes[-1]
             print(f"Python {python}, {which}: {last.failure or dict(last.counts)} ({last.seconds:.0f} s)", flush=True)

@@ -83,6 +83,24 @@ def test_a_table_tells_what_passed_failed_and_was_skipped(tmp_path: Path) -> Non
     assert lines[2].split()[-4:] == ["-", "-", "-", "0"]
 
 
+def test_a_long_run_of_pytest_tells_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "test_many.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('n', range(400))\ndef test_one(n):\n    assert n not in (70, 350)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_many.py"]
+    with pytest.raises(Failed, match="2 failed, 398 passed"):
+        run(command, cwd=tmp_path, env={"COLUMNS": "80"}, each=check_versions.Progress("Python 9.9"))
+    lines = [re.sub(r"\d+ s", "0 s", line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [  # of 72 tests each
+        "Python 9.9: 18 % after 0 s, 1 failed",
+        "Python 9.9: 36 % after 0 s, 1 failed",
+        "Python 9.9: 54 % after 0 s, 1 failed",
+        "Python 9.9: 72 % after 0 s, 1 failed",
+        "Python 9.9: 90 % after 0 s, 2 failed",
+        "Python 9.9: 100 % after 0 s, 2 failed",
+    ]
+
+
 def test_the_wheel_and_the_sdist_hold_what_they_must(tmp_path: Path) -> None:
     """And what is left out, brought along or changed is told."""
     if importlib.util.find_spec("hatchling") is None:
