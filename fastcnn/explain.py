@@ -54,7 +54,7 @@ def explain(op: Operation, problem: Any, direction: str, precision: str = "high"
         times = measure(calls, budget_seconds=1.0)
         rates = {name: work / timing.median for name, timing in times.items()}
         peak = peak_gflops(machine.get_threads())
-    lanes = machine.isa().vector_bytes // 4
+    lanes = machine.lanes(4)
     multiply_adds = peak_gflops(1) * 1e9 / (2 * lanes) if costs else None  # vectors per second
     for name, verdict in verdicts.items():
         predicted = work * multiply_adds / costs[name] if name in costs and multiply_adds else None

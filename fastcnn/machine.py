@@ -81,6 +81,10 @@ class Isa(NamedTuple):
     vector_bytes: int
     registers: int
 
+    def lanes(self, itemsize: int) -> int:
+        """Return how many numbers of `itemsize` bytes one vector holds."""
+        return self.vector_bytes // itemsize
+
 
 ISAS = {isa.name: isa for isa in (Isa("avx512", 64, 32), Isa("avx2", 32, 16), Isa("sse", 16, 16), Isa("neon", 16, 32))}
 
@@ -166,6 +170,11 @@ def isa() -> Isa:
     return ISAS[wanted]
 
 
+def lanes(itemsize: int) -> int:
+    """Return how many numbers of `itemsize` bytes one vector holds, at the level to generate code for."""
+    return isa().lanes(itemsize)
+
+
 class TileShape(NamedTuple):
     """A register tile: up to `height` pixels by `vectors` vectors of `lanes` output channels."""
 
@@ -206,7 +215,7 @@ def tile_shape(channels: int, itemsize: int, widest: int | None = None) -> TileS
     Accumulators, one row of weights and a broadcast must fit the register file, or LLVM spills in the inner loop.
     """
     level = isa()
-    lanes = level.vector_bytes // itemsize
+    lanes = level.lanes(itemsize)
 
     def effort(choice: _Choice) -> float:
         block = choice.vectors * int(lanes * choice.share)

@@ -18,7 +18,7 @@ _ITERATIONS, _SAMPLES = 100_000, 15
 def peak_gflops(threads: int) -> float:
     """Return the best of a few samples in float32 GFLOP/s on so many threads; takes 0.1 s."""
     level = machine.isa()
-    lanes, chains = level.vector_bytes // 4, _CHAINS[level.registers]
+    lanes, chains = level.lanes(4), _CHAINS[level.registers]
     work = 2.0 * lanes * chains * _ITERATIONS * threads
     run, sink = _kernel(lanes, chains), np.zeros((threads, 16), np.float32)
     with machine.threads(threads):

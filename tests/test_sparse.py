@@ -36,7 +36,7 @@ def _entries(values: np.ndarray, places: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("rows", "vectors", "copies"), [(1, 1, 4), (3, 2, 1), (5, 1, 2)])
 def test_gathered_tile(rows: int, vectors: int, copies: int, dtype: np.dtype) -> None:
     """Lists of every length beside a multiple of the copies; elements from `valid` on keep what they are, also where x is NaN."""
-    lanes = machine.isa().vector_bytes // dtype.itemsize
+    lanes = machine.lanes(dtype.itemsize)
     gather = sparse_simd.gathered_tile(GatherShape(rows, vectors, lanes, copies), dtype)
     run = numba.njit(lambda count, entries, x, y, valid: gather(count, entries, 2, x, 5, 90, y, 3, width + 1, valid))
     width, rng = vectors * lanes, np.random.default_rng(0)
@@ -62,7 +62,7 @@ def test_gathered_tile(rows: int, vectors: int, copies: int, dtype: np.dtype) ->
 @pytest.mark.parametrize(("rows", "vectors", "half"), [(1, 1, False), (3, 3, True), (2, 5, False)])
 def test_scattered_tile(rows: int, vectors: int, half: bool, dtype: np.dtype) -> None:
     """Entries of one place, and of places that overlap, add up; nothing else changes."""
-    lanes = max(2, machine.isa().vector_bytes // dtype.itemsize // (1 + half))
+    lanes = max(2, machine.lanes(dtype.itemsize) // (1 + half))
     scatter = sparse_simd.scattered_tile(rows, vectors, lanes, dtype)
     run = numba.njit(lambda count, entries, x, y: scatter(count, entries, 1, x, 2, 100, y, 4, 150))
     width, rng = vectors * lanes, np.random.default_rng(1)

@@ -56,10 +56,10 @@ _GATHER = 5.0  # vector multiply-adds per element of the columns
 def effort(c: Correlation, itemsize: int) -> float:
     """Return an estimate of the time in vector multiply-adds; infinite where this cannot serve."""
     columns = c.C * c.R * c.S
-    shape = tile_shape(columns, itemsize, widest=columns) if columns >= machine.isa().vector_bytes // itemsize else None
+    shape = tile_shape(columns, itemsize, widest=columns) if columns >= machine.lanes(itemsize) else None
     if shape is None or c.groups != 1 or c.N * c.P * c.Q == 0 or (c.y_h != c.Q * c.y_w and c.P > 1):
         return float("inf")
-    lanes = machine.isa().vector_bytes // itemsize
+    lanes = machine.lanes(itemsize)
     return c.N * c.P * c.Q * columns * (c.K / lanes / tile_speed(shape, itemsize) + _GATHER)
 
 

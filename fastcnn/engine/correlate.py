@@ -98,7 +98,7 @@ def geometry_of(
 def tile_effort(outputs: int, pixels: int) -> float:
     """Return the vector multiply-adds (float32) per term of the sums of `outputs` channels of `pixels`; narrow tiles count as slower."""
     shape = tile_shape(outputs, 4)
-    return pixels * -(-outputs // shape.block) * shape.block / (machine.isa().vector_bytes // 4) / tile_speed(shape, 4)
+    return pixels * -(-outputs // shape.block) * shape.block / machine.lanes(4) / tile_speed(shape, 4)
 
 
 def block_of(outputs: int, itemsize: int) -> int:

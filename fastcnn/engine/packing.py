@@ -21,9 +21,9 @@ def transposer(dtype: np.dtype) -> Kernel:
     Blocks of 16 x 16, 8 x 8 or 4 x 4 go through registers; the last block of a line overlaps the one before it, so that no remainder
     is left. Element by element this costs 6 cycles where blocks cost 0.6; those of 16 take whole lines of the cache.
     """
-    largest = 16 if machine.isa().vector_bytes // dtype.itemsize >= 16 else 8
+    largest = 16 if machine.lanes(dtype.itemsize) >= 16 else 8
     block16, block8, block4 = (shuffles.transpose_block(size, dtype) for size in (largest, 8, 4))
-    lanes = machine.isa().vector_bytes // dtype.itemsize
+    lanes = machine.lanes(dtype.itemsize)
     mix = shuffles.interleave(lanes, dtype)
 
     @kernel(specialisation=(largest, dtype.str))
@@ -71,7 +71,7 @@ def strided_copier(dtype: np.dtype) -> Kernel:
 
     Every second element goes through registers, in vectors of 16, 8 or 4, of which the last overlaps the one before it.
     """
-    largest = 16 if machine.isa().vector_bytes // dtype.itemsize >= 16 else 8
+    largest = 16 if machine.lanes(dtype.itemsize) >= 16 else 8
     pick16, pick8, pick4 = (shuffles.every_second(size, dtype) for size in (largest, 8, 4))
 
     @kernel(specialisation=(largest, dtype.str))

@@ -104,7 +104,7 @@ def suits(c: Correlation, swapped: bool, itemsize: int) -> bool:
         return False
     pixels, sums = c.N * c.P * c.Q, c.C * c.R * c.S
     waste = -(-width // shape.block) * shape.block / width
-    ours = waste * pixels * c.K * sums / (machine.isa().vector_bytes // itemsize) / (_SPEED * tile_speed(shape, itemsize))
+    ours = waste * pixels * c.K * sums / machine.lanes(itemsize) / (_SPEED * tile_speed(shape, itemsize))
     ours += pixels * (c.C * (_READ_PIXELS if c.x_w != 1 and c.x_c == 1 else _COPY * c.R / c.stride_h) + c.K * _WRITE_PIXELS * (c.y_w != 1))
     theirs = tile_effort(c.K, pixels) * sums * itemsize / 4 + filter_effort(sums * c.K) / 2
     theirs += pixels * (c.C * _READ_PLANES * (c.x_c != 1) + c.K * _WRITE_PLANES * (c.y_c != 1))
@@ -119,7 +119,7 @@ def _is_flat(c: Correlation) -> bool:
 
 def _shape(width: int, itemsize: int) -> TileShape | None:
     """Return the tile for lines of so many pixels; None for lines shorter than half a vector."""
-    return tile_shape(width, itemsize, widest=width) if width >= max(2, machine.isa().vector_bytes // itemsize // 2) else None
+    return tile_shape(width, itemsize, widest=width) if width >= max(2, machine.lanes(itemsize) // 2) else None
 
 
 def _cut(c: Correlation, swapped: bool, dtype: np.dtype) -> tuple[TileShape, Geometry]:

@@ -69,7 +69,7 @@ def suits(c: Correlation, itemsize: int) -> bool:
         return False
     if not _MIN_TAPS <= c.S <= _MAX_TAPS or c.C > _MAX_CHANNELS:
         return False
-    sums, lanes = c.C * c.R * c.S, machine.isa().vector_bytes // itemsize
+    sums, lanes = c.C * c.R * c.S, machine.lanes(itemsize)
     if sums * c.K * lanes * itemsize > _TOTAL_BYTES:
         return False
     ours = sums * c.K / lanes / _SPEED + c.S * c.C * (_COPY if c.x_w == 1 else _TRANSPOSE)
@@ -117,7 +117,7 @@ def _cut(c: Correlation, itemsize: int) -> Geometry:
 
 @functools.cache
 def _kernel(taps: int, dtype: np.dtype) -> Kernel:
-    lanes = machine.isa().vector_bytes // dtype.itemsize
+    lanes = machine.lanes(dtype.itemsize)
     height = max(1, min(_MAX_ROWS, (machine.isa().registers - 1) // taps - 1))  # sums, as many lines of x, and a vector of dy
     correlate = simd.correlation_tile(taps, height, lanes, dtype)
     copy_lines, copy_shifted = line_copier(dtype), _shifted_copier(taps, dtype)

@@ -60,7 +60,7 @@ def effort(c: Correlation) -> float:
     """Return an estimate of the time in vector multiply-adds."""
     pixels, taps = c.N * c.P * c.Q, c.R * c.S * c.C
     added = taps * (1.0 if c.stride_w == 1 else 2.5)  # per pixel
-    return pixels * (taps * c.K / (machine.isa().vector_bytes // 4) / 0.85 + added + 0.7 * c.K)
+    return pixels * (taps * c.K / machine.lanes(4) / 0.85 + added + 0.7 * c.K)
 
 
 def scattering(c: Correlation, dtype: np.dtype) -> Callable[..., None]:

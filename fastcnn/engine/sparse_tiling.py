@@ -42,7 +42,7 @@ def _tilings(R: int, reach: int, itemsize: int) -> Iterator[Tiling]:
     """Yield all tilings whose sums, one number and one operand fit into the registers."""
     level = machine.isa()
     registers = level.registers - 3
-    for lanes, share in ((level.vector_bytes // itemsize, 1.0), (level.vector_bytes // itemsize // 2, _HALF)):
+    for lanes, share in ((level.lanes(itemsize), 1.0), (level.lanes(itemsize) // 2, _HALF)):
         if lanes < 2:
             continue
         columns = -(-reach // lanes)
@@ -82,7 +82,7 @@ def block_tiling(R: int, S: int, C: int, itemsize: int) -> BlockTiling:
 def _block_tilings(R: int, S: int, C: int, itemsize: int) -> Iterator[BlockTiling]:
     """Yield all tilings whose tiles fit into the registers."""
     level = machine.isa()
-    full = level.vector_bytes // itemsize
+    full = level.lanes(itemsize)
     # A vector is loaded and stored as well: twice the time of its multiply-add, and more where it lies over the end of a line of the cache.
     for lanes, share in ((full, 2.2), (full // 2, 1.0), (full // 4, 0.8)):
         if lanes < 2:

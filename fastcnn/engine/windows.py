@@ -79,7 +79,7 @@ def strips() -> tuple[int, int, int]:
 
     Images of still fewer channels have no vectors.
     """
-    lanes = machine.isa().vector_bytes // 4
+    lanes = machine.lanes(4)
     return 4 * lanes, lanes, lanes // 2
 
 

@@ -32,7 +32,7 @@ class Streams:
         start = -block.ctypes.data % 4096
         self._memory = block[start : start + largest]
         self._memory[...] = 1  # pages that nobody has written are all one page of zeros
-        self._lanes = machine.isa().vector_bytes // 4
+        self._lanes = machine.lanes(4)
 
     def bandwidth(self, size: int, threads: int, copy: bool = False) -> float:
         """Return the best of a few samples in GB/s, where each thread works on `size` bytes; a copy counts both sides of it.

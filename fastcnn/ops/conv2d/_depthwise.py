@@ -151,7 +151,7 @@ def _shared_out(g: Geometry, multiple: int, threads: int) -> Geometry:
 
 def _lanes(size: int, itemsize: int) -> int:
     """Return the widest vector that `size` elements fill: the last one overlaps the one before it."""
-    lanes = machine.isa().vector_bytes // itemsize
+    lanes = machine.lanes(itemsize)
     while lanes > size:
         lanes //= 2
     return lanes
@@ -200,7 +200,7 @@ def _runs_tile(g: Geometry, itemsize: int, transposed: bool) -> Tile:
 
 
 def _planes_tile(g: Geometry, itemsize: int, transposed: bool) -> Tile:
-    lanes = machine.isa().vector_bytes // itemsize
+    lanes = machine.lanes(itemsize)
     phases = g.stride_w if transposed else 1
     while lanes > 4 and lanes * phases // 2 >= g.Q:
         lanes //= 2
@@ -291,7 +291,7 @@ def _runs_gradient_tile(g: Geometry, itemsize: int) -> Tile:
 
 def _planes_gradient_tile(g: Geometry, itemsize: int) -> Tile:
     level = machine.isa()
-    lanes = level.vector_bytes // itemsize
+    lanes = level.lanes(itemsize)
     while lanes > 4 and lanes // 2 >= g.Q:
         lanes //= 2
     cross = g.S if level.registers - 3 >= g.R * g.S + 4 else 1

@@ -280,7 +280,7 @@ def _kernel(m: int, shape: TileShape, dtype: np.dtype) -> Kernel:
 def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int, packed: bool = False) -> float:
     """Return an estimate of the time of a correlation with `pixels` (N, P, Q) of output, in full vector multiply-adds."""
     n, shape = m + TAPS - 1, tile_shape(K, itemsize)
-    width = machine.isa().vector_bytes // itemsize
+    width = machine.lanes(itemsize)
     C_padded, K_padded = -(-C // shape.lanes) * shape.lanes, -(-K // shape.block) * shape.block
     N, P, Q = pixels
     tiles = N * -(-P // m) * -(-Q // m)

@@ -247,7 +247,7 @@ def _storer(matrix: Matrix, lanes: int, dtype: np.dtype) -> Kernel:
 def effort(K: int, C: int, pixels: tuple[int, int, int], itemsize: int, m: int) -> float:
     """Return an estimate of the time of a gradient from `pixels` (N, P, Q) of dy, in full vector multiply-adds."""
     elements, (N, P, Q) = (m + TAPS - 1) ** 2, pixels
-    inputs, outputs, width = tile_shape(C, itemsize), tile_shape(K, itemsize), machine.isa().vector_bytes // itemsize
+    inputs, outputs, width = tile_shape(C, itemsize), tile_shape(K, itemsize), machine.lanes(itemsize)
     tiles = N * -(-P // m) * -(-Q // m)
     products = elements * (tile_effort(C, K) * tiles + _SUMS * -(-tiles // _BAND_TILES) * K * C / width)
     vectors = _vectors(C, inputs, width) + _vectors(K, outputs, width)

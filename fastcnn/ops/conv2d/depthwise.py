@@ -43,7 +43,7 @@ def refuses(problem: Conv2dProblem) -> str | None:
 def cost(problem: Conv2dProblem, direction: str, packed: bool = False) -> float:
     """Estimate a pass of the taps over the output, half of whose time goes to memory."""
     p = problem
-    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S / (machine.isa().vector_bytes // 4)
+    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S / machine.lanes(4)
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:

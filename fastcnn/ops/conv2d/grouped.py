@@ -32,7 +32,7 @@ def refuses(problem: Conv2dProblem) -> str | None:
 def cost(problem: Conv2dProblem, direction: str) -> float:
     """Estimate the pass of the taps, at about the speed of other convolutions."""
     p = problem
-    return 2.0 * p.N * p.P * p.Q * p.K * p.R * p.S * (p.C // p.groups) / (machine.isa().vector_bytes // 2)
+    return 1.0 * p.N * p.P * p.Q * p.K * p.R * p.S * (p.C // p.groups) / machine.lanes(4)
 
 
 def forward(problem: Conv2dProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:

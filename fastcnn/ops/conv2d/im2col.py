@@ -22,7 +22,7 @@ _COLUMN_BYTES = 4 * 2**20  # of columns at once: they stay in the last-level cac
 def cost(problem: Conv2dProblem, direction: str) -> float:
     """BLAS at two thirds of the peak, and columns, R * S times the image, written and read."""
     p = problem
-    products = p.N * p.P * p.Q * p.K * (p.C // p.groups) * p.R * p.S / (machine.isa().vector_bytes // 4) / 0.65
+    products = p.N * p.P * p.Q * p.K * (p.C // p.groups) * p.R * p.S / machine.lanes(4) / 0.65
     columns = p.N * p.P * p.Q * p.C * p.R * p.S
     return products + (2.0 if direction == "forward" else 5.0) * columns + 50_000.0
 

@@ -29,7 +29,7 @@ def cost(problem: LinearProblem, direction: str) -> float:
     if N == 1:
         products, copies = I * O * (0.2 if direction != "backward_weight" else 4.0), 0.0
     else:
-        products, copies = N * I * O / (machine.isa().vector_bytes // 4) / 0.85, _PER_WEIGHT[direction] * I * O
+        products, copies = N * I * O / machine.lanes(4) / 0.85, _PER_WEIGHT[direction] * I * O
     return (1 if alone else 2) * products + copies + spinning
 
 

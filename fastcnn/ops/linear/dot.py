@@ -24,7 +24,7 @@ def refuses(problem: LinearProblem) -> str | None:
     """Vectors want something to multiply."""
     if 0 in problem:
         return "there is nothing to multiply"
-    if _UNROLLED * machine.isa().vector_bytes // 4 > problem.I:
+    if _UNROLLED * machine.lanes(4) > problem.I:
         return "rows are shorter than the vectors of a sum"
     return machine.tiles_available()
 
@@ -32,7 +32,7 @@ def refuses(problem: LinearProblem) -> str | None:
 def cost(problem: LinearProblem, direction: str) -> float:
     """Vectors are read for every multiply-add, twice as many where sums of one vector's width begin anew with each row of the batch."""
     N, I, O = problem
-    return ((1.9 if direction == "forward" else 4.5) * N / (machine.isa().vector_bytes // 4) + 0.05) * I * O
+    return ((1.9 if direction == "forward" else 4.5) * N / machine.lanes(4) + 0.05) * I * O
 
 
 def forward(problem: LinearProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, y: np.ndarray) -> None:
@@ -65,7 +65,7 @@ def _backward_input(p: LinearProblem, dtype: np.dtype, threads: int) -> Callable
 
 
 def _lanes(dtype: np.dtype) -> int:
-    return machine.isa().vector_bytes // dtype.itemsize
+    return machine.lanes(dtype.itemsize)
 
 
 def _width(dtype: np.dtype) -> int:
