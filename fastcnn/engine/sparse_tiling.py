@@ -8,7 +8,11 @@ from typing import NamedTuple
 from .. import machine
 from .sparse_simd import GatherShape
 
-_HALF = 0.6  # the cost of half a vector, in vectors: half the work on some CPUs, as much of it on others
+# Measured, by the bytes of a whole vector. Where that is 64, half of it is half the work on some CPUs (Zen 4), as much of it on others.
+_HALF = {64: 0.6, 32: 0.9, 16: 0.9}  # the cost of half a vector as an operand of a multiply-add, in vectors
+# The costs of a vector, of half and of a quarter of one, loaded and stored as well, in multiply-adds of a whole one: a store a cycle where
+# there are two multiply-adds, however many bytes it has up to 32; and 64 bytes, if not aligned, lie over the end of a line of the cache.
+_STORED = {64: (2.2, 1.0, 0.8), 32: (2.2, 2.0, 1.8), 16: (2.2, 2.0, 1.8)}
 _ENTRY = 1.5  # vectors that reading a number and its place, and broadcasting it, costs
 _MOST_ROWS = 7  # each has a pointer of its own in the inner loop
 _ENOUGH_SUMS = 8  # that hide the latency of a multiply-add: 4 cycles, two of them at a time
@@ -42,7 +46,7 @@ def _tilings(R: int, reach: int, itemsize: int) -> Iterator[Tiling]:
     """Yield all tilings whose sums, one number and one operand fit into the registers."""
     level = machine.isa()
     registers = level.registers - 3
-    for lanes, share in ((level.lanes(itemsize), 1.0), (level.lanes(itemsize) // 2, _HALF)):
+    for lanes, share in ((level.lanes(itemsize), 1.0), (level.lanes(itemsize) // 2, _HALF[level.vector_bytes])):
         if lanes < 2:
             continue
         columns = -(-reach // lanes)
@@ -82,10 +86,8 @@ def block_tiling(R: int, S: int, C: int, itemsize: int) -> BlockTiling:
 def _block_tilings(R: int, S: int, C: int, itemsize: int) -> Iterator[BlockTiling]:
     """Yield all tilings whose tiles fit into the registers."""
     level = machine.isa()
-    full = level.lanes(itemsize)
-    # A vector is loaded and stored as well: twice the time of its multiply-add, and more where it lies over the end of a line of the cache.
-    for lanes, share in ((full, 2.2), (full // 2, 1.0), (full // 4, 0.8)):
-        if lanes < 2:
+    for part, share in enumerate(_STORED[level.vector_bytes]):
+        if (lanes := level.lanes(itemsize) >> part) < 2:
             continue
         whole = -(-C // lanes)
         for rows in (rows for rows in range(1, min(R, _MOST_ROWS) + 1) if R % rows == 0):
