@@ -30,12 +30,12 @@ def test_a_training_never_wakes_the_threads_of_blas(
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
 def test_scalar_products_serve_single_rows(direction: str) -> None:
-    """They read the weight once, as it lies, and no thread of BLAS spins behind them."""
+    """They read the weight once, as it lies, and no thread of BLAS spins behind them; with a single thread none does anyway."""
     if machine.tiles_available():
         pytest.skip(str(machine.tiles_available()))
     for problem in (LinearProblem(1, 800, 256), LinearProblem(1, 25088, 4096)):
         name = OPERATION.candidates(problem, direction, "high")[0][0]
-        assert name == "dot" or (name == "rows" and machine.isa().vector_bytes < 64)
+        assert name == "dot" or (name == "rows" and machine.isa().vector_bytes < 64) or (name == "blas" and machine.get_threads() == 1)
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward_input"])
