@@ -2,7 +2,8 @@
 
 A job owns a run of blocks of output channels, small enough for its gradient to stay in the L2 cache, and a run of units (a band of an
 image's rows, or a piece of a long line). Where jobs share output channels each has a gradient of its own, and these are summed in order:
-the same bits for the same number of threads. Within a unit x and dy stay in L2 while every kernel row reads them.
+the same bits for the same number of threads. Within a unit x and dy stay in L2 while every kernel row reads them; a copy of dy holds block
+after block of channels, so that the one which all tiles of x meet is contiguous and stays in L1.
 """
 
 from __future__ import annotations
@@ -57,13 +58,14 @@ class Geometry(NamedTuple):
     splits: int  # runs of these
     x_pixel: int  # elements from pixel to pixel of a copy of x
     x_in_place: int  # 1: tiles read x itself
-    y_in_place: int  # 1: tiles read dy itself
+    y_in_place: int  # 1: tiles read dy itself, not a copy that holds the pixels of one block of channels after another
     swapped: int  # 1: x is dy and dy is x; the gradient is not transposed
 
 
 GEOMETRY = np.dtype([(name, np.int64) for name in Geometry._fields])
 _BUFFER_BYTES = 192 * 1024  # of x, and as much of dy; best of 64-512 KiB on 56 x 56 and 28 x 28 maps
 _GRADIENT_BYTES = 640 * 1024  # of a job's gradient
+_FEW_TILES = 16  # that read the same block of dy: fewer are not worth a copy
 
 
 def weight_gradient(c: Correlation, dtype: np.dtype) -> Callable[..., None]:
@@ -137,10 +139,13 @@ def _cut(c: Correlation, shape: TileShape, itemsize: int, swapped: bool) -> Geom
     x_thrashes, y_thrashes = (stride * itemsize % 2048 == 0 for stride in (c.x_w, c.y_w))
     x_pixel = c.C + (64 // itemsize if c.R == c.S == 1 and c.C * itemsize % 1024 == 0 else 0)
     x_in_place = inside and ((c.x_c == 1 and c.x_w == c.C) or c.S == c.R == 1) and not (c.S == 1 and c.x_c == 1 and x_thrashes)
+    # In dy itself the pixels of a block are as far from each other as all channels are many; in a copy they are neighbours.
+    scattered = c.y_w != shape.block and c.R * -(-c.S * c.C // shape.height) >= _FEW_TILES
+    y_in_place = c.y_c == 1 and c.K % shape.block == 0 and not y_thrashes and not scattered
     return Geometry(
         c.C, c.H, c.W, c.x_first, c.x_n, c.x_c, c.x_h, c.x_w, c.K, c.R, c.S, c.stride_h, c.stride_w, c.top, c.left, c.P, c.Q,
         c.y_n, c.y_c, c.y_h, c.y_w, c.groups, rows, bands, width, chunks, units, parts, blocks, splits,
-        x_pixel, int(x_in_place), int(c.y_c == 1 and c.K % shape.block == 0 and not y_thrashes), int(swapped),
+        x_pixel, int(x_in_place), int(y_in_place), int(swapped),
     )  # fmt: skip
 
 
@@ -187,12 +192,17 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                 pack_rows(x, x_image, g.x_c, g.x_h, g.x_w, g.H, g.W, g.C, h, w, image, needed, columns, g.x_pixel)
             y_image = n * g.y_n + (group * g.K + k_first) * g.y_c
             if g.y_in_place:
-                errors, y_origin, y_row, y_pixel = dy, y_image + first * g.y_h + q0 * g.y_w, g.y_h, g.y_w
+                errors, y_origin, y_k, y_row, y_pixel = dy, y_image + first * g.y_h + q0 * g.y_w, 1, g.y_h, g.y_w
             else:
-                errors, y_origin, y_row, y_pixel = y_buffer, 0, width * k_width, k_width
-                pack_rows(dy, y_image, g.y_c, g.y_h, g.y_w, g.P, g.Q, valid, first, q0, errors, rows, width, k_width)
+                errors, y_origin, y_k, y_row, y_pixel = y_buffer, 0, rows * width, width * block, block
+                for k in range(0, k_width, block):
+                    pack_rows(
+                        dy, y_image + k * g.y_c, g.y_c, g.y_h, g.y_w, g.P, g.Q, min(block, valid - k), first, q0,
+                        errors[k * y_k :], rows, width, block,
+                    )  # fmt: skip
             # Bounds. The last row read is (rows - 1) * stride_h + r, r < R, its last element (width - 1) * stride_w * C + S * C - 1: within
-            # the buffer, or within x by `inside`. dy is read, and the gradient written, in whole blocks.
+            # the buffer, or within x by `inside`. dy is read, and the gradient written, in whole blocks: of the copy, which has k_width
+            # channels, block k / block begins at k * rows * width.
             for r in range(g.R):
                 for k in range(0, k_width, block):
                     m = 0
@@ -201,7 +211,7 @@ def _kernel(shape: TileShape, dtype: np.dtype) -> Kernel:
                         out = origin_g + (r * reach + m) * pitch_g + k
                         tile(
                             tall, image, origin + r * pitch + m * x_m, x_m, g.stride_h * pitch, g.stride_w * pixel,
-                            errors, y_origin + k, y_row, y_pixel, start, 0 if fresh else out, 0 if fresh else pitch_g, 0,
+                            errors, y_origin + k * y_k, y_row, y_pixel, start, 0 if fresh else out, 0 if fresh else pitch_g, 0,
                             gradient, out, pitch_g, rows, width,
                         )  # fmt: skip
                         m += tall
