@@ -189,7 +189,8 @@ def test_it_is_measured_once(measured: list[int | None]) -> None:
     assert roofline(again=True).machine["cpu"] == "measurement 2"
     assert roofline().machine["cpu"] == "measurement 2"
     roofline(1)
-    assert measured == [None, None, 1], "another number of threads has a roofline of its own"
+    others = [1] if machine.max_threads() > 1 else []
+    assert measured == [None, None, *others], "another number of threads has a roofline of its own"
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe", b'{"format": 1}', b"null"])

@@ -96,8 +96,15 @@ def _dask_workers(client: Any, jobs: int | None) -> Workers:
     cores: dict[str, int] = client.run(machine.usable_cores)
     hosts = [address.rpartition(":")[0] for address in cores]
     sharing = {host: sum(slots.get(address, 1) for address in cores if address.rpartition(":")[0] == host) for host in hosts}
-    least = min(cores[address] // sharing[host] for address, host in zip(cores, hosts, strict=True))
-    return Workers("dask", jobs or sum(slots.values()), max(least, 1), client)
+    limits: dict[str, str | None] = client.run(machine.setting, "NUMBA_NUM_THREADS")
+    least = min(_share(cores[address], sharing[host], limits.get(address)) for address, host in zip(cores, hosts, strict=True))
+    return Workers("dask", jobs or sum(slots.values()), least, client)
+
+
+def _share(cores: int, trials: int, limit: str | None) -> int:
+    """Return how many threads a trial has: its share of the cores, and no more than NUMBA_NUM_THREADS allows the process it runs in."""
+    share = max(cores // trials, 1)
+    return min(share, max(int(limit), 1)) if limit and limit.isdecimal() else share
 
 
 def run(place: Workers, calls: Sequence[Callable[..., Any]], threads: int, data: Sequence[Any]) -> Iterator[tuple[int, Any]]:

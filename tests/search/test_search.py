@@ -52,6 +52,12 @@ def test_workers_have_their_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) 
     assert [engines.workers("loky", jobs)[1:3] for jobs in (None, 4, 7)] == [(6, 1), (4, 1), (7, 1)]
 
 
+def test_dask_workers_have_no_more_threads_than_they_may() -> None:
+    """They are started by others, and with NUMBA_NUM_THREADS=1 every trial would fail that asks for two."""
+    limits = [(6, 2, None), (6, 2, "1"), (6, 2, "16"), (6, 2, "0"), (6, 2, "many"), (2, 4, None)]
+    assert [engines._share(*case) for case in limits] == [3, 1, 3, 1, 3, 1]
+
+
 def test_a_trial_that_fails_tells_why_and_the_others_go_on() -> None:
     raised, nan, scoreless, no_json, good = search(picky, GRID[:5], jobs=2, backend="threading")
     assert raised.error is not None
