@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 
+from fastcnn import machine
 from fastcnn.cli import main
 from fastcnn.search import best, engines, grid, search
 from tests.search.objectives import deadly, parabola, picky
@@ -56,6 +57,26 @@ def test_dask_workers_have_no_more_threads_than_they_may() -> None:
     """They are started by others, and with NUMBA_NUM_THREADS=1 every trial would fail that asks for two."""
     limits = [(6, 2, None), (6, 2, "1"), (6, 2, "16"), (6, 2, "0"), (6, 2, "many"), (2, 4, None)]
     assert [engines._share(*case) for case in limits] == [3, 1, 3, 1, 3, 1]
+    pytest.importorskip("distributed", reason="Dask is not installed (extra 'dask')")
+
+    class Cluster:
+        """Two machines of six cores, a worker of two threads on each."""
+
+        def __init__(self, *limits: str | None) -> None:
+            self.limits = limits
+
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            assert count == 1
+
+        def nthreads(self) -> dict[str, int]:
+            return {"tcp://a:1": 2, "tcp://b:1": 2}
+
+        def run(self, function: Any, *arguments: str) -> dict[str, Any]:
+            answers = self.limits if (function, arguments) == (machine.setting, ("NUMBA_NUM_THREADS",)) else (6, 6)
+            return dict(zip(self.nthreads(), answers, strict=True))
+
+    for said, threads in [((None, None), 3), (("2", None), 2), ((None, "1"), 1)]:
+        assert engines._dask_workers(Cluster(*said), None)[:3] == ("dask", 4, threads)
 
 
 def test_a_trial_that_fails_tells_why_and_the_others_go_on() -> None:
