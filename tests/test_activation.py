@@ -115,11 +115,28 @@ def test_what_is_no_array_or_of_another_kind_is_refused(name: str) -> None:
                 forward(x, **{**rest, key: wrong})
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("algorithm", ["direct", "reference"])
+def test_odd_numbers(dtype: type, algorithm: str) -> None:
+    """A limit that is NaN makes all NaN; 0 stays 0 where the slope below it has no bound."""
+    x = np.array([-3, -0.5, -0.0, 0, 0.5, 3] * 7, dtype)
+    for low, high in ((math.nan, 1.0), (-1.0, math.nan), (math.nan, math.nan)):
+        assert np.isnan(F.hardtanh(x, low, high, algorithm=algorithm)).all()
+    np.testing.assert_array_equal(F.hardtanh(x, -math.inf, math.inf, algorithm=algorithm), x)
+    for name in ("elu", "celu"):
+        for alpha in (math.inf, -math.inf, math.nan):
+            y = getattr(F, name)(x, alpha, algorithm=algorithm)
+            np.testing.assert_array_equal(y[x >= 0], x[x >= 0])
+            assert not np.isfinite(y[x < 0]).any()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda x: F.hardtanh(x, 1.0, -1.0), "hardtanh: min_val cannot be greater than max_val"),
         (lambda x: F.celu_backward(x, x, 0.0), "celu_backward: alpha cannot be 0 for CELU"),
+        (lambda x: F.celu(x, -1e-300), "celu: 1 / alpha cannot be converted to type float32 without overflow; got an alpha of -1e-300"),
+        (lambda x: F.celu(x.astype(np.float64), 1e-320), "celu: 1 / alpha cannot be converted to type float64 without overflow"),
         (lambda x: F.softshrink(x, -0.5), r"softshrink: lambda must be in range \[0, .* for input dtype float32, but found -0.5"),
         (lambda x: F.gelu(x, "exact"), "gelu: approximate argument must be either none or tanh; got 'exact'"),
     ],

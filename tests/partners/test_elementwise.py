@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import fastcnn.functional as F
 from fastcnn.ops.activation import ACTIVATIONS
+from fastcnn.ops.activation._table import Number
 from partners import opinfo
 
 torch = opinfo.torch
@@ -28,6 +31,44 @@ def _full(name: str) -> str:
 def test_activations(name: str) -> None:
     limits = opinfo.LIMITS | ({torch.float64: 1e-7} if name == "hardsigmoid" else {})  # PyTorch divides by 6 in float32
     opinfo.check(_full(name), getattr(F, name), getattr(F, f"{name}_backward"), COUNTS[name], limits=limits)
+
+
+_NUMBERS = (
+    0.0, -0.5, 1.0, 2.0, -3.0, 20.0, -20.0, 1e-40, 1e-38, 1e-300, -1e-300, 3.4e38, 1e300, -1e300, math.inf, -math.inf, math.nan
+)  # fmt: skip
+_VALUES = (0.0, -0.0, 0.5, 1.0, 3.0, 20.0, 100.0, 1e-40, 1e38, math.inf, math.nan)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_odd_numbers_of_activations(name: str, dtype: type) -> None:
+    """Every combination of odd parameters gives on odd values what PyTorch gives, or is refused as there."""
+    function = getattr(torch.nn.functional, name, None) or getattr(torch, name)
+    x = np.concatenate([_VALUES, np.negative(_VALUES), np.linspace(-4, 4, 23)]).astype(dtype)
+    asked, refused = 0, 0
+    parameters = ACTIVATIONS[name].parameters
+    for numbers in itertools.product(*(_NUMBERS if isinstance(p, Number) else p.words for p in parameters)):
+        named = {p.name: number for p, number in zip(parameters, numbers, strict=True)}
+        if name == "softplus" and not named["threshold"] <= 80:  # there PyTorch's exponential overflows
+            continue
+        asked += 1
+        if any(float(np.finfo(dtype).max) < abs(number) < math.inf for number in numbers if isinstance(number, float)):
+            with pytest.raises(ValueError, match=rf"^{name}: "):  # there only if it is the first that PyTorch looks at
+                getattr(F, name)(x, **named)
+            refused += 1
+            continue
+        try:
+            want = function(torch.from_numpy(x), **named).numpy()
+        except (RuntimeError, ValueError, ZeroDivisionError):
+            with pytest.raises(ValueError, match=rf"^{name}: "):
+                getattr(F, name)(x, **named)
+            refused += 1
+            continue
+        got, finite = getattr(F, name)(x, **named), np.isfinite(want)
+        np.testing.assert_array_equal(np.where(finite, 0, got), np.where(finite, 0, want), err_msg=f"{named}")
+        allowed = np.abs(want[finite]).max(initial=1e-30) * (1e-5 if dtype is np.float32 else 1e-7)
+        assert np.abs(got[finite].astype(np.float64) - want[finite]).max(initial=0) <= allowed, named
+    assert asked > refused
 
 
 @pytest.mark.parametrize("name", ["gelu", "hardtanh", "softshrink"])

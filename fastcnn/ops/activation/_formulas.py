@@ -21,7 +21,7 @@ def _celu(T: Any, f: Elementary) -> Pair:
 
     def value(x, a, b):
         negative = a * expm1(x / a)
-        return x if x > T(0) else negative
+        return x if x >= T(0) else negative  # 0 stays, whatever a is
 
     def pull(dy, x, a, b):
         negative = dy * exp(x / a)
@@ -35,7 +35,7 @@ def _elu(T: Any, f: Elementary) -> Pair:
 
     def value(x, a, b):
         negative = a * expm1(x)
-        return x if x > T(0) else negative
+        return x if x >= T(0) else negative  # 0 stays, whatever a is
 
     def pull(dy, x, a, b):
         negative = dy * (a * exp(x))
@@ -136,7 +136,8 @@ def _hardswish(T: Any, f: Elementary) -> Pair:
 
 def _hardtanh(T: Any, f: Elementary) -> Pair:
     def value(x, a, b):
-        return a if x < a else (b if x > b else x)
+        lifted = a if (x < a) | (a != a) else x  # a limit that is NaN makes all results NaN, as in torch
+        return b if (lifted > b) | (b != b) else lifted
 
     def pull(dy, x, a, b):
         return T(0) if x <= a or x >= b else dy

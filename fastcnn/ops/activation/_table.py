@@ -48,8 +48,12 @@ def _no_range(_: Any, low: float, high: float) -> str | None:
     return f"min_val cannot be greater than max_val; got {low} and {high}" if low > high else None
 
 
-def _no_alpha(_: Any, alpha: float) -> str | None:
-    return "alpha cannot be 0 for CELU" if alpha == 0 else None
+def _no_alpha(dtype: np.dtype, alpha: float) -> str | None:
+    if alpha == 0:
+        return "alpha cannot be 0 for CELU"
+    if abs(1 / alpha) > float(np.finfo(dtype).max):  # alpha itself may be rounded to 0, and 0 / 0 is NaN
+        return f"1 / alpha cannot be converted to type {dtype} without overflow; got an alpha of {alpha:g}"
+    return None
 
 
 def _no_lambda(dtype: np.dtype, lambd: float) -> str | None:
@@ -67,7 +71,7 @@ def overflow(dtype: np.dtype, *numbers: float) -> str | None:
 ACTIVATIONS = {
     "celu": Activation(
         "max(0, x) + min(0, alpha (exp(x / alpha) - 1))",
-        (Number("alpha", 1.0, "not 0"),),
+        (Number("alpha", 1.0, "not 0, nor so small that 1 / alpha overflows"),),
         _no_alpha,
         'J. T. Barron, "Continuously Differentiable Exponential Linear Units", 2017.',
     ),

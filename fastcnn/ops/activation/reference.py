@@ -45,8 +45,8 @@ def _where(condition: Any, one: Any, other: Any) -> np.ndarray:
 
 # (f(x), f'(x)) with the parameters a and b
 DEFINITIONS = {
-    "celu": (lambda x, a, b: _where(x > 0, x, a * np.expm1(x / a)), lambda x, a, b: _where(x > 0, 1, np.exp(x / a))),
-    "elu": (lambda x, a, b: _where(x > 0, x, a * np.expm1(x)), lambda x, a, b: _where(x > 0, 1, a * np.exp(x))),
+    "celu": (lambda x, a, b: _where(x >= 0, x, a * np.expm1(x / a)), lambda x, a, b: _where(x > 0, 1, np.exp(x / a))),
+    "elu": (lambda x, a, b: _where(x >= 0, x, a * np.expm1(x)), lambda x, a, b: _where(x > 0, 1, a * np.exp(x))),
     "gelu": (
         lambda x, a, b: x * _normal(x),
         lambda x, a, b: _normal(x) + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi),
