@@ -64,6 +64,8 @@ def test_a_validation_split_leaves_the_test_images_alone() -> None:
 def test_one_hot_flat_and_normal() -> None:
     np.testing.assert_array_equal(data.one_hot(np.array([1, 0, 3], np.uint8), 5), np.eye(5, dtype=np.float32)[[1, 0, 3]])
     assert data.one_hot(np.zeros(0, int)).shape == (0, 0)
+    for kind in "bBhHiIqQ":
+        np.testing.assert_array_equal(data.one_hot(np.array([2, 0], kind)), np.eye(3, dtype=np.float32)[[2, 0]])
     np.testing.assert_array_equal(data.flatten(IMAGES[:, None]), IMAGES.reshape(200, 20))
     x = data.normalise(IMAGES)
     assert (x.shape, x.dtype) == ((200, 1, 4, 5), np.float32)
@@ -81,6 +83,8 @@ def test_moments_are_numpys(per: str, dtype: Any) -> None:
     exact = images.astype(np.float64)
     np.testing.assert_allclose(mean, exact.mean(axes, keepdims=per != "all")[0] if per != "all" else exact.mean(), rtol=1e-12)
     expected = exact.std(axes, keepdims=per != "all")[0] if per != "all" else exact.std()
+    if per != "all":
+        assert all(moment.flags.c_contiguous for moment in data.moments(np.asfortranarray(images), per))
     np.testing.assert_allclose(deviation, np.where(expected == 0, 1, expected), rtol=1e-9)
     x = data.standardise(images, mean, deviation)
     np.testing.assert_allclose(x, (exact - mean) / deviation, rtol=1e-5, atol=1e-5)
@@ -210,6 +214,18 @@ def test_evaluation_of_samples() -> None:
     assert evaluate(net, IMAGES, LABELS, 100.0, 70.0, samples=1000) == evaluate(net, IMAGES, LABELS, 100.0, 70.0) == right.mean()
     with pytest.raises(ValueError, match="samples must be"):
         evaluate(net, IMAGES, LABELS, 100.0, 70.0, samples=0)
+
+
+def test_a_view_of_more_images_than_the_memory_is_refused_before_it_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, wide = Sequential(Flatten(), Linear(20, 10, rng=0)), np.broadcast_to(np.uint8(1), (12, 8, 2**45))
+    with pytest.raises(ValueError, match=r"^evaluate: images of shape .* would take"):
+        evaluate(net, wide, LABELS[:12], 100.0, 70.0, samples=5)
+    with pytest.raises(ValueError, match=r"^predict: images of shape .* would take"):
+        predict(net, wide, 100.0, 70.0)
+    monkeypatch.setattr("fastcnn.machine.memory_bytes", lambda: 2 * IMAGES.nbytes)
+    with pytest.raises(ValueError, match=r"^predict: a batch of inputs of shape .* would take"):
+        predict(net, IMAGES, 100.0, 70.0)
+    assert predict(net, IMAGES, 100.0, 70.0, batch_size=10).shape == (len(IMAGES), 10)
 
 
 def test_running_average() -> None:

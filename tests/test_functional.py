@@ -162,6 +162,26 @@ def test_instance_norm_moves_the_running_moments() -> None:
         F.instance_norm(x, np.broadcast_to(mean, 2), np.broadcast_to(var, 2))
 
 
+class _Proud(np.ndarray):
+    """A subclass whose own arithmetic must not be used."""
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a subclass reached a computation")
+
+
+@pytest.mark.parametrize("name", ["instance_norm", "batch_norm"])
+def test_running_moments_may_be_of_a_subclass_or_in_foreign_byte_order(name: str) -> None:
+    x = np.random.default_rng(5).standard_normal((3, 2, 7))
+    forward = F.instance_norm if name == "instance_norm" else lambda *arrays: F.batch_norm(*arrays, training=True)
+    mean, var = np.zeros(2), np.ones(2)
+    y = forward(x, mean, var)
+    for form in (lambda a: a.view(_Proud), lambda a: a.astype(a.dtype.newbyteorder())):
+        own, other = form(np.zeros(2)), form(np.ones(2))
+        np.testing.assert_array_equal(forward(x, own, other), y)
+        assert np.asarray(own).tolist() == mean.tolist()
+        assert np.asarray(other).tolist() == var.tolist()
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 20])
 @pytest.mark.parametrize("shape", [(2, 6, 3), (1, 4, 2, 3), (0, 3, 2)])
 def test_local_response_norm(shape: tuple[int, ...], size: int) -> None:

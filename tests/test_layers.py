@@ -213,6 +213,8 @@ def test_backward_before_forward() -> None:
         (lambda: Conv2d(1, 1, 3)(np.zeros((3, 3))), r"Conv2d: input must be \(N, C, H, W\)"),
         (lambda: Conv2d(1, 1, 3)(np.zeros((1, 2, 5, 5), np.float32)), "to have 1 channels, but got 2"),
         (lambda: Linear(2, 0), "Linear: out_features"),
+        (lambda: Flatten()(np.zeros((2, 3), object)), "Flatten: input must be numbers; got dtype object"),
+        (lambda: Flatten()(np.zeros((1, 2, 3, 4), "S4")), r"Flatten: input must be numbers; got dtype \|S4"),
         (lambda: Dropout(1.5), "Dropout: p must be between 0 and 1"),
         (lambda: Dropout2d(-0.5), "Dropout2d: p must be between 0 and 1"),
         (lambda: activation.ELU("1"), "ELU: alpha must be a float"),

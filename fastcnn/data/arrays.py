@@ -49,7 +49,7 @@ def one_hot(labels: np.ndarray, classes: int | None = None) -> np.ndarray:
     y = checks.array(op, "labels", labels, "N", None)
     if y.dtype.kind not in "iu":
         raise TypeError(f"{op}: labels must be integers; got dtype {y.dtype}")
-    count = int(y.max(initial=-1)) + 1 if classes is None else window.integer(op, "classes", classes, 1)
+    count = (int(y.max()) + 1 if y.size else 0) if classes is None else window.integer(op, "classes", classes, 1)
     outside = np.flatnonzero((y < 0) | (y >= count))
     if outside.size:
         raise ValueError(f"{op}: labels must lie between 0 and {count - 1}; got {y[outside[0]]} at position {outside[0]}")
@@ -142,7 +142,7 @@ def moments(images: np.ndarray, per: str = "all") -> tuple[Any, Any]:
         return float(mean), math.sqrt(float(variance)) or 1.0
     deviation = np.sqrt(variance)
     deviation[deviation == 0] = 1
-    return mean, deviation
+    return np.ascontiguousarray(mean), np.ascontiguousarray(deviation)  # NumPy's means have the memory order of the images
 
 
 def standardise(images: np.ndarray, mean: Any, deviation: Any) -> np.ndarray:

@@ -129,7 +129,7 @@ def instance_norm(
         checks.changeable(op, name, value)
     of = math.prod(x.shape[2:]), x.shape[1]
     if running_mean is not None and x.size:
-        _update(x.reshape(-1, *of[::-1]), momentum, running_mean, running_var)
+        _update(x.reshape(-1, *of[::-1]), momentum, np.asarray(running_mean), np.asarray(running_var))  # without a subclass's arithmetic
     return normalize_rows(op, x, of, _of_pixels(x, scale), _of_pixels(x, shift), eps, "auto")
 
 

@@ -83,6 +83,8 @@ class Flatten(Layer):
         if plan is not None:
             return plan(pixels), (x.shape, True)
         x = checks.array("Flatten", "input", x, None, None)
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"Flatten: input must be numbers; got dtype {x.dtype}")
         if x.ndim == 0:
             raise ValueError("Flatten: input must have a batch axis; got a single number")
         n, features = len(x), math.prod(x.shape[1:])

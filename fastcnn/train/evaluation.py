@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import window
+from .. import checks, window
 from ..data.arrays import checked_moments
 from ..data.split import part
 from ..layers import Layer, prepare
@@ -64,6 +64,7 @@ def predict(
     check_shifts("predict", shifts)
     shape = images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:])
     mean, deviation = checked_moments("predict", mean, deviation, shape) if images.dtype == np.uint8 else (0.0, 1.0)
+    checks.require_memory("predict", "a batch of inputs", (min(batch_size, len(images)), *shape), 4)
     return _outputs(prepare(model, precision), images, mean, deviation, batch_size, shifts)
 
 
@@ -221,6 +222,8 @@ def checked_images(operation: str, images: Any) -> np.ndarray:
     if images.ndim not in ranks or images.size == 0:
         expected = "(N, H, W) or (N, C, H, W)" if len(ranks) == 2 else "(N, C, H, W) (add the channel: images[:, None])"
         raise ValueError(f"{operation}: {images.dtype} images must be {expected}, and not empty; got shape {images.shape}")
+    if not images.flags.c_contiguous:
+        checks.require_memory(operation, "images", images.shape, images.itemsize)  # a broadcast view may stand for more than fits
     return images
 
 
