@@ -409,11 +409,33 @@ def test_data_is_refused() -> None:
         small().fit(np.full((12, 5), 1e300) * (y[:, None] - 1), y)
     with pytest.raises(NotFittedError, match="not fitted yet"):
         small().predict(images)
+    with pytest.raises(ValueError, match=r"^CNNClassifier: Complex data not supported; X has dtype complex64$"):
+        small().fit(images.astype(np.complex64), y)
+    with pytest.raises(ValueError, match=r"^CNNClassifier: X of shape .* would take"):
+        small().fit(np.broadcast_to(np.uint8(1), (12, 8, 2**45)), y)
     fitted = small(warm_start=True).fit(images, y)
     with pytest.raises(ValueError, match=r"images of X must be \(1, 8, 8\) as in fit; got \(1, 4, 16\)$"):
         fitted.predict(images.reshape(12, 4, 16))
     with pytest.raises(ValueError, match=r"y must be of the classes \[0 1 2\] of the first call; got \[9\]$"):
         fitted.fit(images, np.where(y == 1, 9, y))
+
+
+def test_a_network_that_has_lost_its_way_predicts_nothing() -> None:
+    """Its outputs are beyond float32: of NaN the first class is the largest, which says nothing of X."""
+    images, y = bars(12)
+    lost = small(max_iter=1, learning_rate_init=2**70, early_stopping=True, model="two-layer-net").fit(images, y)
+    with pytest.raises(ValueError, match=r"^CNNClassifier: outputs for X are not finite; a lower learning_rate_init in fit"):
+        lost.predict(images)
+
+
+def test_outputs_that_are_far_apart_are_certain() -> None:
+    """Differences of logits may be beyond float32."""
+    images, y = bars(12)
+    fitted = small(max_iter=1).fit(images, y)
+    apart = Linear(64, 3, rng=0, init="zeros")
+    apart.params["bias"][:] = -3e38, 3e38, 0
+    fitted.model_ = Sequential(Flatten(), apart)
+    np.testing.assert_array_equal(fitted.predict_proba(images), np.tile(np.float32([0, 1, 0]), (12, 1)))
 
 
 def test_partial_fit_refuses() -> None:

@@ -210,7 +210,12 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         require_shape(arrived, self.image_shape_)
         with machine.threads(checked_threads(self.threads)):
             logits = train.predict(self.model_, self._scaling.inputs(rows, self.image_shape_), precision=self.precision)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
+        if not np.isfinite(logits).all():
+            raise ValueError(
+                "CNNClassifier: outputs for X are not finite; a lower learning_rate_init in fit, or smaller numbers in X, may help"
+            )
+        logits = logits.astype(np.float64)  # of which differences may be beyond float32
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def predict(self, X: Any) -> np.ndarray:

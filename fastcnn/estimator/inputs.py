@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import window
+from .. import checks, window
 
 Shape = tuple[int, int, int]
 
@@ -72,6 +72,10 @@ def validated(estimator: Any, *arrays: Any, reset: bool) -> Any:
 
 def flattened(X: Any) -> tuple[Any, Shape | None]:
     """Return images (N, H, W) or (N, C, H, W) as rows (N, features), with their shape (C, H, W); anything else as it is, with None."""
+    if getattr(getattr(X, "dtype", None), "kind", "") == "c":  # scikit-learn would print the array
+        raise ValueError(f"CNNClassifier: Complex data not supported; X has dtype {X.dtype}")
+    if isinstance(X, np.ndarray) and not X.flags.c_contiguous:  # a broadcast view may stand for more than fits
+        checks.require_memory("CNNClassifier", "X", X.shape, max(X.itemsize, 4))
     if getattr(X, "ndim", None) not in (3, 4):
         return X, None
     images = np.asarray(X)

@@ -38,6 +38,7 @@ def torch() -> Any:
 
 _OWN = ("algorithm", "precision", "return_saved", "relu", "rng", "return_mask")  # arguments that PyTorch does not have
 _ARRAYS = ("input", "weight", "bias", "target", "tensor", "grad_output", "indices", "running_mean", "running_var")
+_OF_CHANNELS = ("weight", "bias", "running_mean", "running_var")  # of normalisations
 _NAMES = {"im2col": "unfold", "col2im": "fold"}
 _IN_GRAD = {f"conv{d}d_{what}" for d in (1, 2, 3) for what in ("input", "weight")}
 
@@ -129,6 +130,10 @@ def extension(short: str, given: dict[str, Any]) -> str:
         return "one length alone, as in torch.nn.LayerNorm"
     if short == "one_hot":
         return "labels of every integer type"
+    if short == "max_pool1d" and given["input"].dtype.kind in "iu":
+        return "integers along one axis too, as PyTorch has them along two and three"
+    if short in ("batch_norm", "instance_norm", "group_norm") and any(_infinite(given.get(key)) for key in _OF_CHANNELS):
+        return "infinite parameters: which infinities meet, and make NaN, depends on the order of sums and products"
     target = given.get("target")
     if short in ("nll_loss", "cross_entropy") and isinstance(target, np.ndarray) and target.dtype.kind in "iu" and target.dtype != np.int64:
         return "labels of every integer type"
@@ -137,6 +142,10 @@ def extension(short: str, given: dict[str, Any]) -> str:
     if isinstance(padding, str) and (short in ("im2col", "col2im") or stride not in (None, 1)):
         return "padding='same' with any stride, as in TensorFlow; the words in im2col too"
     return ""
+
+
+def _infinite(value: Any) -> bool:
+    return any(array.dtype.kind == "f" and bool(np.isinf(array).any()) for array in arrays_in(value))
 
 
 def _differs(ours: Any, theirs: Any) -> str:

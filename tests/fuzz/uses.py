@@ -13,8 +13,15 @@ def layer(kind: Any, x: Any, dy: Any = None, body: Any = (), training: bool = Tr
     """Return what a layer makes of x, the gradient with respect to x, and those of its parameters."""
     made = (kind(*body, **arguments) if isinstance(body, (tuple, list)) else kind(body, **arguments)).train(training)
     y = made(x)
-    dx = made.backward(np.ones_like(y) if dy is None else dy)
+    dx = made.backward(_ones(y) if dy is None else dy)
     return (y, dx, *made.grads.values())
+
+
+def _ones(y: Any) -> Any:
+    """Return a gradient of 1 for a result; where that is a view of little memory, handed on as it came, such a view."""
+    if isinstance(y, np.ndarray) and 0 in y.strides:
+        return np.broadcast_to(np.ones((), y.dtype), y.shape)
+    return np.ones_like(y)
 
 
 def shaped(kind: Any, shape: Any, **arguments: Any) -> tuple[Any, int]:
@@ -93,13 +100,9 @@ def augmented(kind: Any, images: Any, **arguments: Any) -> np.ndarray:
     """Return the first batch of images that are changed at random."""
     from fastcnn.data.batches import Batches
 
-    return (
-        Batches(
-            images, np.arange(len(images) if isinstance(images, np.ndarray) and images.ndim else 3), 4, seed=0, augment=kind(**arguments)
-        )
-        .batch(0, 0)[0]
-        .copy()
-    )
+    count = len(images) if isinstance(images, np.ndarray) and images.ndim else 3
+    labels = np.broadcast_to(np.int64(0), count)  # of no memory, as images may be a view of billions
+    return Batches(images, labels, 4, seed=0, augment=kind(**arguments)).batch(0, 0)[0].copy()
 
 
 def batches(kind: Any, **arguments: Any) -> np.ndarray:
