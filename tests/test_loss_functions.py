@@ -171,10 +171,13 @@ def test_parameters_out_of_range() -> None:
             F.huber_loss(x, x, delta=delta)
     with pytest.raises(ValueError, match="smooth_l1_loss does not support negative values for beta"):
         F.smooth_l1_loss(x, x, beta=-1)
-    for wrong in (1.01, -0.01):
-        with pytest.raises(ValueError, match="all elements of input should be between 0 and 1"):
-            F.binary_cross_entropy(np.array([0.5, wrong]), np.zeros(2))
-    assert np.isnan(F.binary_cross_entropy(np.array([0.5, np.nan]), np.zeros(2)))
+    for wrong in (1.01, -0.01, math.nan, math.inf):
+        for name, arrays in (("input", (np.array([0.5, wrong]), np.zeros(2))), ("target", (np.zeros(2), np.array([0.5, wrong])))):
+            with pytest.raises(ValueError, match=f"^binary_cross_entropy: all elements of {name} should be between 0 and 1"):
+                F.binary_cross_entropy(*arrays)
+            with pytest.raises(ValueError, match=f"^binary_cross_entropy_backward: all elements of {name} should be between 0 and 1"):
+                F.binary_cross_entropy_backward(1.0, *arrays)
+    assert np.isnan(F.binary_cross_entropy(np.zeros(0), np.zeros(0)))
 
 
 # --- Classes -------------------------------------------------------------------------------------------------------------
@@ -264,6 +267,18 @@ def test_float32_classes_and_steep_logits() -> None:
     np.testing.assert_allclose(F.cross_entropy(x, np.array([0, 0]), reduction="none"), [0, 2e4])
     np.testing.assert_allclose(F.cross_entropy(x[:, :, None], np.array([[0], [0]]), reduction="none"), [[0], [2e4]])
     np.testing.assert_array_equal(F.cross_entropy_backward(1.0, x[..., None], np.array([[0], [0]]))[0][1, :, 0], [-0.5, 0.5, 0])
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"weight": np.ones(3)}, {"weight": np.ones(3), "label_smoothing": 0.1}])
+def test_gradients_of_a_broadcast_view_are_contiguous(options: dict[str, Any]) -> None:
+    x, target = np.broadcast_to(np.arange(3.0), (2, 3)), np.array([0, 2])
+    pulls = [lambda x: F.cross_entropy_backward(1.0, x, target, **options)[0]]
+    if "label_smoothing" not in options:
+        pulls += [lambda x: F.nll_loss_backward(1.0, x, target, **options)]
+    for pull in pulls:
+        dx = pull(x)
+        assert dx.flags.c_contiguous
+        np.testing.assert_array_equal(dx, pull(x.copy()))
 
 
 def test_classes_are_checked() -> None:

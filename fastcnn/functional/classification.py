@@ -67,7 +67,7 @@ def nll_loss_backward(
         As `nll_loss`.
     """
     labels = _labels("nll_loss_backward", input, target, weight, ignore_index, reduction)
-    dx = np.zeros_like(labels.x)
+    dx = np.zeros(labels.x.shape, labels.x.dtype)  # not in the memory order of a broadcast view
     with np.errstate(all="ignore"):  # 0 times infinity is NaN
         labels.put(dx, -labels.weights * labels.output_gradient(grad_output))
     return dx.reshape(labels.shape)
@@ -179,7 +179,7 @@ def cross_entropy_backward(
             dx *= share[:, None]
             labels.put(dx, np.take_along_axis(dx, labels.target[:, None], 1)[:, 0] - share)
         return dx.reshape(labels.shape), None
-    C, mass = labels.x.shape[1], np.zeros_like(labels.x)
+    C, mass = labels.x.shape[1], np.zeros(labels.x.shape, labels.x.dtype)
     mass[...] = (np.ones(C, mass.dtype) if labels.weight is None else labels.weight)[:, None] * (smoothing / C)
     mass *= ~labels.ignored[:, None]
     at_target = np.take_along_axis(mass, labels.target[:, None], 1)[:, 0]

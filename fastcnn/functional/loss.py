@@ -518,6 +518,9 @@ def _batch(pair: Operands, how: str) -> int | None:
 
 def _probabilities(op: str, input: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
     x, t = _losses.equal_operands(op, input, target, _SIZES)
-    if x.size and not (np.fmin.reduce(x, axis=None) >= 0 and np.fmax.reduce(x, axis=None) <= 1) and not np.isnan(x).all():
-        raise ValueError(f"{op}: all elements of input should be between 0 and 1; got {x.min()} to {x.max()}")
+    for name, values in (("input", x), ("target", t)):
+        with np.errstate(all="ignore"):
+            low, high = values.min(initial=1), values.max(initial=0)  # NaN where there is one, which torch refuses, too
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"{op}: all elements of {name} should be between 0 and 1; got {low} to {high}")
     return x, t

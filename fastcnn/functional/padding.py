@@ -20,7 +20,8 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     Parameters
     ----------
     input : ndarray of numbers, of any shape
-        For another mode than "constant" of one or two axes more than are padded.
+        For another mode than "constant" of one or two axes more than are padded; for "reflect" and "replicate", of none but the
+        batch's that is empty, before and after.
     pad : sequence of int
         (before, after) of the last axis, then of the one before it, and so on.
     mode : "constant", "reflect", "replicate" or "circular"
@@ -151,13 +152,18 @@ def _sides(op: str, shape: tuple[int, ...], pad: Any, mode: Any, value: Any) -> 
     if not pairs or len(pairs) > 3 or len(shape) - len(pairs) not in (1, 2):
         raise ValueError(f"{op}: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now; got {len(numbers)} numbers "
                          f"for input of shape {shape}")  # fmt: skip
+    if mode != "circular" and 0 in shape[len(shape) - len(pairs) - 1 :]:
+        raise ValueError(f"{op}: Expected {len(pairs) + 1}D or {len(pairs) + 2}D (batch mode) tensor with possibly 0 batch size and other "
+                         f"non-zero dimensions for input, but got: {list(shape)}")  # fmt: skip
     for axis, (size, (before, after)) in enumerate(zip(shape, sides, strict=True)):
         _require_elements(op, mode, axis, shape, size, before, after)
     return sides
 
 
 def _require_elements(op: str, mode: str, axis: int, shape: tuple[int, ...], size: int, before: int, after: int) -> None:
-    """Raise where an axis has too few elements for what shall be added to it."""
+    """Raise where an axis has too few elements for what shall be added to it, or taken from it."""
+    if mode != "circular" and (before or after) and size + before + after < 1:
+        raise ValueError(f"{op}: input of shape {list(shape)} is too small: padding of ({before}, {after}) leaves nothing of axis {axis}")
     most = max(before, after)
     if most <= 0:
         return
@@ -168,8 +174,6 @@ def _require_elements(op: str, mode: str, axis: int, shape: tuple[int, ...], siz
         )
     if mode == "circular" and most > size + min(before, 0) + min(after, 0):
         raise ValueError(f"{op}: Padding value causes wrapping around more than once; got ({before}, {after}) for size {size}")
-    if size == 0:
-        raise ValueError(f"{op}: input must have elements along the padded axis {axis}; got shape {shape}")
 
 
 def _sources(mode: str, size: int, before: int, after: int) -> np.ndarray:
