@@ -189,3 +189,5 @@ def test_parts_that_are_none_are_refused() -> None:
         Batches(images, labels, 2, seed=0, part=(2, 2))
     with pytest.raises(IndexError, match="Batches: number must be between 0 and 1; got 2"):
         Batches(images, labels, 2, seed=0).rows(2)
+    with pytest.raises(IndexError, match="Batches: there are no images"):
+        Batches(images[:0], labels[:0], 2, seed=0).batch(0, 0)

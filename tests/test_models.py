@@ -251,3 +251,5 @@ def test_vgg_normalises_where_it_is_told_to() -> None:
     assert [conv.params["weight"].shape[0] for conv in _kinds(plain, Conv2d)] == [4, 4, 6, 6]
     assert all("bias" not in conv.params for conv in _kinds(normalised, Conv2d))
     assert plain.params["11.weight"].shape == (256, 6 * 4 * 4)
+    many = models.vgg(8, 0, filters=[1] * 300)  # in seconds, as blocks add up; images of 1 pixel are pooled no more
+    assert (len(_kinds(many, Conv2d)), len(_kinds(many, MaxPool2d))) == (600, 3)

@@ -127,7 +127,8 @@ class Batches:
             There is no such batch.
         """
         if not 0 <= number < len(self):
-            raise IndexError(f"Batches: number must be between 0 and {len(self) - 1}; got {number}")
+            allowed = f"number must be between 0 and {len(self) - 1}; got {number}" if len(self) else "there are no images"
+            raise IndexError(f"Batches: {allowed}")
         size = min(self.batch_size, len(self._labels) - number * self.batch_size)
         first, last = _part(size, *self.part)
         return first, last - first, size

@@ -52,15 +52,16 @@ def vgg(
     """
     size, channels, classes, rng = checked("vgg", size, channels, classes, rng)
     features: list[Layer] = []
-    inputs = channels
+    inputs, height = channels, size
     checks.flag("vgg", "norm", norm)
     for width in positive_ints("vgg", "filters", filters):
         for _ in range(2):
             features.append(Conv2d(inputs, width, 3, padding=1, bias=not norm, rng=rng, init=he_normal))
             features += [BatchNorm2d(width), ReLU()] if norm else [ReLU()]
             inputs = width
-        _, height, _ = Sequential(*features).output_shape((channels, size, size))
-        features += pool_of(height)
+        pool = pool_of(height)
+        features += pool
+        height //= 2 if pool else 1
     features.append(Flatten())
     hidden = [Linear(features_of(features, channels, size), 256, rng=rng, init=he_normal), ReLU(), Dropout(0.5, rng=rng)]
     return Sequential(*features, *hidden, Linear(256, classes, rng=rng, init=he_normal))

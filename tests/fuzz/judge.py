@@ -32,6 +32,7 @@ ALIASES = {  # results that may be the argument itself, or a view of it, as docu
 OTHER_WORDS = {  # whose errors may begin otherwise than with a name
     "estimator.CNNClassifier": "scikit-learn's own checks speak first",
     "gradients.numerical_gradient": "what the function says that is differentiated",
+    "schedules.Warmup": "what the schedule says that is warmed up to",
 }  # and of output_shape and flops (`shaped`), which take a tuple that layers pass on
 WARNINGS = {  # what the library warns of, as torch does
     "mse_loss": "Using a target size", "l1_loss": "Using a target size", "smooth_l1_loss": "Using a target size",

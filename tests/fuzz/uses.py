@@ -19,7 +19,9 @@ def layer(kind: Any, x: Any, dy: Any = None, body: Any = (), training: bool = Tr
 
 def _ones(y: Any) -> Any:
     """Return a gradient of 1 for a result; where that is a view of little memory, handed on as it came, such a view."""
-    if isinstance(y, np.ndarray) and 0 in y.strides:
+    if not isinstance(y, np.ndarray):  # of Identity, which hands on anything
+        return y
+    if 0 in y.strides:
         return np.broadcast_to(np.ones((), y.dtype), y.shape)
     return np.ones_like(y)
 
@@ -102,12 +104,17 @@ def augmented(kind: Any, images: Any, **arguments: Any) -> np.ndarray:
 
     count = len(images) if isinstance(images, np.ndarray) and images.ndim else 3
     labels = np.broadcast_to(np.int64(0), count)  # of no memory, as images may be a view of billions
-    return Batches(images, labels, 4, seed=0, augment=kind(**arguments)).batch(0, 0)[0].copy()
+    return _first(Batches(images, labels, 4, seed=0, augment=kind(**arguments)))
 
 
 def batches(kind: Any, **arguments: Any) -> np.ndarray:
     """Return the first batch of a data set."""
-    return kind(**arguments).batch(0, 0)[0].copy()
+    return _first(kind(**arguments))
+
+
+def _first(made: Any) -> np.ndarray:
+    """Return the first batch, where there is one."""
+    return made.batch(0, 0)[0].copy() if len(made) else np.empty(0)
 
 
 def entered(kind: Any, **arguments: Any) -> None:
