@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import checks, extras, files
+from . import checks, extras, files, window
 from .layers import Layer
 
 FORMATS = (".npz", ".safetensors")
@@ -209,7 +209,7 @@ def _format(op: str, path: Any) -> str:
         raise TypeError(f"{op}: path must be a path; got {type(path).__name__}")
     ending = Path(path).suffix.lower()
     if ending not in FORMATS:
-        raise ValueError(f"{op}: path must end in {' or '.join(FORMATS)}; got {str(path)!r}")
+        raise ValueError(f"{op}: path must end in {' or '.join(FORMATS)}; got {window.shown(str(path))}")
     return ending
 
 

@@ -426,6 +426,8 @@ def test_a_network_that_has_lost_its_way_predicts_nothing() -> None:
     lost = small(max_iter=1, learning_rate_init=2**70, early_stopping=True, model="two-layer-net").fit(images, y)
     with pytest.raises(ValueError, match=r"^CNNClassifier: outputs for X are not finite; a lower learning_rate_init in fit"):
         lost.predict(images)
+    with pytest.raises(ValueError, match=r"^CNNClassifier: step .*: the loss became .* \(learning_rate_init=1e\+30\)$"):
+        small(learning_rate_init=1e30, max_iter=20).fit(images, y)
 
 
 def test_outputs_that_are_far_apart_are_certain() -> None:

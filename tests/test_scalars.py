@@ -15,6 +15,8 @@ from fastcnn import data, gradients, init, layers, losses, models, optim, scalar
 from fastcnn.adapters import columns
 from fastcnn.data.augment import Augment
 from fastcnn.data.batches import Batches
+from fastcnn.draw.preparation import prepare_drawing
+from fastcnn.train.recipes import Recipe
 
 NET = layers.Sequential(layers.Flatten(), layers.Linear(16, 3, rng=0))
 BYTES, LABELS = np.zeros((6, 4, 4), np.uint8), np.arange(6) % 3
@@ -77,6 +79,13 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.max_unpool2d(X[None, None], np.arange(6).reshape(1, 1, 2, 3), 1, ()), ValueError,
      "max_unpool2d: stride must be an int or a pair"),
     (lambda: fastcnn.softmax_cross_entropy(X, X, label_smoothing=10**400), ValueError, "softmax_cross_entropy: label_smoothing must be"),
+    *[(lambda call=call: call([1] * 1000), ValueError, r"\w+: .*; got \[1, 1, 1.* \.\.\.$")
+      for call in (lambda v: train.EarlyStopping(patience=v), lambda v: train.fit(NET, BYTES, LABELS, epochs=v),
+                   lambda v: train.fit(NET, BYTES, LABELS, seed=v), lambda v: train.fit(NET, BYTES, LABELS, standardise=v),
+                   lambda v: train.predict(NET, BYTES, 0.0, 1.0, shifts=v))],
+    (lambda: train.fit(NET, BYTES, LABELS, schedule=lambda step: "0.1"), ValueError, "fit: the schedule must give learning rates"),
+    (lambda: Recipe(schedule=[1] * 1000), ValueError, r"Recipe: schedule must be one of .*; got \[1, 1"),
+    (lambda: prepare_drawing(BYTES[0], [28]), TypeError, r"prepare_drawing: size must be an int; got list"),
     (lambda: optim.WeightAverage({"w": np.broadcast_to(1.0, (2**31, 2**20))}, 0.5), ValueError,
      "WeightAverage: 'w' of shape .* would take"),
     (lambda: F.cross_entropy(X, X, ignore_index=1), ValueError, "cross_entropy: ignore_index is not supported for floating point target"),

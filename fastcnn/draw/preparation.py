@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import checks
+from .. import checks, window
 
 
 class Frame(NamedTuple):
@@ -72,9 +72,9 @@ def prepare_drawing(drawing: Any, size: int = 28) -> npt.NDArray[np.uint8]:
     ((28, 28), [4, 23], [12, 13, 14, 15])
     """
     ink = checks.array("prepare_drawing", "drawing", drawing, "HW", (np.dtype(np.uint8),))
-    frame = FRAMES.get(size)
+    frame = FRAMES.get(window.integer("prepare_drawing", "size", size, 1))
     if frame is None:
-        raise ValueError(f"prepare_drawing: size must be one of {', '.join(map(str, FRAMES))}; got {size!r}")
+        raise ValueError(f"prepare_drawing: size must be one of {', '.join(map(str, FRAMES))}; got {size}")
     if ink.size == 0:
         raise ValueError(f"prepare_drawing: drawing must have pixels; got shape {ink.shape}")
     image = np.zeros((size, size), np.uint8)

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state, validation
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
-from .. import machine, train
+from .. import machine, train, window
 from ..data.augment import Augment
 from ..losses import SoftmaxCrossEntropy
 from ..optim import Adam
@@ -184,7 +184,9 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
         if settings.early_stopping:
             raise ValueError("CNNClassifier.partial_fit: early_stopping must be False, as the epochs are the caller's")
         if isinstance(self.class_weight, str):
-            raise ValueError(f"CNNClassifier.partial_fit: class_weight must be a dict, as not all data is known; got {self.class_weight!r}")
+            raise ValueError(
+                f"CNNClassifier.partial_fit: class_weight must be a dict, as not all data is known; got {window.shown(self.class_weight)}"
+            )
         first = not hasattr(self, "model_")
         if first and classes is None:
             raise ValueError("CNNClassifier.partial_fit: classes must be given in the first call")
@@ -239,7 +241,7 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
     def _begin(self, classes: np.ndarray, rows: np.ndarray, arrived: Shape | None) -> None:
         """Forget what was learnt, and make a new network."""
         if len(classes) < 2:
-            raise ValueError(f"CNNClassifier: y must have at least 2 classes; got 1 class: {classes[0]!r}")
+            raise ValueError(f"CNNClassifier: y must have at least 2 classes; got 1 class: {window.shown(classes[0])}")
         shape = shape_of(rows.shape[1], arrived, self.image_shape)
         if self.augment is not None and is_table(shape):
             raise ValueError(f"CNNClassifier: augment must be None for a table; got {self.augment} and samples of shape {shape}")
@@ -263,13 +265,16 @@ class CNNClassifier(ClassifierMixin, BaseEstimator):
             augment = dataclasses.replace(augment, fill=float(fill))
         if settings.early_stopping:
             stopping = train.EarlyStopping(settings.n_iter_no_change, "validation_accuracy", settings.tol)
-        with machine.threads(settings.threads):
-            return train.fit(
-                self.model_, self._scaling.inputs(rows, self.image_shape_), labels, **way._asdict(), batch_size=settings.batch(len(rows)),
-                loss=loss, augment=augment, precision=settings.precision, early_stopping=stopping,
-                validation=settings.validation_fraction if stopping else None, progress=settings.verbose,
-                seed=int(self._order.integers(2**31)),
-            )  # fmt: skip
+        try:
+            with machine.threads(settings.threads):
+                return train.fit(
+                    self.model_, self._scaling.inputs(rows, self.image_shape_), labels, **way._asdict(), loss=loss, augment=augment,
+                    batch_size=settings.batch(len(rows)), precision=settings.precision, early_stopping=stopping,
+                    validation=settings.validation_fraction if stopping else None, progress=settings.verbose,
+                    seed=int(self._order.integers(2**31)),
+                )  # fmt: skip
+        except FloatingPointError as error:  # scikit-learn's own networks raise ValueError, too
+            raise ValueError(f"CNNClassifier: {error} (learning_rate_init={window.shown(self.learning_rate_init)})") from error
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state with network and optimiser as bytes, for `copy`, `pickle` and joblib.

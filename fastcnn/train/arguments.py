@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, window
 from ..data.arrays import PER, checked_moments
 from ..data.augment import Augment
 from ..data.batches import SAMPLINGS
@@ -56,12 +57,12 @@ def check_settings(
 ) -> None:
     """Raise TypeError or ValueError for a setting that is out of its range, or does not go with another."""
     if isinstance(epochs, bool) or not isinstance(epochs, (int, float, np.number)) or not 0 < epochs < math.inf:
-        raise ValueError(f"fit: epochs must be a number above 0; got {epochs!r}")
+        raise ValueError(f"fit: epochs must be a number above 0; got {window.shown(epochs)}")
     for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"fit: {name} must be an int of at least {least}; got {value!r}")
+            raise ValueError(f"fit: {name} must be an int of at least {least}; got {window.shown(value)}")
     if average is not None and not 0 <= checks.number("fit", "average", average, finite=False) < 1:
-        raise ValueError(f"fit: average is the decay of a moving average, at least 0 and below 1; got {average!r}")
+        raise ValueError(f"fit: average is the decay of a moving average, at least 0 and below 1; got {window.shown(average)}")
     checks.choice("fit", "precision", precision, PRECISIONS)
     if augment is not None and not isinstance(augment, Augment):
         raise TypeError(f"fit: augment must be a fastcnn.data.augment.Augment; got {type(augment).__name__}")
@@ -109,8 +110,8 @@ def checked_schedule(schedule: Callable[[int], float] | None, optimizer: Optimiz
             rate = schedule(step)
         except Exception as error:
             raise ValueError(f"fit: the schedule must know steps 0 to {steps - 1}; step {step}: {error}") from error
-        if not 0 <= rate < math.inf:
-            raise ValueError(f"fit: the schedule must give learning rates of at least 0; step {step}: {rate!r}")
+        if isinstance(rate, (bool, np.bool_)) or not isinstance(rate, Real) or not 0 <= rate < math.inf:
+            raise ValueError(f"fit: the schedule must give learning rates of at least 0; step {step}: {window.shown(rate)}")
     return schedule
 
 
@@ -120,7 +121,7 @@ def check_data_settings(sampling: Any, standardise: Any, images: np.ndarray) -> 
     if isinstance(standardise, tuple) and len(standardise) == 2:
         checked_moments("fit", *standardise, images.shape[1:] if images.ndim == 4 else (1, *images.shape[1:]))
     elif not isinstance(standardise, str) or standardise not in PER:
-        raise ValueError(f"fit: standardise must be one of {PER}, or (mean, deviation); got {standardise!r}")
+        raise ValueError(f"fit: standardise must be one of {PER}, or (mean, deviation); got {window.shown(standardise)}")
     if images.dtype != np.uint8 and standardise != "all":
         raise ValueError("fit: standardise is for uint8 images; float32 ones are taken as they are: see fastcnn.data.standardise")
 

@@ -40,7 +40,7 @@ def hooks(callbacks: Sequence[Any], name: str) -> list[Any]:
     found = []
     for callback in callbacks:
         if not any(callable(getattr(callback, known, None)) for known in ("on_step", "on_epoch", "on_end")):
-            raise TypeError(f"fit: a callback needs on_step, on_epoch or on_end (see fastcnn.train.Callback); got {callback!r}")
+            raise TypeError(f"fit: a callback needs on_step, on_epoch or on_end (see fastcnn.train.Callback); got {window.shown(callback)}")
         method = getattr(callback, name, None)
         if method is not None and getattr(method, "__func__", None) is not getattr(Callback, name):
             found.append(method)
@@ -72,7 +72,7 @@ class EarlyStopping:
 
     def __post_init__(self) -> None:
         if isinstance(self.patience, bool) or not isinstance(self.patience, (int, np.integer)) or self.patience < 1:
-            raise ValueError(f"EarlyStopping: patience must be an int of at least 1; got {self.patience!r}")
+            raise ValueError(f"EarlyStopping: patience must be an int of at least 1; got {window.shown(self.patience)}")
         if not isinstance(self.monitor, str) or self.monitor not in MONITORS:
             raise ValueError(f"EarlyStopping: monitor must be one of {', '.join(MONITORS)}; got {window.shown(self.monitor)}")
         if not checks.number("EarlyStopping", "min_delta", self.min_delta, finite=False) >= 0:

@@ -244,4 +244,4 @@ def checked_labels(operation: str, labels: Any, which: str = "") -> np.ndarray:
 def check_shifts(operation: str, shifts: Any) -> None:
     """Raise ValueError unless `shifts` says which copies `predict` averages."""
     if isinstance(shifts, bool) or not isinstance(shifts, (int, np.integer)) or not 0 <= shifts < len(_SHIFTS):
-        raise ValueError(f"{operation}: shifts must be 0 or 1; got {shifts!r}")
+        raise ValueError(f"{operation}: shifts must be 0 or 1; got {window.shown(shifts)}")

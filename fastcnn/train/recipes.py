@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from .. import checks
 from ..data.augment import Augment
 from ..layers import Sequential
 from ..losses import SoftmaxCrossEntropy
@@ -72,8 +73,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, names in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("model", MODELS)):
-            if getattr(self, name) not in names:
-                raise ValueError(f"Recipe: {name} must be one of {', '.join(names)}; got {getattr(self, name)!r}")
+            checks.choice("Recipe", name, getattr(self, name), tuple(names))
         check_shifts("Recipe", self.shifts)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import files
+from .. import files, window
 from .callbacks import Best
 from .history import History
 
@@ -93,7 +93,7 @@ def _unpack(arrays: dict[str, np.ndarray], run: Run, settings: Mapping[str, Any]
 
 def _alike(name: str, value: Any, example: Any) -> Any:
     if type(value) is not type(example):
-        raise ValueError(f"{name} must be of type {type(example).__name__}; got {value!r}")
+        raise ValueError(f"{name} must be of type {type(example).__name__}; got {window.shown(value)}")
     return value
 
 

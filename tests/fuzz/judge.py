@@ -57,7 +57,7 @@ def judge(name: str, opening: str, arguments: dict[str, str]) -> Outcome:
         warnings.simplefilter("ignore")  # of NumPy's about what we ask of it to make an odd array
         try:
             given = {key: eval(value, names) for key, value in arguments.items()}
-        except (ValueError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, SyntaxError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, SyntaxError, RuntimeError) as error:
             return Outcome("unmade", f"{type(error).__name__}: {error}")  # no such array: a list of floats that is to be reversed, say
     before = {key: _copied(value) for key, value in given.items() if key not in CHANGES.get(name, ())}
     caught: list[warnings.WarningMessage] = []

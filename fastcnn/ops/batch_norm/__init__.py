@@ -125,8 +125,8 @@ def batch_norm(
     running = [call.channel(problem, x, *triple) for triple in (("running_mean", running_mean, 0), ("running_var", running_var, 1))]
     if training and problem.pixels == 1:
         raise ValueError(f"{op}: input must have more than one value per channel in training; got shape {given.shape}")
-    if training and not problem.eps > 0:
-        raise ValueError(f"{op}: eps must be positive in training; got {problem.eps}")
+    if problem.eps < 0 or (training and problem.eps == 0):
+        raise ValueError(f"{op}: eps must be {'positive in training' if training else 'non-negative'}; got {problem.eps:g}")
     run = OPERATION.choose(problem, "forward", algorithm)
     memory = call.memory(given)
     y = checks.empty_image(op, problem.output_shape, x.dtype, memory)
