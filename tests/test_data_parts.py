@@ -228,6 +228,19 @@ def test_a_view_of_more_images_than_the_memory_is_refused_before_it_is_copied(mo
     assert predict(net, IMAGES, 100.0, 70.0, batch_size=10).shape == (len(IMAGES), 10)
 
 
+class _Proud(np.ndarray):
+    """A subclass whose own arithmetic must not be used."""
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a subclass reached a computation")
+
+
+def test_images_may_be_of_a_subclass() -> None:
+    net = Sequential(Flatten(), Linear(20, 10, rng=0))
+    np.testing.assert_array_equal(predict(net, IMAGES.view(_Proud), 100.0, 70.0), predict(net, IMAGES, 100.0, 70.0))
+    assert evaluate(net, IMAGES.view(_Proud), LABELS, 100.0, 70.0, samples=9) == evaluate(net, IMAGES, LABELS, 100.0, 70.0, samples=9)
+
+
 def test_running_average() -> None:
     values = np.random.default_rng(0).random(50)
     found = running_average(values.tolist(), 0.9)

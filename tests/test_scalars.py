@@ -128,6 +128,11 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: optim.Adam(ONE, betas=0.9), TypeError, "Adam: betas must be two numbers"),
     (lambda: optim.Adam(ONE, eps=(0.1,)), TypeError, "Adam: eps must be a float"),
     (lambda: optim.RMSprop(ONE, alpha=None), TypeError, "RMSprop: alpha must be a float"),
+    (lambda: optim.Adagrad({"w": np.ones(2, np.float32)}, initial_accumulator_value=1e300), ValueError,
+     r"Adagrad: initial_accumulator_value must fit float32; got 1e\+300"),
+    *[(lambda call=call: call(10**5000), ValueError, r"\w+: .*; got an integer of 16610 bits$")
+      for call in (layers.Dropout, layers.Dropout2d, lambda v: layers.BatchNorm2d(2, momentum=v), lambda v: optim.WeightAverage(ONE, v))],
+    (lambda: layers.BatchNorm2d(2, eps=-(10**5000)), ValueError, "BatchNorm2d: eps must be positive; got an integer of 16610 bits"),
     (lambda: optim.Adadelta(ONE, eps="1"), TypeError, "Adadelta: eps must be a float"),
     (lambda: optim.SGD(ONE, 0.1).step([np.ones(2)]), TypeError, "SGD: grads must be a mapping"),
     (lambda: optim.SGD(ONE, 0.1).load_state_dict(3), TypeError, "SGD: state must be a mapping"),

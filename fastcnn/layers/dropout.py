@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, scalars
+from .. import checks, scalars, window
 from ..functional.dropout import dropout, dropout2d, dropout_backward
 from .base import Layer
 
@@ -44,7 +44,7 @@ class Dropout(Layer):
         name = type(self).__name__
         self.p = checks.number(name, "p", p, finite=False)
         if not 0 <= self.p <= 1:
-            raise ValueError(f"{name}: p must be between 0 and 1; got {p}")
+            raise ValueError(f"{name}: p must be between 0 and 1; got {window.shown(p)}")
         self.rng = scalars.generator(name, rng)
 
     def apply(self, x: np.ndarray) -> tuple[np.ndarray, Any]:

@@ -75,10 +75,10 @@ class BatchNorm(Layer):
         self.num_features = window.integer(name, "num_features", num_features, 1)
         self.eps = checks.number(name, "eps", eps, finite=False)
         if not self.eps > 0:
-            raise ValueError(f"{name}: eps must be positive; got {eps}")
+            raise ValueError(f"{name}: eps must be positive; got {window.shown(eps)}")
         self.momentum = None if momentum is None else checks.number(name, "momentum", momentum, finite=False)
         if self.momentum is not None and not 0 <= self.momentum <= 1:
-            raise ValueError(f"{name}: momentum must be None or between 0 and 1; got {momentum}")
+            raise ValueError(f"{name}: momentum must be None or between 0 and 1; got {window.shown(momentum)}")
         dtype = _dtype(name, (self.num_features,), dtype)
         if checks.flag(name, "affine", affine):
             self.params = {"weight": np.ones(num_features, dtype), "bias": np.zeros(num_features, dtype)}

@@ -237,9 +237,11 @@ class Adagrad(Optimizer):
     ) -> None:
         self.lr_decay, self.eps = lr_decay, eps
         super().__init__(params, lr, weight_decay, l1)
-        scalars.not_negative("Adagrad", "initial_accumulator_value", initial_accumulator_value)
+        begin = scalars.not_negative("Adagrad", "initial_accumulator_value", initial_accumulator_value)
         for kept in self.state.values():
-            kept["sum"].fill(initial_accumulator_value)
+            if begin > np.finfo(kept["sum"].dtype).max:
+                raise ValueError(f"Adagrad: initial_accumulator_value must fit {kept['sum'].dtype}; got {begin:g}")
+            kept["sum"].fill(begin)
 
     def _check_settings(self) -> None:
         super()._check_settings()

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, scalars
+from .. import checks, scalars, window
 from . import _kernels
 from ._segments import Segments, by_dtype
 
@@ -58,7 +58,7 @@ class WeightAverage:
     def __init__(self, params: Mapping[str, np.ndarray], decay: float, warmup: bool = True) -> None:
         self.decay = checks.number("WeightAverage", "decay", decay, finite=False)
         if not 0 <= self.decay < 1:
-            raise ValueError(f"WeightAverage: decay must be in [0, 1); got {decay}")
+            raise ValueError(f"WeightAverage: decay must be in [0, 1); got {window.shown(decay)}")
         self.warmup, self.updates = checks.flag("WeightAverage", "warmup", warmup), 0
         self._build(dict(scalars.mapping("WeightAverage", "params", params)))
         for name, mean in self.params.items():

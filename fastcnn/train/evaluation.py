@@ -224,7 +224,7 @@ def checked_images(operation: str, images: Any) -> np.ndarray:
         raise ValueError(f"{operation}: {images.dtype} images must be {expected}, and not empty; got shape {images.shape}")
     if not images.flags.c_contiguous:
         checks.require_memory(operation, "images", images.shape, images.itemsize)  # a broadcast view may stand for more than fits
-    return images
+    return np.asarray(images)  # a subclass has arithmetic of its own
 
 
 def checked_labels(operation: str, labels: Any, which: str = "") -> np.ndarray:

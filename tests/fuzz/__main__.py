@@ -1,4 +1,8 @@
-"""``python -m tests.fuzz --calls 20000 --seed 0 [--jobs N] [--only NAME] [--call TEXT]``: hostile calls of every public function."""
+"""``python -m tests.fuzz --calls 20000 --seed 0 [--jobs N] [--only NAME] [--call TEXT]``: hostile calls of every public function.
+
+``python -m tests.fuzz --every 1 --seed 0`` leaves less to chance: of a legal call of every function, each argument is spoilt in turn, in
+all ways that there are.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +18,11 @@ from tests.fuzz.run import Report
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 1 where a call failed."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=20000, help="how many in all (default: %(default)s)")
+    parser.add_argument(
+        "--every", type=int, metavar="N", help="spoil N legal calls of every function, one argument at a time, in every way"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes that draw, each with a worker that calls")
     parser.add_argument("--only", default="", help="functions whose name contains this")
@@ -28,10 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     names = [name for name in surface.required() if options.only in name and name in legal.makers()]
     if not names:
         parser.error(f"--only {options.only}: no such function")
-    each = -(-options.calls // len(names))
-    print(f"{each * len(names):,} calls of {len(names)} functions, seed {options.seed}", flush=True)
+    each = options.every or -(-options.calls // len(names))
+    what = f"{options.every} legal calls, spoilt in every way," if options.every else f"{each * len(names):,} calls"
+    print(f"{what} of {len(names)} functions, seed {options.seed}", flush=True)
     start, told = time.monotonic(), []
-    for report in reports([Job(name, each, options.seed, not options.no_torch) for name in names], options.jobs):
+    jobs = [Job(name, each, options.seed, not options.no_torch, bool(options.every)) for name in names]
+    for report in reports(jobs, options.jobs):
         told.append(report)
         _tell(report)
     return _sum_up(told, time.monotonic() - start)

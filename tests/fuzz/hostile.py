@@ -141,6 +141,21 @@ def _parameters(name: str) -> dict[str, Any]:
     return {key: parameter.default for key, parameter in signature.parameters.items() if parameter.kind in named}
 
 
+def every(call: Call) -> list[Call]:
+    """Return a legal call with one argument spoilt: each in turn, those not given too, in all ways that there are."""
+    found, given = [call], call.arguments
+    left_out = {key: _default(value) for key, value in _parameters(call.name).items() if key not in given}
+    for target, before in {**given, **left_out}.items():
+        for after in dict.fromkeys((*_kind(before), *ABSURD)):
+            if after != before and not _takes_its_time(target, after):
+                found.append(call._replace(arguments={**given, target: after}))
+    return found
+
+
+def _takes_its_time(target: str, value: str) -> bool:
+    return target in _ENDLESS and re.search(r"\d{3}|\*\*|None", value) is not None
+
+
 @st.composite
 def calls(draw: st.DrawFn, name: str) -> Call:
     """Draw a call of a function: legal once in five, else with an argument spoilt, or two."""
@@ -153,7 +168,7 @@ def calls(draw: st.DrawFn, name: str) -> Call:
         before = arguments[target] if target in arguments else _default(left_out[target])
         pool = ABSURD if draw(st.integers(1, 4)) == 1 else _kind(before)
         after = draw(st.sampled_from(pool))
-        if target in _ENDLESS and re.search(r"\d{3}|\*\*|None", after):
+        if _takes_its_time(target, after):
             continue
         arguments[target] = after
     return call._replace(arguments=arguments)

@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tests.fuzz.crew import Crew
-from tests.fuzz.run import Report, run
+from tests.fuzz.run import Report, drawn, every, run
 
 
 class Job(NamedTuple):
-    """A function and how often it is called."""
+    """A function and how often it is called; with `every`, how many legal calls are spoilt in every way."""
 
     name: str
     calls: int
     seed: int
     with_torch: bool
+    every: bool = False
 
 
 _crew: Crew | None = None
@@ -37,4 +38,4 @@ def _report(job: Job) -> Report:
     global _crew
     if _crew is None:
         _crew = Crew(job.with_torch)
-    return run(job.name, job.calls, job.seed, _crew)
+    return run(job.name, (every if job.every else drawn)(job.name, job.calls, job.seed), _crew)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple
 
 import hypothesis
 from hypothesis import HealthCheck, Phase
+from hypothesis.strategies import SearchStrategy
 
-from tests.fuzz import hostile
+from tests.fuzz import hostile, legal
 from tests.fuzz.call import Call
 from tests.fuzz.crew import Answer, Crew
+
+_PASSED_OVER = 8  # legal calls: the first that Hypothesis draws are the plainest
 
 
 class Failure(NamedTuple):
@@ -30,13 +34,13 @@ class Report(NamedTuple):
     failures: list[Failure]
 
 
-def drawn(name: str, count: int, seed: int) -> list[Call]:
+def drawn(name: str, count: int, seed: int, calls: Callable[[str], SearchStrategy[Call]] = hostile.calls) -> list[Call]:
     """Return calls of a function: the same ones for the same seed, count and versions of Hypothesis and Python."""
     found: list[Call] = []
 
     @hypothesis.seed(f"{seed} {name}")
     @hypothesis.settings(max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @hypothesis.given(hostile.calls(name))
+    @hypothesis.given(calls(name))
     def draw(call: Call) -> None:
         found.append(call)
 
@@ -44,12 +48,18 @@ def drawn(name: str, count: int, seed: int) -> list[Call]:
     return found[:count]
 
 
-def run(name: str, count: int, seed: int, crew: Crew) -> Report:
-    """Make `count` calls of a function."""
+def every(name: str, count: int, seed: int) -> list[Call]:
+    """Return `count` legal calls of a function, and those with one argument spoilt in one of all the ways that there are."""
+    bases = {call.text: call for call in drawn(name, _PASSED_OVER + count, seed, legal.calls)[-count:]}
+    return [spoilt for call in bases.values() for spoilt in hostile.every(call)]
+
+
+def run(name: str, calls: list[Call], crew: Crew) -> Report:
+    """Make these calls of a function."""
     outcomes: Counter[str] = Counter()
     theirs: Counter[str] = Counter()
     failures: dict[str, Failure] = {}
-    for call in drawn(name, count, seed):
+    for call in calls:
         answer = crew.ask(call)
         outcomes[answer.kind] += 1
         theirs[answer.torch[0]] += 1

@@ -15,7 +15,7 @@ from fastcnn import functional
 from tests.fuzz import hostile, judge, legal, surface
 from tests.fuzz.call import Call
 from tests.fuzz.crew import Crew
-from tests.fuzz.run import drawn, simplest
+from tests.fuzz.run import drawn, every, simplest
 from tests.fuzz.vocabulary import evaluate
 
 PARTS = 4  # tests that share the functions among them, so that several processes of pytest can
@@ -130,6 +130,19 @@ def test_what_fails_is_made_simpler(crew: Crew) -> None:
     legal_ones = {"x": "ints((3,))", "y": "1", "z": "2"}
     call = Call("functional.broken", "(lambda x, y=1, z=2: [][x[0].astype(int) * 0 + 1])(", {**legal_ones, "y": "object()"}, legal_ones)
     assert simplest(call, crew.ask(call), crew).call.arguments == {"x": "ints((3,))"}
+
+
+def test_every_argument_is_spoilt_in_every_way() -> None:
+    calls = every("functional.conv2d", 2, seed=0)
+    base, others = calls[0], [call for call in calls if call.spoilt()]
+    assert not base.spoilt()
+    assert all(len(call.spoilt()) == 1 for call in others)
+    assert len({call.text for call in calls}) == len(calls) > 1000
+    spoilt = {call.spoilt()[0] for call in others}
+    assert spoilt >= {"input", "weight", "bias", "stride", "padding", "dilation", "groups", "layout", "precision", "algorithm"}
+    for name in spoilt:
+        assert {"None", "10**400", "[1] * 1000"} <= {call.arguments[name] for call in others if name in call.arguments}
+    assert any("ints((" in call.arguments["input"] and "stretched" in call.arguments["input"] for call in others)
 
 
 def test_the_command_shares_functions_out() -> None:

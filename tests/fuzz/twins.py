@@ -76,7 +76,7 @@ def compare(peer: Any, name: str, arguments: dict[str, str], outcome: Outcome) -
 def _asked(peer: Any, short: str, arguments: dict[str, str]) -> bool:
     if short.endswith("_backward") or short.startswith("global_") or "'NHWC'" in arguments.values():
         return False
-    if "True" in (arguments.get("return_saved"), arguments.get("relu"), arguments.get("return_mask")):
+    if any("True" in arguments.get(key, "") for key in ("return_saved", "relu", "return_mask")):  # np.bool_(True) too
         return False  # other results than PyTorch's
     if short == "dropout2d" or (short == "dropout" and "'training'" not in arguments):
         return False  # chance
