@@ -239,7 +239,7 @@ class Adagrad(Optimizer):
         super().__init__(params, lr, weight_decay, l1)
         begin = scalars.not_negative("Adagrad", "initial_accumulator_value", initial_accumulator_value)
         for kept in self.state.values():
-            if begin > np.finfo(kept["sum"].dtype).max:
+            if begin > float(np.finfo(kept["sum"].dtype).max):
                 raise ValueError(f"Adagrad: initial_accumulator_value must fit {kept['sum'].dtype}; got {begin:g}")
             kept["sum"].fill(begin)
 
