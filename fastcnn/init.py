@@ -41,10 +41,22 @@ def initial(
     """
     draw, dtype = initializer(op, init), scalars.dtype(op, dtype)
     checks.require_memory(op, "the weight", shape, 8)
-    values = {"weight": draw(shape, rng, dtype)}
+    values = {"weight": _drawn(op, draw, shape, rng, dtype)}
     if checks.flag(op, "bias", bias):
         values["bias"] = torch_bias(shape, rng, dtype) if draw is torch_default else np.zeros(shape[0], dtype)
     return values
+
+
+def _drawn(op: str, draw: Initializer, shape: tuple[int, ...], rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+    """Return the weight that an initialiser draws, who may be the caller's."""
+    try:
+        weight = draw(shape, rng, dtype)
+    except TypeError as error:
+        raise TypeError(f"{op}: init must be a callable of (shape, rng, dtype): {error}") from error
+    if not isinstance(weight, np.ndarray) or weight.shape != shape or weight.dtype != dtype:
+        got = f"{weight.dtype} {weight.shape}" if isinstance(weight, np.ndarray) else type(weight).__name__
+        raise ValueError(f"{op}: init must draw a {dtype} weight of shape {shape}; got {got}")
+    return weight
 
 
 def initializer(op: str, init: Any) -> Initializer:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from _differences import assert_gradients
 
+import fastcnn
 import fastcnn.functional as F
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -279,6 +280,23 @@ def test_gradients_of_a_broadcast_view_are_contiguous(options: dict[str, Any]) -
         dx = pull(x)
         assert dx.flags.c_contiguous
         np.testing.assert_array_equal(dx, pull(x.copy()))
+
+
+@pytest.mark.parametrize("name", ["kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "huber_loss"])
+def test_losses_and_gradients_of_any_memory_order_are_contiguous(name: str) -> None:
+    x, target = np.random.default_rng(0).uniform(0.1, 0.9, (2, 3, 4))
+    want, gradients = getattr(F, name)(x, target, reduction="none"), getattr(F, f"{name}_backward")(2.0, x, target)
+    for order in (np.asfortranarray, lambda a: np.ascontiguousarray(a[::-1])[::-1]):
+        one, other = order(x), order(target)
+        found = (getattr(F, name)(one, other, reduction="none"), *getattr(F, f"{name}_backward")(2.0, one, other))
+        for array, wanted in zip(found, (want, *gradients), strict=True):
+            assert array.flags.c_contiguous
+            np.testing.assert_array_equal(array, wanted)
+
+
+def test_the_gradient_of_a_loss_may_be_any_number() -> None:
+    x, labels = np.zeros((2, 3)), np.array([0, 1])
+    assert np.isinf(fastcnn.softmax_cross_entropy_backward(10**400, x, np.eye(3)[labels])).any()
 
 
 def test_classes_are_checked() -> None:

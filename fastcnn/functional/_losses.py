@@ -32,7 +32,7 @@ class Operands(NamedTuple):
 
     def gradients(self, *values: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return gradients in the shapes of the operands and in their dtype: sums over the axes that were stretched."""
-        return tuple(np.asarray(summed_to(value, shape), self.input.dtype) for value, shape in zip(values, self.shapes, strict=True))
+        return tuple(np.asarray(summed_to(v, shape), self.input.dtype, order="C") for v, shape in zip(values, self.shapes, strict=True))
 
 
 def operands(op: str, input: Any, target: Any, warn: bool = True) -> Operands:
@@ -108,7 +108,7 @@ def blocks(size: int) -> Iterator[slice]:
 
 def reduced(losses: np.ndarray, how: str, dtype: np.dtype, count: Any = None) -> Any:
     """Return losses reduced to one number of `dtype`: their sum, over `count` (their number) for "mean"; NaN for 0 / 0."""
-    losses = losses.astype(dtype, copy=False)  # NumPy 1 makes float64 of a scalar of float32 and a number
+    losses = np.asarray(losses, dtype, order="C")  # NumPy 1 makes float64 of a scalar of float32 and a number
     if how == "none":
         return losses
     with np.errstate(all="ignore"):

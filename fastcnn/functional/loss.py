@@ -333,7 +333,7 @@ def binary_cross_entropy_backward(
     with np.errstate(all="ignore"):
         dloss = dloss if w is None else dloss * w
         dx = (x - t) / np.maximum((1 - x) * x, x.dtype.type(1e-12)) * dloss
-        return np.asarray(dx, x.dtype), np.asarray((np.log1p(-x) - np.log(x)) * dloss, x.dtype)
+        return np.asarray(dx, x.dtype, order="C"), np.asarray((np.log1p(-x) - np.log(x)) * dloss, x.dtype, order="C")
 
 
 def binary_cross_entropy_with_logits(
@@ -395,9 +395,10 @@ def binary_cross_entropy_with_logits_backward(
     with np.errstate(all="ignore"):
         dloss = dloss if w is None else dloss * w
         if positive is None:
-            return np.asarray((sigmoid(x) - t) * dloss, x.dtype), np.asarray(-x * dloss, x.dtype)
-        dx = (1 - t) - sigmoid(-x) * (1 + (positive - 1) * t)
-        return np.asarray(dx * dloss, x.dtype), np.asarray((-x - (positive - 1) * logsigmoid(x)) * dloss, x.dtype)
+            dx, dt = sigmoid(x) - t, -x
+        else:
+            dx, dt = (1 - t) - sigmoid(-x) * (1 + (positive - 1) * t), -x - (positive - 1) * logsigmoid(x)
+        return np.asarray(dx * dloss, x.dtype, order="C"), np.asarray(dt * dloss, x.dtype, order="C")
 
 
 # --- Distances -----------------------------------------------------------------------------------------------------------

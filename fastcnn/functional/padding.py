@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, window
+from .. import checks, scalars, window
 
 MODES = ("constant", "reflect", "replicate", "circular")
 _INTEGERS = tuple(np.dtype(f"{kind}{bits}") for kind in ("int", "uint") for bits in (8, 16, 32, 64))
@@ -106,9 +106,7 @@ def pad_backward(grad_output: Any, input_shape: Any, pad: Any, mode: str = "cons
     """
     op = "pad_backward"
     dy = checks.array(op, "grad_output", grad_output, None)
-    if not isinstance(input_shape, (tuple, list)):
-        raise TypeError(f"{op}: input_shape must be a tuple of int; got {type(input_shape).__name__}")
-    given = tuple(window.integer(op, f"input_shape[{i}]", size, 0) for i, size in enumerate(input_shape))
+    given = scalars.shape(op, input_shape, "input_shape")
     sides = _sides(op, given, pad, mode, value)
     shape = tuple(size + before + after for size, (before, after) in zip(given, sides, strict=True))
     checks.same_shape(op, "grad_output", dy, shape, "the forward's output")

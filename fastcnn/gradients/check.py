@@ -89,7 +89,7 @@ def gradient_check(
     """
     op = "gradient_check"
     step = scalars.between(op, "eps", scalars.positive(op, "eps", eps), 1e-150, 1e150)  # beyond, a division by it overflows
-    allowed = scalars.positive(op, "tolerance", tolerance)
+    allowed = scalars.between(op, "tolerance", scalars.positive(op, "tolerance", tolerance), 1e-100, math.inf)
     count = None if samples is None else window.integer(op, "samples", samples, 1)
     rng = np.random.default_rng(window.integer(op, "seed", seed, 0))
     if not isinstance(model, Layer):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import files
+from .. import checks, files, window
 from .state import pack, unpack
 
 if TYPE_CHECKING:
@@ -48,10 +48,14 @@ class Checkpoint:
     steps: int | None = None
 
     def __post_init__(self) -> None:
-        if self.seconds is not None and not self.seconds >= 0:
+        if not isinstance(self.path, (str, os.PathLike)):
+            raise TypeError(f"Checkpoint: path must be a path; got {type(self.path).__name__}")
+        if not os.fspath(self.path):
+            raise ValueError("Checkpoint: path must be that of a file; got ''")
+        if self.seconds is not None and not checks.number("Checkpoint", "seconds", self.seconds, finite=False) >= 0:
             raise ValueError(f"Checkpoint: seconds must not be negative; got {self.seconds}")
-        if self.steps is not None and not self.steps >= 1:
-            raise ValueError(f"Checkpoint: steps must be at least 1; got {self.steps}")
+        if self.steps is not None:
+            window.integer("Checkpoint", "steps", self.steps, 1)
 
 
 class Saver:

@@ -154,7 +154,7 @@ def fit(
     if isinstance(validation, tuple):
         judges = arguments.checked_validation(model, images, validation)
     elif validation is not None:
-        share = float(validation)
+        share = checks.number("fit", "validation", validation, finite=False)
         kept, held = split(labels, share, seed)
         judges = images[held], labels[held]
         images, labels = images[kept], labels[kept]
@@ -167,7 +167,8 @@ def fit(
     steps = count_steps(len(images), epochs, batch_size)
     if optimizer is None:
         optimizer = Adam(model.params, DEFAULT_RATE, betas=DEFAULT_BETAS)
-        schedule = schedule or OneCycle(DEFAULT_RATE, steps, warmup=DEFAULT_WARMUP, anneal="linear")
+        if schedule is None:
+            schedule = OneCycle(DEFAULT_RATE, steps, warmup=DEFAULT_WARMUP, anneal="linear")
     schedule = arguments.checked_schedule(schedule, optimizer, steps)
     arguments.check_optimizer(optimizer, model)
     loss = SoftmaxCrossEntropy() if loss is None else loss

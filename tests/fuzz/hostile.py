@@ -147,12 +147,14 @@ def every(call: Call) -> list[Call]:
     left_out = {key: _default(value) for key, value in _parameters(call.name).items() if key not in given}
     for target, before in {**given, **left_out}.items():
         for after in dict.fromkeys((*_kind(before), *ABSURD)):
-            if after != before and not _takes_its_time(target, after):
+            if after != before and not _takes_its_time(target, after, given):
                 found.append(call._replace(arguments={**given, target: after}))
     return found
 
 
-def _takes_its_time(target: str, value: str) -> bool:
+def _takes_its_time(target: str, value: str, given: dict[str, str]) -> bool:
+    if "2**20" in value and "'reference'" in given.values():  # definitions are loops of Python
+        return True
     return target in _ENDLESS and re.search(r"\d{3}|\*\*|None", value) is not None
 
 
@@ -168,7 +170,7 @@ def calls(draw: st.DrawFn, name: str) -> Call:
         before = arguments[target] if target in arguments else _default(left_out[target])
         pool = ABSURD if draw(st.integers(1, 4)) == 1 else _kind(before)
         after = draw(st.sampled_from(pool))
-        if _takes_its_time(target, after):
+        if _takes_its_time(target, after, arguments):
             continue
         arguments[target] = after
     return call._replace(arguments=arguments)

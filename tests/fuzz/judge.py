@@ -91,7 +91,7 @@ def _refused(name: str, opening: str, error: Exception, seconds: float) -> Outco
         return Outcome("failed", f"unclean: {type(error).__module__}.{type(error).__name__}: {said}")
     if not re.match(r"[\w.]+( conv2d)?: ", str(error)) and name not in OTHER_WORDS and not opening.startswith("shaped("):
         return Outcome("failed", f"nameless: {type(error).__name__}: {said}")
-    if len(str(error)) > 600:
+    if len(str(error)) > 600 and name not in OTHER_WORDS:
         return Outcome("failed", f"endless message of {len(str(error))} characters: {said}")
     if seconds > (NETWORK if opening.startswith("network(") else REFUSAL):
         return Outcome("slow", f"a refusal after {seconds:.1f} s of computing: {said}")

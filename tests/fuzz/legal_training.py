@@ -132,11 +132,12 @@ def _judged(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
     return f"{name}(", found | optional(draw, **more)
 
 
-@legal("train.count_steps", "train.running_average", "train.EarlyStopping")
+@legal("train.count_steps", "train.running_average", "train.EarlyStopping", "train.Checkpoint")
 def _small(draw: Draw, name: str) -> tuple[str, dict[str, str]]:
     given = {
         "train.count_steps": {"images": "12", "epochs": number(draw, 0.1, 3), "batch_size": "4"},
         "train.running_average": {"values": "[1.0, 2.0, 4.0]", "decay": number(draw, 0, 0.9)},
+        "train.Checkpoint": {"path": "'run.npz'", "seconds": number(draw, 0, 9), "steps": "3"},
         "train.EarlyStopping": {"patience": "3", "monitor": "'validation_loss'", "min_delta": number(draw, 0, 1)},
     }  # fmt: skip
     return f"{name}(", given[name]

@@ -33,7 +33,6 @@ EXEMPT = {
     "data.read_idx": "reads files: tests/test_idx.py",
     "data.read_images_and_labels": "reads files: tests/test_idx.py",
     "train.Callback": "the base of callbacks, which does nothing",
-    "train.Checkpoint": "writes files: tests/test_checkpoint.py",
     "train.Epoch": "a record of results",
     "train.History": "a record of results",
     "gradients.Checked": "a record of results",

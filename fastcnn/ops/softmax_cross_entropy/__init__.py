@@ -138,7 +138,8 @@ def _output_gradient(op: str, value: Any, x: np.ndarray, reduction: str) -> np.n
         checks.same_shape(op, "grad_output", value, (), f"reduction is {reduction!r}")
     elif isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{op}: grad_output must be a number or a float array; got {type(value).__name__}")
-    share = float(value) / max(len(x), 1) if reduction == "mean" else float(value)
+    number = float(value) if isinstance(value, np.ndarray) else checks.number(op, "grad_output", value, finite=False)
+    share = number / max(len(x), 1) if reduction == "mean" else number
     with np.errstate(over="ignore"):
         return np.full(len(x), share, x.dtype)
 
