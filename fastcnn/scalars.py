@@ -81,6 +81,20 @@ def mapping(op: str, name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
+def state(op: str, name: str, value: Any, own: np.ndarray) -> np.ndarray:
+    """Return a checked array of a saved state as a new one of the shape and dtype of `own`, whose place it takes."""
+    given = np.asarray(value) if isinstance(value, (int, float, np.generic)) else checks.array(op, name, value, None, None)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: {name} must be numbers; got dtype {given.dtype}")
+    if given.shape != own.shape:
+        raise ValueError(f"{op}: {name} must have shape {own.shape}; got {given.shape}")
+    with np.errstate(all="ignore"):
+        new = given.astype(own.dtype)
+        if own.dtype.kind == "f" and not np.array_equal(np.isfinite(new), np.isfinite(given)):
+            raise ValueError(f"{op}: {name} has numbers beyond {own.dtype}; got up to {np.abs(given[np.isfinite(given)]).max():g}")
+    return new
+
+
 def positive(op: str, name: str, value: Any) -> float:
     """Return a checked finite number above 0 as a float."""
     number = checks.number(op, name, value)

@@ -165,6 +165,14 @@ def test_pointwise_losses_refuse(name: str) -> None:
             function(x, x, weight=np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_beta_that_has_no_inverse_is_none(dtype: type) -> None:
+    x, target = np.array([-2, 0, 3], dtype), np.zeros(3, dtype)
+    for beta in (5e-324, 1e-320, 1e-40):
+        np.testing.assert_array_equal(F.smooth_l1_loss(x, target, beta=beta, reduction="none"), [2, 0, 3])
+        np.testing.assert_array_equal(F.smooth_l1_loss_backward(np.ones(3, dtype), x, target, beta=beta, reduction="none")[0], [-1, 0, 1])
+
+
 def test_parameters_out_of_range() -> None:
     x = np.zeros(3)
     for delta in (0, -1.0):

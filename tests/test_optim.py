@@ -290,7 +290,7 @@ def test_load_state_dict_takes_all_or_nothing() -> None:
         ({**good, "w.exp_avg": np.zeros(2), "lr": np.array(np.nan)}, "lr"),
     ]
     for state, message in wrong:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(TypeError if "numbers" in message else ValueError, match=message):
             optimizer.load_state_dict(state)
         for name, value in optimizer.state_dict().items():
             np.testing.assert_array_equal(value, good[name])

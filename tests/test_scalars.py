@@ -145,6 +145,19 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.pad_backward(X, [1] * 1000, (2, -1), "circular"), ValueError, "pad_backward: input_shape must have at most 32 axes"),
     (lambda: gradients.gradient_check(layers.Linear(2, 1, rng=0), np.ones((1, 2)), tolerance=1e-320), ValueError,
      "gradient_check: tolerance must be at least 1e-100"),
+    *[(lambda state=state: layers.Linear(1, 1, rng=0).load_state_dict({"bias": np.zeros(1), **state}), error, f"Linear: {words}")
+      for state, error, words in (
+          ({"weight": np.ones((1, 1), complex)}, TypeError, "weight must be numbers; got dtype complex128"),
+          ({"weight": np.array([["1"]])}, TypeError, "weight must be numbers; got dtype <U1"),
+          ({"weight": [[1.0]]}, TypeError, "weight must be a NumPy array; got list"),
+          ({"weight": np.full((1, 1), -1e300)}, ValueError, r"weight has numbers beyond float32; got up to 1e\+300"),
+          ({"weight": np.ones((1, 2))}, ValueError, r"weight must have shape \(1, 1\); got \(1, 2\)"),
+      )],
+    (lambda: optim.SGD(ONE, 0.1).load_state_dict({**optim.SGD(ONE, 0.1).state_dict(), "w.step": np.array(0.5)}), ValueError,
+     r"SGD: w\.step must be a count; got 0\.5"),
+    (lambda: layers.BatchNorm1d(2).output_shape([1] * 1000), ValueError, "BatchNorm1d: shape must have at most 32 axes; got 1000"),
+    (lambda: Augment(elastic=1.0, elastic_sigma=1e-320), ValueError, "Augment: elastic_sigma must be at least 0.01 and at most 100"),
+    (lambda: F.pad(X, (-4, 6)), ValueError, r"pad: The input size 3, plus negative padding -4 and 6 resulted in a negative output size"),
     (lambda: optim.Adagrad({"w": np.ones(2, np.float32)}, initial_accumulator_value=1e300), ValueError,
      r"Adagrad: initial_accumulator_value must fit float32; got 1e\+300"),
     *[(lambda call=call: call(10**5000), ValueError, r"\w+: .*; got an integer of 16610 bits$")

@@ -82,8 +82,8 @@ class Augment:
         low, high = scalars.pair("Augment", "erase_size", self.erase_size)
         if not 0 <= low <= high <= 1:
             raise ValueError(f"Augment: erase_size must be two shares, the smaller first; got {self.erase_size}")
-        if not 0 < self.elastic_sigma <= 100:
-            raise ValueError(f"Augment: elastic_sigma must be above 0 and at most 100 pixels; got {self.elastic_sigma}")
+        if not 0.01 <= self.elastic_sigma <= 100:  # below, no pixel knows of its neighbours any more
+            raise ValueError(f"Augment: elastic_sigma must be at least 0.01 and at most 100 pixels; got {self.elastic_sigma}")
         if not math.isfinite(self.fill):
             raise ValueError(f"Augment: fill must be finite; got {self.fill}")
 

@@ -476,12 +476,15 @@ def _beta(op: str, value: Any) -> float:
     return beta
 
 
+_LEAST_BETA = 1e-30  # below, and float32 has no room for quotients: nothing that a loss is added up of is so small
+
+
 def _smooth(beta: float) -> Any:
-    return _absolute if beta == 0 else lambda d: _quadratic(d, beta) * (1 / beta)
+    return _absolute if beta < _LEAST_BETA else lambda d: _quadratic(d, beta) * (1 / beta)
 
 
 def _smooth_slope(beta: float) -> Any:
-    return np.sign if beta == 0 else lambda d: np.clip(d, -beta, beta) * (1 / beta)
+    return np.sign if beta < _LEAST_BETA else lambda d: np.clip(d, -beta, beta) * (1 / beta)
 
 
 def _quadratic(d: np.ndarray, limit: float) -> np.ndarray:

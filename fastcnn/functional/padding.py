@@ -137,7 +137,7 @@ def _sides(op: str, shape: tuple[int, ...], pad: Any, mode: Any, value: Any) -> 
     pairs = list(zip(numbers[::2], numbers[1::2], strict=True))[::-1]
     sides = [(0, 0)] * (len(shape) - len(pairs)) + pairs
     for axis, (size, (before, after)) in enumerate(zip(shape, sides, strict=True)):
-        if size + before + after < 0:
+        if size + min(before, 0) + min(after, 0) < 0:  # even where more is added than taken, as torch takes first
             raise ValueError(
                 f"{op}: The input size {size}, plus negative padding {before} and {after} resulted in a negative output size, "
                 f"which is invalid. Check dimension {axis} of your input."

@@ -176,19 +176,17 @@ class Layer:
 
         Raises
         ------
-        ValueError
-            A name is missing or unknown, or a shape differs.
+        TypeError, ValueError
+            A name is missing or unknown, a shape differs, or what is there is no number, or none that the dtype holds.
         """
         own = {**self.params, **self.buffers}
         scalars.mapping(type(self).__name__, "state", state)
         if set(state) != set(own):
             missing, unknown = sorted(set(own) - set(state)), sorted(set(state) - set(own))
             raise ValueError(f"{type(self).__name__}: state misses {missing} and has unknown {unknown}")
+        new = {name: scalars.state(type(self).__name__, name, state[name], array) for name, array in own.items()}
         for name, array in own.items():
-            if np.shape(state[name]) != array.shape:
-                raise ValueError(f"{type(self).__name__}: {name} must have shape {array.shape}; got {np.shape(state[name])}")
-        for name, array in own.items():
-            array[...] = state[name]
+            array[...] = new[name]
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Return the random generators inside, by name (``3.rng``, ``3.body.1.rng``): their states decide what Dropout draws next."""

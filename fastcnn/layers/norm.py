@@ -138,6 +138,7 @@ class BatchNorm(Layer):
         return (channels_first(dx) if images else dx), grads
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        shape = scalars.shape(type(self).__name__, shape)
         self._check((1, *shape))
         return shape
 

@@ -109,8 +109,9 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
-            A name is missing or unknown, a shape differs, or a count or the learning rate is out of its range.
+        TypeError, ValueError
+            A name is missing or unknown, a shape differs, or what is there is no number, or none that the dtype holds; a count or the
+            learning rate is out of its range.
         """
         op, own = type(self).__name__, self.state_dict()
         scalars.mapping(op, "state", state)
@@ -119,12 +120,9 @@ class Optimizer:
             raise ValueError(f"{op}: state misses {missing} and has unknown {unknown}")
         new = {}
         for name, value in own.items():
-            given = np.asarray(state[name])
-            if given.shape != value.shape or given.dtype.kind not in "fiu":
-                raise ValueError(f"{op}: {name} must be numbers of shape {value.shape}; got {given.dtype} {given.shape}")
-            new[name] = given.astype(value.dtype)
-            if name.endswith(".step") and value.dtype == np.int64 and (given < 0 or given != new[name]):
-                raise ValueError(f"{op}: {name} must be a count; got {given}")
+            new[name] = scalars.state(op, name, state[name], value)
+            if name.endswith(".step") and value.dtype == np.int64 and (new[name] < 0 or new[name] != state[name]):
+                raise ValueError(f"{op}: {name} must be a count; got {state[name]}")
         scalars.not_negative(op, "lr", float(new["lr"]))
         self.lr = float(new["lr"])
         for group in self._groups:
