@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fastcnn import conv2d, conv2d_input
 from fastcnn.ops.conv2d import OPERATION, _depthwise
 
 FAR = [
@@ -43,3 +44,17 @@ def test_far_images_are_exact(far: None, direction: str, problem, channels_last:
     got = [laid_out(np.full_like(a, np.nan)) for a in OPERATION.problem.outputs(problem, direction, np.float32)]
     OPERATION.run("depthwise", direction, problem, [laid_out(a) for a in arguments], got)
     np.testing.assert_array_equal(got[0], want[0])
+
+
+@pytest.mark.parametrize("stride", [1, 2, (1, 3)])
+def test_infinite_taps_are_infinite_gradients_without_a_warning(stride: int | tuple[int, int]) -> None:
+    weight = np.ones((4, 1, 3, 1), np.float32)
+    weight[1, 0, 0, 0], weight[2, 0, 2, 0] = np.inf, np.nan
+    shape = (1, 4, 2 * 5 + 1, 3) if stride != 1 else (1, 4, 7, 1)
+    dy = np.ones_like(conv2d(np.zeros(shape, np.float32), np.ones_like(weight), stride=stride, groups=4))
+    dx = conv2d_input(shape, weight, dy, stride=stride, groups=4)
+    want = conv2d_input(shape, weight, dy, stride=stride, groups=4, algorithm="reference")
+    np.testing.assert_array_equal(dx, want)
+    assert np.isinf(dx[0, 1]).any()
+    assert np.isnan(dx[0, 2]).any()
+    assert np.isfinite(dx[0, [0, 3]]).all()

@@ -152,6 +152,19 @@ def test_instance_norm(shape: tuple[int, ...], use_input_stats: bool) -> None:
     assert_gradients(run, [x, weight, bias], found, dy, 1e-5)
 
 
+def test_moments_of_values_whose_squares_float32_does_not_hold() -> None:
+    x = np.array([[0.25, 1e38], [-1e38, 1e38], [2e38, 3e38], [1e20, -3e20]], np.float32)
+    for size in (2, 300):
+        values = np.tile(x, (1, size // 2))
+        exact = F.layer_norm(values.astype(np.float64), size)
+        np.testing.assert_allclose(F.layer_norm(values, size), exact, rtol=1e-5)
+        dx, dweight, _ = F.layer_norm_backward(np.ones_like(values) * np.arange(size, dtype=np.float32), values, size)
+        wide = np.ones(values.shape) * np.arange(size)
+        _, exact_dweight, _ = F.layer_norm_backward(wide, values.astype(np.float64), size)
+        assert np.abs(dx).max() < 1e-15, "divided by the deviation"
+        np.testing.assert_allclose(dweight, exact_dweight, rtol=1e-4, atol=1e-4 * np.abs(exact_dweight).max())
+
+
 def test_instance_norm_moves_the_running_moments() -> None:
     x = np.random.default_rng(5).standard_normal((3, 2, 7))
     mean, var = np.zeros(2), np.ones(2)

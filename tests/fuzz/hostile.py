@@ -153,7 +153,7 @@ def every(call: Call) -> list[Call]:
 
 
 def _takes_its_time(target: str, value: str, given: dict[str, str]) -> bool:
-    if "2**20" in value and "'reference'" in given.values():  # definitions are loops of Python
+    if re.search(r"2\*\*20|1000", value) and "'reference'" in given.values():  # definitions are loops of Python
         return True
     return target in _ENDLESS and re.search(r"\d{3}|\*\*|None", value) is not None
 

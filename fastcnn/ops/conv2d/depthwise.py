@@ -78,7 +78,8 @@ def packed_plan(
 def backward_input(problem: Conv2dProblem, dy: np.ndarray, weight: np.ndarray, dx: np.ndarray) -> None:
     """Slide over dy from below and from the right."""
     if not _is_finite(weight):  # the zeros around dy times Inf are NaN; im2col has no such products
-        return im2col.backward_input(problem, dy, weight, dx)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return im2col.backward_input(problem, dy, weight, dx)
     p, may_be_planes = _one_filter_each(problem)
     if max(p.stride_h, p.stride_w) > 1 and (is_looped(p) or p.dilation_h > 1):
         p, dy = _without_stride(p, dy)

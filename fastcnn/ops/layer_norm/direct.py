@@ -52,6 +52,19 @@ def _kernels(dtype: str) -> _Kernels:
     made = functools.partial(kernel, specialisation=dtype)
 
     @made()
+    def wide_moments(row, eps):
+        """Return what `moments` does, of values whose sum or squares the dtype does not hold."""
+        mean = squares = np.float64(0)
+        for d in range(row.size):
+            mean += np.float64(row[d])
+        mean /= row.size
+        for d in range(row.size):
+            distance = np.float64(row[d]) - mean
+            squares += distance * distance
+        near = T(mean)
+        return near, T(mean - near), T(1 / math.sqrt(squares / row.size + eps))
+
+    @made()
     def moments(row, eps, lanes):
         """Return the mean as a value near it and the rest, and 1 / sqrt(variance + eps).
 
@@ -59,6 +72,8 @@ def _kernels(dtype: str) -> _Kernels:
         """
         near = T(total(row, lanes) / row.size)
         distances, squares = totals(row, row, near, lanes)
+        if not math.isfinite(squares):
+            return wide_moments(row, eps)
         rest = distances / row.size
         return near, T(rest), T(1 / math.sqrt(squares / row.size - rest * rest + eps))
 
