@@ -113,6 +113,11 @@ def slide(
                 f"{op}: pad should be at most half of effective kernel size, but got pad={axis.before}, kernel_size={axis.kernel} "
                 f"and dilation={axis.dilation}"
             )
+        if axis.before > axis.kernel // 2:
+            raise ValueError(
+                f"{op}: pad should be smaller than or equal to half of kernel size, whatever the dilation, but got pad={axis.before}, "
+                f"kernel_size={axis.kernel} and dilation={axis.dilation}"
+            )
     require_pixels(op, shape)
     counts = [axis.ceil_output if ceil_mode else axis.output for axis in axes]
     if min(counts) < 1:

@@ -391,6 +391,17 @@ def test_wrong_windows_are_refused(name: str, arguments: dict[str, Any], error: 
         getattr(F, name)(np.ones(SMALL[int(name[-2])]), **arguments)
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_padding_is_at_most_half_of_the_kernel_whatever_its_dilation(rank: int) -> None:
+    x, call = np.ones(SMALL[rank]), getattr(F, f"max_pool{rank}d")
+    assert call(x, 2, 1, 1, 2).size
+    for dilation in (2, 3):
+        with pytest.raises(
+            ValueError, match="pad should be smaller than or equal to half of kernel size, whatever the dilation, but got pad=2"
+        ):
+            call(x, 3, 1, 2, dilation)
+
+
 @pytest.mark.parametrize(
     ("output", "error", "message"),
     [(-1, ValueError, "elements of output_size must be greater than or equal to 0"), (1.5, TypeError, "output_size must be an int"),

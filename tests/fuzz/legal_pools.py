@@ -25,7 +25,6 @@ class _Sliding:
         self.stride = tuple(one_of(draw, 1, 2, 3) for _ in range(dims))
         self.dilation = tuple(one_of(draw, 1, 1, 2) if dilated else 1 for _ in range(dims))
         extent = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
-        # torch bounds the padding by half of the kernel, or of what it spans, depending on the function
         self.padding = tuple(one_of(draw, *range(k // 2 + 1)) for k in self.kernel)
         self.size = tuple(e + one_of(draw, 0, 1, 2, 4) for e in extent)
         self.ceil = draw_ceil = chance(draw, 3)

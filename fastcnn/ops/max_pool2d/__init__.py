@@ -46,7 +46,7 @@ def max_pool2d(
         With ``layout="NHWC"`` (N, H, W, C) or (H, W, C).
     kernel_size, stride, dilation : int or (vertical, horizontal)
         `stride` defaults to the kernel size.
-    padding : int or pair, at most half of what the kernel spans
+    padding : int or pair, at most half of the kernel, whatever the dilation
         Padding counts as minus infinity.
     ceil_mode : bool
         Round the output size up; the last window must start inside the input or the padding before it.
