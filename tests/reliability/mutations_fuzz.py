@@ -41,7 +41,61 @@ MUTATIONS: list[Mutation] = [
         "    if isinstance(value, int) and abs(value) >= 2**256:", "    if False:",
         "tests/test_scalars.py::test_a_size_of_thousands_of_digits_is_refused_by_name",
     ),
+    Mutation(
+        "crash", "a broadcast view of images is measured before it is copied", "fastcnn/train/evaluation.py",
+        '        checks.require_memory(operation, "images", images.shape, images.itemsize)', "        pass",
+        "tests/test_data_parts.py::test_a_view_of_more_images_than_the_memory_is_refused_before_it_is_copied",
+    ),
+    Mutation(
+        "crash", "what a caller's initialiser raises names the layer", "fastcnn/init.py",
+        "        weight = draw(shape, rng, dtype)\n    except TypeError as error:",
+        "        weight = draw(shape, rng, dtype)\n    except ZeroDivisionError as error:",
+        _SCALARS,
+    ),
     # --- nonsense is accepted ---
+    Mutation(
+        "nonsense", "a caller's initialiser draws the weight that was asked for", "fastcnn/init.py",
+        "    if not isinstance(weight, np.ndarray) or weight.shape != shape or weight.dtype != dtype:", "    if False:", _SCALARS,
+    ),
+    Mutation(
+        "nonsense", "a saved state holds real numbers", "fastcnn/scalars.py",
+        '    if given.dtype.kind not in "fiub":', '    if given.dtype.kind not in "fiubc":', _SCALARS,
+    ),
+    Mutation(
+        "nonsense", "a saved state holds numbers that the dtype holds", "fastcnn/scalars.py",
+        '        if own.dtype.kind == "f" and not', '        if False and not', _SCALARS,
+    ),
+    Mutation(
+        "nonsense", "an alpha of celu has an inverse", "fastcnn/ops/activation/_table.py",
+        "    if abs(1 / alpha) > float(np.finfo(dtype).max):", "    if False:", "tests/test_activation.py::test_parameters_out_of_range",
+    ),
+    Mutation(
+        "nonsense", "probabilities are such, targets too", "fastcnn/functional/loss.py",
+        "        if not (low >= 0 and high <= 1):", "        if low < 0 or high > 1:",
+        "tests/test_loss_functions.py::test_parameters_out_of_range",
+    ),
+    Mutation(
+        "nonsense", "nothing is reflected where there is nothing", "fastcnn/functional/padding.py",
+        '    if mode != "circular" and 0 in shape', '    if False and 0 in shape', "tests/test_functional.py::test_padding_refuses",
+    ),
+    Mutation(
+        "nonsense", "padding takes no more than there is", "fastcnn/functional/padding.py",
+        "        if size + min(before, 0) + min(after, 0) < 0:", "        if size + before + after < 0:", _SCALARS,
+    ),
+    Mutation(
+        "nonsense", "padding of a max-pooling is at most half of its kernel", "fastcnn/pools.py",
+        "        if axis.before > axis.kernel // 2:", "        if axis.before > axis.extent // 2:",
+        "tests/test_pools.py::test_padding_is_at_most_half_of_the_kernel_whatever_its_dilation",
+    ),
+    Mutation(
+        "nonsense", "an estimator predicts nothing from NaN", "fastcnn/estimator/classifier.py",
+        "        if not np.isfinite(logits).all():", "        if False:",
+        "tests/test_estimator.py::test_a_network_that_has_lost_its_way_predicts_nothing",
+    ),
+    Mutation(
+        "nonsense", "objects are not flattened", "fastcnn/layers/linear.py",
+        '        if x.dtype.kind not in "fiub":', "        if False:", "tests/test_layers.py::test_errors_tell_what_is_wrong",
+    ),
     Mutation(
         "nonsense", "sizes beyond 2**31 are refused", "fastcnn/window.py",
         "    if not least <= number <= LARGEST:", "    if not least <= number:",
@@ -112,7 +166,30 @@ MUTATIONS: list[Mutation] = [
         "    if not value.flags.c_contiguous:  # ascontiguousarray would give an array without axes one", "    if False:",
         f"{_FORMS}-conv2d-negative_strides]",
     ),
+    Mutation(
+        "unusual-arrays", "running moments are moved by NumPy's arithmetic", "fastcnn/functional/normalization.py",
+        "np.asarray(running_mean), np.asarray(running_var))", "running_mean, running_var)",
+        "tests/test_functional.py::test_running_moments_may_be_of_a_subclass_or_in_foreign_byte_order",
+    ),
+    Mutation(
+        "unusual-arrays", "images of a subclass become plain", "fastcnn/train/evaluation.py",
+        "    return np.asarray(images)", "    return images", "tests/test_data_parts.py::test_images_may_be_of_a_subclass",
+    ),
+    Mutation(
+        "unusual-arrays", "gradients of losses are contiguous", "fastcnn/functional/_losses.py",
+        'np.asarray(summed_to(v, shape), self.input.dtype, order="C")', "np.asarray(summed_to(v, shape), self.input.dtype)",
+        "tests/test_loss_functions.py::test_losses_and_gradients_of_any_memory_order_are_contiguous[kl_div]",
+    ),
     # --- a NaN is lost, a tie goes wrong ---
+    Mutation(
+        "nan-lost", "a limit that is NaN makes NaN", "fastcnn/ops/activation/_formulas.py",
+        "(x < a) | (a != a)", "x < a", "tests/test_activation.py::test_odd_numbers",
+    ),
+    Mutation(
+        "nan-lost", "squares that float32 does not hold are summed in float64", "fastcnn/ops/layer_norm/direct.py",
+        "        if not math.isfinite(squares):", "        if False:",
+        "tests/test_functional.py::test_moments_of_values_whose_squares_float32_does_not_hold",
+    ),
     Mutation(
         "nan-lost", "ReLU keeps what is not at most 0", "fastcnn/ops/relu/direct.py",
         "        target[i] = zero if source[i] <= zero else source[i]", "        target[i] = source[i] if source[i] > zero else zero",
