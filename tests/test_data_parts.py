@@ -235,6 +235,13 @@ class _Proud(np.ndarray):
         raise AssertionError("a subclass reached a computation")
 
 
+def test_infinities_are_data() -> None:
+    x = data.standardise(IMAGES, np.full((1, 1, 1), 1e38), np.full((1, 1, 1), 1e-5))
+    assert np.isneginf(x).all()
+    net = Sequential(Flatten(), Linear(20, 10, rng=0))
+    assert not np.isfinite(predict(net, IMAGES, 1e38, 1e-5)).any()
+
+
 def test_images_may_be_of_a_subclass() -> None:
     net = Sequential(Flatten(), Linear(20, 10, rng=0))
     np.testing.assert_array_equal(predict(net, IMAGES.view(_Proud), 100.0, 70.0), predict(net, IMAGES, 100.0, 70.0))

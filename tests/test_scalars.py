@@ -157,6 +157,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
      r"SGD: w\.step must be a count; got 0\.5"),
     (lambda: layers.BatchNorm1d(2).output_shape([1] * 1000), ValueError, "BatchNorm1d: shape must have at most 32 axes; got 1000"),
     (lambda: Augment(elastic=1.0, elastic_sigma=1e-320), ValueError, "Augment: elastic_sigma must be at least 0.01 and at most 100"),
+    (lambda: F.pad(X.astype(np.float32), (0, -1, 1, 0), value=-1e300), ValueError, "pad: value must fit the input"),
     (lambda: F.pad(X, (-4, 6)), ValueError, r"pad: The input size 3, plus negative padding -4 and 6 resulted in a negative output size"),
     (lambda: optim.Adagrad({"w": np.ones(2, np.float32)}, initial_accumulator_value=1e300), ValueError,
      r"Adagrad: initial_accumulator_value must fit float32; got 1e\+300"),
@@ -265,7 +266,7 @@ def test_padding_of_integers_takes_a_whole_number_or_what_is_left_of_it() -> Non
     np.testing.assert_array_equal(F.pad(x, (1, 0), value=2.9), [[2, 0, 0]])
     np.testing.assert_array_equal(F.pad(x, (1, 0), value=-2.9), [[-2, 0, 0]])
     np.testing.assert_array_equal(F.pad(x.astype(bool), (1, 0), value=0.5), [[True, False, False]])
-    assert F.pad(x.astype(np.float32), (1, 0), value=1e300)[0, 0] == math.inf
+    assert F.pad(x.astype(np.float32), (1, 0), value=math.inf)[0, 0] == math.inf
 
 
 def test_a_generator_is_itself_and_a_seed_draws_as_numpy_does() -> None:

@@ -166,8 +166,9 @@ def standardise(images: np.ndarray, mean: Any, deviation: Any) -> np.ndarray:
     x = _checked("standardise", images, _IMAGES)
     mean, deviation = checked_moments("standardise", mean, deviation, x.shape[1:])
     result = x.astype(np.float32, order="C")
-    result -= np.float32(mean) if isinstance(mean, float) else mean.astype(np.float32)
-    result *= np.float32(1 / deviation) if isinstance(deviation, float) else (1 / deviation).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinities are data
+        result -= np.float32(mean) if isinstance(mean, float) else mean.astype(np.float32)
+        result *= np.float32(1 / deviation) if isinstance(deviation, float) else (1 / deviation).astype(np.float32)
     return result
 
 

@@ -52,8 +52,9 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     shape = tuple(size + before + after for size, (before, after) in zip(x.shape, sides, strict=True))
     y = checks.empty(op, shape, x.dtype)
     if mode == "constant":
+        filling = _filling(op, value, x.dtype)
         if any(before > 0 or after > 0 for before, after in sides):
-            y[...] = _filling(op, value, x.dtype)
+            y[...] = filling
         inside, kept = _overlap(x.shape, sides)
         y[inside] = x[kept]
         return y
@@ -75,8 +76,9 @@ def _filling(op: str, value: Any, dtype: np.dtype) -> Any:
     """Return the value that is added as a number of the input's dtype; towards 0, as in torch, for integers."""
     number = 0.0 if value is None else checks.number(op, "value", value, finite=False)
     if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return dtype.type(number)
+        if float(np.finfo(dtype).max) < abs(number) < math.inf:
+            raise ValueError(f"{op}: value must fit the input's dtype {dtype}; got {window.shown(value)}")
+        return dtype.type(number)
     if dtype.kind == "b":
         return bool(number)
     if not (math.isfinite(number) and np.iinfo(dtype).min <= int(number) <= np.iinfo(dtype).max):

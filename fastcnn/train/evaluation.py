@@ -205,8 +205,9 @@ def _inputs(images: np.ndarray, mean: Any, share: Any) -> np.ndarray:
     pixels = images[..., None] if images.ndim == 3 else images.transpose(0, 2, 3, 1)
     if images.dtype == np.uint8:
         pixels = pixels.astype(np.float32)  # in one go with the subtraction it is half as fast
-        pixels -= mean
-        pixels *= share
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are data
+            pixels -= mean
+            pixels *= share
     return np.ascontiguousarray(pixels).transpose(0, 3, 1, 2)
 
 
