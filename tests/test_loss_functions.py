@@ -302,6 +302,16 @@ def test_losses_and_gradients_of_any_memory_order_are_contiguous(name: str) -> N
             np.testing.assert_array_equal(array, wanted)
 
 
+def test_weights_that_add_up_to_infinity_do_so_without_a_warning() -> None:
+    x, target, weight = np.zeros((4, 2), np.float32), np.zeros(4, int), np.full(2, 1e38, np.float32)
+    for name in ("cross_entropy", "nll_loss"):
+        getattr(F, name)(x, target, weight)
+        getattr(F, f"{name}_backward")(1.0, x, target, weight)
+    for name in ("mse_loss", "l1_loss", "huber_loss"):
+        getattr(F, name)(x, x + 1, weight=np.full((4, 2), 1e38, np.float32))
+        getattr(F, f"{name}_backward")(1.0, x, x + 1, weight=np.full((4, 2), 1e38, np.float32))
+
+
 def test_the_gradient_of_a_loss_may_be_any_number() -> None:
     x, labels = np.zeros((2, 3)), np.array([0, 1])
     assert np.isinf(fastcnn.softmax_cross_entropy_backward(10**400, x, np.eye(3)[labels])).any()

@@ -260,7 +260,8 @@ class _Labels(NamedTuple):
     @property
     def divisor(self) -> Any:
         """What "mean" divides by."""
-        return self.weights.sum()
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.weights.sum()
 
     def are_plain(self) -> bool:
         """Whether the fused loss computes this: rows of a few logits, no weights, nothing ignored."""

@@ -433,7 +433,8 @@ def _distance_backward(
     how = _losses.reduction(op, reduction)
     pair = _losses.operands(op, input, target)
     w = _weights(op, weight, pair)
-    count = w.sum() if w is not None and share else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        count = w.sum() if w is not None and share else None
     dloss = _losses.output_gradient(op, grad_output, pair.input.shape, pair.input.dtype, how, count)
     x, t = pair.input.reshape(-1), pair.target.reshape(-1)
     each = np.broadcast_to(dloss, pair.input.shape).reshape(-1) if how == "none" else None
