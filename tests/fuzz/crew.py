@@ -99,6 +99,8 @@ class Crew:
             kind = "silent" if isinstance(error, Silent) else "died"
             if ours is None:
                 return Answer(kind, f"for more than {seconds:.0f} s" if kind == "silent" else str(error), ("not asked", ""))
+            if str(error).startswith("with status"):  # an exception: the question was wrong, and not PyTorch
+                return Answer(ours["kind"], ours["detail"], ("disagrees", f"cannot be asked: {error}"))
             return Answer(ours["kind"], ours["detail"], (f"{kind} itself", str(error)))  # PyTorch, which is not under test
         return Answer(ours["kind"], ours["detail"], (theirs["kind"], theirs["detail"]))
 

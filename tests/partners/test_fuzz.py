@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz import surface, twins
+from tests.fuzz.call import Call
 from tests.fuzz.crew import Crew
 from tests.fuzz.run import drawn
 
@@ -32,3 +33,17 @@ def test_a_difference_is_seen() -> None:
     assert twins.compare(torch, "functional.conv1d", {"input": "ints((3,))", "weight": "ints((3,))"}, ours).detail.startswith(
         "PyTorch refuses"
     )
+
+
+def test_a_question_that_fails_itself_is_no_verdict_of_pytorch() -> None:
+    call = Call("functional.avg_pool3d", "(lambda input: ints((2,)))(", {"input": "ints((2, 2, 2, 2, 2))"})  # which has no kernel_size
+    with Crew(with_torch=True) as crew:
+        assert "cannot be asked: with status 1" in crew.ask(call).failure
+
+
+def test_arrays_in_any_form_are_asked_about() -> None:
+    with Crew(with_torch=True) as crew:
+        for form in ("subclass", "box", "byte-swapped", "read-only"):
+            arguments = {"input": f"form({form!r}, reals((2, 3, 4), 'f4', 1))", "weight": f"form({form!r}, reals((3,), 'f4', 2))"}
+            answer = crew.ask(Call("functional.instance_norm", "F.instance_norm(", arguments))
+            assert answer.torch[0] == "agrees", (form, answer)
