@@ -53,11 +53,12 @@ def _paddings(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, ...], str]:
     count = draw(st.integers(1, 3))
     shape = draw(st.lists(st.integers(1, 5), min_size=count + 1, max_size=count + 2))
     most = {"reflect": -1, "circular": 0}.get(mode, 4)
+    left = 0 if mode == "constant" else 1  # of an axis, at least
     pads: list[int] = []
     for size in shape[: -count - 1 : -1]:
         top = size + most if mode in ("reflect", "circular") else most
-        before = draw(st.integers(0 if mode == "circular" else -size, top))
-        pads += [before, draw(st.integers(max(-size, -size - before) if mode != "circular" else 0, top))]
+        before = draw(st.integers(0 if mode == "circular" else left - size, top))
+        pads += [before, draw(st.integers(max(-size - min(before, 0), left - size - before) if mode != "circular" else 0, top))]
     x = np.arange(math.prod(shape), dtype=np.float64).reshape(shape) + 1
     return _ordered(draw, x), tuple(pads), mode
 
