@@ -477,7 +477,7 @@ def _beta(op: str, value: Any) -> float:
     return beta
 
 
-_LEAST_BETA = 1e-30  # below, and float32 has no room for quotients: nothing that a loss is added up of is so small
+_LEAST_BETA = 1e-30  # below it 1 / beta may be infinite in float32, and no distance that counts lies in the parabola
 
 
 def _smooth(beta: float) -> Any:
